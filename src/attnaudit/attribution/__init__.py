@@ -1,0 +1,1 @@
+"""Attributions: one importance score per unit, one file a method."""

@@ -1,0 +1,1 @@
+"""Checks: one question from one paper, one file each."""

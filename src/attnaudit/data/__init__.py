@@ -1,0 +1,1 @@
+"""Records, their sources and generators with known truth."""

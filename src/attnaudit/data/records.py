@@ -1,0 +1,76 @@
+"""Records: what an instance is before any model sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text, cut into units.
+
+    Attributes:
+        id: Unique within its data set; random draws are keyed by it.
+        text: The text as it came.
+        units: The tokens, as they stand in the text.
+        offsets: Where each unit stands in `text`: `(start, end)`, end exclusive.
+        label: Index into the data set's `classes`, or None where unknown.
+        truth: One bool per unit: is it evidence for the label? None where unknown.
+    """
+
+    id: str
+    text: str
+    units: tuple[str, ...]
+    offsets: tuple[tuple[int, int], ...]
+    label: int | None = None
+    truth: tuple[bool, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Records with the names of their classes.
+
+    Example:
+        >>> from attnaudit.data.tokens import text_record
+        >>> data = Dataset("demo", (text_record("a", "good film", label=1),), ("neg", "pos"))
+        >>> len(data), data.class_counts
+        (1, {'neg': 0, 'pos': 1})
+    """
+
+    name: str
+    records: tuple[Text, ...]
+    classes: tuple[str, ...]
+    split: str = "all"
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Text]:
+        return iter(self.records)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether any record says which of its units are evidence."""
+        return any(record.truth is not None for record in self.records)
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """How many records carry each label."""
+        counts = Counter(record.label for record in self.records)
+        return {name: counts.get(index, 0) for index, name in enumerate(self.classes)}
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of ids, units, labels and truth: equal data, equal fingerprint."""
+        digest = hashlib.sha256("\x1f".join(self.classes).encode())
+        for record in self.records:
+            digest.update(repr((record.id, record.units, record.label, record.truth)).encode())
+        return digest.hexdigest()
+
+    def select(self, records: Sequence[Text], split: str | None = None) -> Dataset:
+        """The same data set with other records."""
+        return replace(self, records=tuple(records), split=split or self.split)

@@ -1,0 +1,1 @@
+"""The cut, and the only rooms that know a model library."""

@@ -1,0 +1,1 @@
+"""Networks we can train ourselves, and one training loop."""

@@ -1,0 +1,1 @@
+"""Reports: summary, then template, then file; no statistic is computed here."""
