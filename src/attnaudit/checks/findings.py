@@ -56,6 +56,7 @@ class Finding(BaseModel):
         estimates: Every estimate, the headline among them.
         thresholds: The named constants that the verdict used.
         notes: Caveats: undefined values, tolerances missed, operators left out.
+        recommended: The attribution that this check shows to be clearly better, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,3 +69,4 @@ class Finding(BaseModel):
     estimates: tuple[Estimate, ...] = ()
     thresholds: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+    recommended: str | None = None

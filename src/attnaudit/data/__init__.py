@@ -1,1 +1,23 @@
 """Records, their sources and generators with known truth."""
+
+from attnaudit.data.generated import generate_review_splits, generate_reviews
+from attnaudit.data.named import NAMED_SETS, NamedSet, load_named
+from attnaudit.data.records import Dataset, Text
+from attnaudit.data.sources import load_data
+from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.data.tokens import TOKENIZERS, text_record
+
+__all__ = [
+    "NAMED_SETS",
+    "TOKENIZERS",
+    "Dataset",
+    "NamedSet",
+    "Text",
+    "generate_review_splits",
+    "generate_reviews",
+    "load_data",
+    "load_named",
+    "load_splits",
+    "split_dataset",
+    "text_record",
+]

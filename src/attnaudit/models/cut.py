@@ -178,5 +178,3 @@ class Model(ABC):
         Rows of positions that are no units are undefined.
         """
         return None
-
-

@@ -1,0 +1,51 @@
+# Every target sets up what it needs in .venv.
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= python3
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: help demo test check types tests docs parity bench clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --upgrade "pip>=25.1"
+	$(PY) -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PY) -m pip install -q -c constraints.txt --group dev -e .
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(PY) -m pip install -q -c constraints.txt --group docs -e .
+	touch $@
+
+demo: $(VENV)/.run  ## train and audit on built-in text; no other input
+	$(VENV)/bin/attnaudit demo
+
+test: check types tests  ## lint, types, doctests and tests
+
+check: $(VENV)/.dev  ## format and lint
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/.dev  ## mypy strict on src/
+	$(VENV)/bin/mypy
+
+tests: $(VENV)/.dev  ## doctests and tests
+	$(PY) -m pytest -m "not slow" -n auto
+
+docs: $(VENV)/.docs  ## build the documentation, strictly
+	$(VENV)/bin/mkdocs build --strict
+
+parity: $(VENV)/.dev  ## compare with the reference implementation's stored results
+	$(PY) -m benchmarks.parity
+
+bench: $(VENV)/.dev  ## measure speed against the published procedures
+	$(PY) -m benchmarks.bench
+
+clean:  ## remove what was made
+	rm -rf $(VENV) build site dist

@@ -1,0 +1,1 @@
+"""Speed and parity against the published procedures, written plainly."""

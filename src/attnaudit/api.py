@@ -1,0 +1,161 @@
+"""The public verbs: what `import attnaudit` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from attnaudit.checks import Finding, Settings, Verdict
+from attnaudit.data.records import Dataset, Text
+from attnaudit.data.sources import load_data
+from attnaudit.data.tokens import text_record
+from attnaudit.errors import SettingsError
+from attnaudit.models.cut import Model
+from attnaudit.models.load import load
+from attnaudit.progress import Report, bars
+from attnaudit.report.html import render_html, write_html
+from attnaudit.report.markdown import render_card, write_card
+from attnaudit.runs.audit import AuditResult, run_audit
+from attnaudit.runs.explain import DEFAULT_METHODS, Explanation, explain_record
+from attnaudit.runs.frame import tidy
+from attnaudit.runs.schema import AuditReport
+from attnaudit.runs.store import Store
+
+
+@dataclass(frozen=True)
+class Audit(AuditResult):
+    """A finished audit.
+
+    Attributes:
+        report: Everything found, as a pydantic model.
+        instances: One row an instance: predictions, scores of every attribution, and what every
+            check measured on it.
+    """
+
+    @property
+    def verdict(self) -> Verdict:
+        """`pass`, `fail`, `inconclusive` or `not applicable`."""
+        return self.report.judgement.verdict
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What each check found, calibration rows included."""
+        return self.report.findings
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Every estimate as a tidy row: value, interval, sample size, null."""
+        return tidy(self.report)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The report as JSON, written to `path` where one is given."""
+        text = self.report.model_dump_json(indent=2)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one standalone HTML file."""
+        return write_html(self, Path(path))
+
+    def card(self) -> str:
+        """A short Markdown card for a model card."""
+        return render_card(self)
+
+    def to_card(self, path: str | Path) -> Path:
+        """Write the Markdown card."""
+        return write_card(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        return render_html(self)
+
+    def __repr__(self) -> str:
+        judgement = self.report.judgement
+        return f"Audit({judgement.verdict.value}: {judgement.headline} {judgement.advice})"
+
+
+def audit(
+    model: Model | str | Path,
+    data: Dataset | str | Path | Any,
+    *,
+    settings: Settings | None = None,
+    checks: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Report | bool | None = None,
+    **data_options: Any,
+) -> Audit:
+    """Check whether a model's attention weights may be shown as an explanation.
+
+    Args:
+        model: A model with the cut (`train`, `load`, `wrap`), or the folder of one.
+        data: A `Dataset`, or what `load_data` takes: a file, a data frame, a name.
+        settings: Thresholds, seed, sizes; the defaults are those of `attnaudit audit`.
+        checks: Names of the checks to run; all by default.
+        out: A run folder. An interrupted audit goes on there; None keeps all in memory.
+        overwrite: Replace another audit in that folder.
+        progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
+            terminal).
+        data_options: Passed to `load_data` where `data` is no `Dataset`.
+
+    Returns:
+        The audit: `verdict`, `findings`, `frame`, `to_html(...)`.
+
+    Raises:
+        AttnauditError: Unusable data, model, settings or folder, each with what to do.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    if not isinstance(data, Dataset):
+        data = load_data(data, **{"classes": model.classes, **data_options})
+    settings = settings or Settings()
+    if checks is not None:
+        settings = Settings.model_validate({**settings.model_dump(), "checks": tuple(checks)})
+    folder = Path(out) if out is not None else None
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        result = run_audit(
+            model, data, settings, out=folder, overwrite=overwrite,
+            progress=progress if callable(progress) else drawn,
+        )  # fmt: skip
+    return Audit(result.report, result.instances)
+
+
+def open_run(folder: str | Path) -> Audit:
+    """A finished audit from its run folder.
+
+    Raises:
+        RunError: The folder holds no finished audit, or a damaged one.
+    """
+    store = Store(Path(folder))
+    report: AuditReport = store.read_report()
+    return Audit(report, store.read_instances())
+
+
+def explain(
+    model: Model | str | Path,
+    text: str | Text,
+    *,
+    methods: Sequence[str] | None = None,
+    tokenizer: str = "words",
+    seed: int = 0,
+) -> Explanation:
+    """Explain one prediction by several attributions.
+
+    Args:
+        model: A model with the cut, or the folder of one.
+        text: The text, or a record.
+        methods: Names of `METHODS`; four by default.
+        tokenizer: How the text is cut into units.
+        seed: Of random scores.
+
+    Raises:
+        SettingsError: An empty text, or a method that does not exist.
+    """
+    model = model if isinstance(model, Model) else load(model)
+    record = text if isinstance(text, Text) else text_record("text", text, tokenizer=tokenizer)
+    if not record.units:
+        raise SettingsError("the text has no words, so there is nothing to explain.")
+    return explain_record(model, record, methods or DEFAULT_METHODS, seed)

@@ -1,0 +1,66 @@
+"""Gradients with respect to the embeddings."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from attnaudit.attribution.contract import Attribution, Options, on_units
+from attnaudit.models.cut import Batch, Model
+from attnaudit.models.encoded import Encoded
+
+
+def embedding_gradient(
+    model: Model, batch: Batch, embedded: Tensor, target: Tensor, *, hold_weights: bool
+) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B"]]:
+    """The gradient of a class probability with respect to the embeddings, and the probability.
+
+    Args:
+        model: Gives embeddings.
+        batch: The instances.
+        embedded: `(B, L, E)`, where to take the gradient.
+        target: `(B,)`, the class of each instance.
+        hold_weights: Treat the weights as constants (Jain & Wallace 2019, section 4.1): the
+            gradient then flows through the states alone.
+
+    Raises:
+        NotApplicable: The model gives no embeddings.
+    """
+    leaf = embedded.detach().requires_grad_()
+    # cuDNN's recurrent kernels have no backward pass in evaluation mode
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        states = model.encode_embedded(batch, leaf)
+        weights = model.attend(states)
+        if hold_weights:
+            weights = weights.detach()
+        outputs = model.decode(states, weights)
+        probability = outputs.gather(1, target.unsqueeze(1)).squeeze(1).exp()
+        (gradient,) = torch.autograd.grad(probability.sum(), leaf)
+    return gradient, probability.detach()
+
+
+def _embedded(encoded: Encoded) -> Tensor:
+    with torch.no_grad():
+        return encoded.model.embed(encoded.batch)
+
+
+def gradient(encoded: Encoded, options: Options) -> Attribution:
+    """`|e_t · ∂p/∂e_t|` with the weights held fixed (Jain & Wallace 2019, section 4.1).
+
+    It is the derivative with respect to the active coordinate of a one-hot input.
+    """
+    embedded = _embedded(encoded)
+    slope, _ = embedding_gradient(
+        encoded.model, encoded.batch, embedded, encoded.predicted, hold_weights=True
+    )
+    return Attribution(on_units((embedded * slope).sum(-1).abs(), encoded))
+
+
+def input_x_gradient(encoded: Encoded, options: Options) -> Attribution:
+    """`e_t · ∂p/∂e_t` of the whole model, weights included (Bastings & Filippova 2020)."""
+    embedded = _embedded(encoded)
+    slope, _ = embedding_gradient(
+        encoded.model, encoded.batch, embedded, encoded.predicted, hold_weights=False
+    )
+    return Attribution(on_units((embedded * slope).sum(-1), encoded))

@@ -1,0 +1,268 @@
+"""Adversary: is there another explanation of the same prediction?"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from attnaudit.checks.declaration import Check, Columns, Facts
+from attnaudit.checks.estimates import (
+    average,
+    by_max_weight,
+    by_predicted,
+    share,
+    spoken,
+    values_of,
+)
+from attnaudit.checks.findings import Estimate, Finding, Verdict
+from attnaudit.checks.view import View, column
+from attnaudit.measures.adversary_exact import bounds_multiclass, exact_adversary
+from attnaudit.measures.adversary_permutation import permutation_adversary, reversed_order
+from attnaudit.measures.adversary_search import (
+    SearchOptions,
+    SearchResult,
+    search_adversary,
+    search_adversary_autograd,
+)
+from attnaudit.measures.divergence import jensen_shannon, total_variation
+from attnaudit.measures.seeded import instance_normal
+
+KINDS = {
+    "permutation": "the same weights in another order",
+    "exact": "any weights, the certified maximum",
+    "bounded": "any weights, the best found (a lower bound)",
+    "search": "any weights, the published search",
+}
+
+
+def measure(view: View) -> Columns:
+    """Every adversary that the decoder allows, with its weights for the pictures."""
+    encoded, epsilon = view.encoded, view.settings.thresholds.epsilon
+    linear = encoded.linear
+    columns: dict[str, object] = {}
+    searched = view.settings.search
+    if linear is not None and linear.scores.shape[-1] == 2:
+        scores = linear.scores[..., 1] - linear.scores[..., 0]
+        bias = linear.bias[..., 1] - linear.bias[..., 0]
+        exact = exact_adversary(scores, bias, encoded.weights, encoded.units, epsilon)
+        columns |= _found(view, "exact", exact.jsd, exact.output_change, exact.weights)
+        columns |= _best_order(view, scores, bias.expand(len(encoded)))
+    else:
+        columns |= _best_of_permutations(view)
+        if linear is not None:
+            bounds = bounds_multiclass(
+                linear.scores, linear.bias, encoded.weights, encoded.units, epsilon
+            )
+            columns |= _found(view, "bounded", bounds.lower, bounds.output_change, bounds.weights)
+            columns["bounded_upper"] = column(bounds.upper)
+        else:
+            searched = True
+    if searched:
+        result = search(view)
+        rows = torch.arange(len(encoded), device=result.best.device)
+        chosen = result.best.clamp(min=0)
+        kept = result.best >= 0
+        weights = torch.where(
+            kept.unsqueeze(1), result.weights[rows, chosen].to(encoded.weights), encoded.weights
+        )
+        change = torch.where(kept, result.output_change[rows, chosen].double(), 0.0)
+        columns |= _found(view, "search", result.best_jsd, change, weights)
+    return columns
+
+
+def search(view: View) -> SearchResult:
+    """The published search (section 4.2.2), in score space where decode is linear."""
+    encoded, settings = view.encoded, view.settings
+    noise = instance_normal(
+        encoded.batch.ids, encoded.units, settings.search_candidates, settings.seed, "search"
+    )
+    noise = noise.to(encoded.weights)
+    options = SearchOptions(
+        epsilon=settings.thresholds.epsilon,
+        hinge=settings.search_hinge,
+        steps=settings.search_steps,
+    )
+    if encoded.linear is None:
+        return search_adversary_autograd(
+            encoded.decode, encoded.weights, encoded.units, noise, options
+        )
+    return search_adversary(
+        encoded.linear.scores, encoded.linear.bias, encoded.weights, encoded.units, noise, options
+    )
+
+
+def _found(view: View, kind: str, jsd: Tensor, change: Tensor, weights: Tensor) -> Columns:
+    return {
+        f"{kind}_jsd": column(jsd.double().masked_fill(view.single, torch.nan)),
+        f"{kind}_tvd": column(change),
+        f"{kind}_weights": view.per_unit(weights),
+    }
+
+
+def _best_order(view: View, scores: Tensor, bias: Tensor) -> Columns:
+    """The best order of the weights, on the instances chosen for what costs much."""
+    encoded = view.encoded
+    rows = torch.as_tensor(view.chosen.nonzero()[0], device=scores.device)
+    best = permutation_adversary(
+        scores[rows], bias[rows], encoded.weights[rows], encoded.units[rows],
+        view.settings.thresholds.epsilon,
+    )  # fmt: skip
+    single = view.single[rows]
+    numbers = {
+        "permutation_jsd": best.jsd.masked_fill(single, torch.nan),
+        "permutation_tvd": best.output_change,
+        "permutation_upper": best.upper.masked_fill(single, torch.nan),
+        "attainable": best.attainable.masked_fill(single, torch.nan),
+    }
+    columns: dict[str, object] = {}
+    for name, values in numbers.items():
+        whole = torch.full((len(encoded),), torch.nan, dtype=torch.float64)
+        whole[rows.cpu()] = values.double().cpu()
+        columns[name] = column(whole)
+    lists: list[list[float] | None] = [None] * len(encoded)
+    for place, row in enumerate(rows.tolist()):
+        lists[row] = best.weights[place][encoded.units[row]].tolist()
+    return {**columns, "permutation_weights": lists}
+
+
+def _best_of_permutations(view: View) -> Columns:
+    """Without a linear decode: the best of the random orders and the opposite order."""
+    encoded, epsilon = view.encoded, view.settings.thresholds.epsilon
+    shuffled, outputs = view.permutations
+    opposite = reversed_order(encoded.weights, encoded.units).unsqueeze(1)
+    with torch.no_grad():
+        last = encoded.decode(opposite).exp()
+    candidates = torch.cat([encoded.weights.unsqueeze(1), shuffled, opposite], 1)
+    outputs = torch.cat([encoded.probabilities.unsqueeze(1), outputs, last], 1)
+    change = total_variation(outputs, encoded.probabilities.unsqueeze(1))
+    jsd = jensen_shannon(candidates, encoded.weights.unsqueeze(1))
+    attainable = jsd[:, -1]
+    best = jsd.masked_fill(change > epsilon, -1.0).argmax(1)
+    rows = torch.arange(len(best), device=best.device)
+    columns = _found(
+        view, "permutation", jsd[rows, best], change[rows, best], candidates[rows, best]
+    )
+    return {**columns, "attainable": column(attainable)}
+
+
+def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+    """The share of instances for which the same weights, reordered, explain as well."""
+    settings, bars = facts.settings, facts.settings.thresholds
+    kinds = [kind for kind in KINDS if f"{kind}_jsd" in frame.columns]
+    estimates: list[Estimate] = []
+    for group, whole in by_predicted(frame, facts.classes):
+        for kind in kinds:
+            part = _tried(whole, kind)
+            jsd = values_of(part, f"{kind}_jsd")
+            estimates.append(
+                average(jsd, settings, statistic="max_jsd", subject=kind, group=group, null=0.0)
+            )
+            for name, inside in by_max_weight(part) if group == "all" else ():
+                if len(inside):
+                    estimates.append(
+                        average(values_of(inside, f"{kind}_jsd"), settings, statistic="max_jsd",
+                                subject=kind, group=name, null=0.0)
+                    )  # fmt: skip
+    shares = {kind: _share(frame, kind, facts) for kind in kinds}
+    for bound in ("permutation_upper", "bounded_upper"):
+        if bound in frame.columns:
+            kind = bound.removesuffix("_upper")
+            estimates.append(
+                average(values_of(_tried(frame, kind), bound), settings,
+                        statistic="max_jsd_upper_bound", subject=kind)
+            )  # fmt: skip
+    decisive = "permutation"
+    if shares["permutation"].n < bars.least_instances:
+        decisive = next((k for k in ("exact", "search", "bounded") if k in shares), "permutation")
+    headline = shares[decisive]
+    verdict = _rule(headline, bars.adversary_share, bars.least_instances)
+    how = KINDS[decisive]
+    sentence = {
+        Verdict.FAIL: f"For {_percent(headline)} of the instances, {how}, give a clearly "
+        "different explanation of the same prediction.",
+        Verdict.PASS: f"Only for {_percent(headline)} of the instances do {how} give a clearly "
+        "different explanation of the same prediction.",
+        Verdict.INCONCLUSIVE: f"For {_percent(headline)} of the instances, {how}, give a clearly "
+        "different explanation of the same prediction: too close to the bar, or too few, to "
+        "decide.",
+        Verdict.NOT_APPLICABLE: "No instance has weights that could be told apart from others.",
+    }[verdict]
+    means = {e.subject: e for e in estimates if e.statistic == "max_jsd" and e.group == "all"}
+    sentence += (
+        " Mean divergence (0 to 0.69): "
+        + "; ".join(f"{KINDS[kind]} {spoken(means[kind])}" for kind in kinds)
+        + "."
+    )
+    notes = [
+        "An alternative explanation does not make the first one false (Wiegreffe & Pinter 2019): "
+        "a failure here means 'do not say the reason', and does not decide the audit alone."
+    ]
+    flat = shares["permutation"].undefined
+    if flat:
+        notes.append(
+            f"{flat} instances have weights too flat for any order of them to look different; "
+            "they are counted apart."
+        )
+    return [
+        Finding(
+            check="adversary", subject="weights", verdict=verdict, sentence=sentence,
+            headline=headline, estimates=(*shares.values(), *estimates),
+            thresholds={"epsilon": bars.epsilon, "adversary_jsd": bars.adversary_jsd,
+                        "adversary_share": bars.adversary_share,
+                        "least_instances": float(bars.least_instances)},
+            notes=tuple(notes),
+        )
+    ]  # fmt: skip
+
+
+def _tried(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """The instances on which this adversary was sought."""
+    return frame.filter(pl.col(f"{kind}_weights").is_not_null())
+
+
+def _share(frame: pl.DataFrame, kind: str, facts: Facts) -> Estimate:
+    bars = facts.settings.thresholds
+    frame = _tried(frame, kind)
+    jsd = values_of(frame, f"{kind}_jsd")
+    flags = np.where(np.isfinite(jsd), (jsd >= bars.adversary_jsd).astype(float), np.nan)
+    if kind == "permutation":
+        # weights too flat for any order of them to differ say nothing
+        flags[values_of(frame, "attainable") < bars.adversary_jsd] = np.nan
+    return share(flags, facts.settings, statistic="contestable_share", subject=kind, null=0.0)
+
+
+def _rule(headline: Estimate, bar: float, least: int) -> Verdict:
+    if headline.value is None:
+        return Verdict.NOT_APPLICABLE
+    if headline.n < least or headline.low is None or headline.high is None:
+        return Verdict.INCONCLUSIVE
+    if headline.low >= bar:
+        return Verdict.FAIL
+    return Verdict.PASS if headline.high < bar else Verdict.INCONCLUSIVE
+
+
+def _percent(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "an unknown share"
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%}, n = {estimate.n})"
+
+
+ADVERSARY = Check(
+    name="adversary",
+    title="Adversarial weights",
+    paper="Jain & Wallace 2019, section 4.2.2; the exact maximum is ours",
+    question="Could other weights be shown for the same prediction?",
+    statistic="share of instances with a different explanation of the same prediction",
+    null="0: no other weights give the same prediction",
+    higher_is_better=False,
+    range=(0.0, 1.0),
+    needs=frozenset(),
+    decisive=False,
+    caveat="The certified maximum is near ln 2 for almost every model, because two well-chosen "
+    "units suffice: read the same-weights adversary. Existence of another explanation does not "
+    "make the first one unfaithful.",
+    measure=measure,
+    conclude=conclude,
+)

@@ -1,0 +1,117 @@
+"""Columns to estimates: value, interval, sample size, undefined count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from attnaudit.checks.findings import Estimate, Verdict
+from attnaudit.checks.settings import Settings
+from attnaudit.measures.bootstrap import bootstrap_interval, wilson_interval
+
+BINS = (0.0, 0.25, 0.5, 0.75, 1.0001)
+MOST_CLASSES_SHOWN = 4
+
+
+def average(
+    values: np.ndarray,
+    settings: Settings,
+    *,
+    statistic: str,
+    subject: str,
+    group: str = "all",
+    null: float | None = None,
+) -> Estimate:
+    """The mean with a bootstrap interval over instances; NaN counts as undefined."""
+    interval = bootstrap_interval(
+        np.asarray(values, dtype=np.float64),
+        statistic="mean",
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    return Estimate(
+        statistic=statistic,
+        subject=subject,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        undefined=interval.undefined,
+        null=null,
+    )
+
+
+def share(
+    flags: np.ndarray,
+    settings: Settings,
+    *,
+    statistic: str,
+    subject: str,
+    group: str = "all",
+    null: float | None = None,
+) -> Estimate:
+    """The share of ones among 0/1 flags, with a Wilson interval; NaN counts as undefined."""
+    flags = np.asarray(flags, dtype=np.float64)
+    known = flags[np.isfinite(flags)]
+    interval = wilson_interval(int(known.sum()), len(known), settings.confidence)
+    return Estimate(
+        statistic=statistic,
+        subject=subject,
+        group=group,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=len(known),
+        undefined=len(flags) - len(known),
+        null=null,
+    )
+
+
+def values_of(frame: pl.DataFrame, column: str) -> np.ndarray:
+    """A column as float64, nulls as NaN."""
+    return frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def by_predicted(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """All instances, then those of each predicted class where these are few (spec section 3)."""
+    yield "all", frame
+    if len(classes) <= MOST_CLASSES_SHOWN:
+        for index, name in enumerate(classes):
+            yield f"predicted={name}", frame.filter(pl.col("predicted") == index)
+
+
+def by_max_weight(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Instances in four equal bins of their largest weight (spec section 4.3)."""
+    for low, high in zip(BINS, BINS[1:], strict=False):
+        inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
+        yield f"max weight [{low:.2f}, {min(high, 1.0):.2f})", frame.filter(inside)
+
+
+def above(estimate: Estimate, bar: float, least: int) -> Verdict:
+    """Pass where the whole interval lies above the bar, fail where it lies below."""
+    if estimate.value is None or estimate.n == 0:
+        return Verdict.NOT_APPLICABLE
+    if estimate.n < least or estimate.low is None or estimate.high is None:
+        return Verdict.INCONCLUSIVE
+    if estimate.low >= bar:
+        return Verdict.PASS
+    return Verdict.FAIL if estimate.high < bar else Verdict.INCONCLUSIVE
+
+
+def spoken(estimate: Estimate, digits: int = 2) -> str:
+    """An estimate as people write it.
+
+    Example:
+        >>> spoken(Estimate(statistic="tau", subject="weights", value=.21, low=.2, high=.22, n=9))
+        '0.21 (0.20 to 0.22, n = 9)'
+    """
+    if estimate.value is None:
+        return f"undefined (n = {estimate.n})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.{digits}f} (n = {estimate.n})"
+    interval = f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ({interval}, n = {estimate.n})"

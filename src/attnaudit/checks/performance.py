@@ -1,0 +1,87 @@
+"""The gate before every verdict: is the model good enough to audit?"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from sklearn.metrics import roc_auc_score
+
+from attnaudit.checks.declaration import Facts
+from attnaudit.checks.estimates import above, share
+from attnaudit.checks.findings import Estimate, Finding, Verdict
+from attnaudit.measures.bootstrap import bootstrap_metric
+
+NAME = "performance"
+MOST = 1000
+
+
+def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
+    """Balanced accuracy over chance, with accuracy, ROC-AUC and the majority rate beside it.
+
+    Args:
+        frame: The instances, with `label`, `predicted` and `probability.0`, `probability.1`, …
+        facts: Class names and settings.
+
+    Returns:
+        `fail` where the model is near chance, `not applicable` where no labels are known.
+    """
+    settings, bars = facts.settings, facts.settings.thresholds
+    known = frame.filter(pl.col("label").is_not_null())
+    labels = known["label"].to_numpy()
+    classes = len(np.unique(labels))
+    if len(known) == 0 or classes < 2:
+        why = "The data has no labels" if len(known) == 0 else "All labels are of one class"
+        return Finding(
+            check=NAME, subject="model", verdict=Verdict.NOT_APPLICABLE,
+            sentence=f"{why}, so whether the model is good enough to audit is not known.",
+        )  # fmt: skip
+    predicted = known["predicted"].to_numpy()
+    chance = 1 / classes
+    skill = bootstrap_metric(
+        labels, predicted, lambda y, p: (_balanced(y, p) - chance) / (1 - chance),
+        confidence=settings.confidence, resamples=min(settings.resamples, MOST), seed=settings.seed,
+    )  # fmt: skip
+    headline = Estimate(
+        statistic="skill", subject="model", value=skill.value, low=skill.low, high=skill.high,
+        n=skill.n, undefined=len(frame) - len(known), null=0.0,
+    )  # fmt: skip
+    majority = float(np.bincount(labels.astype(int)).max() / len(labels))
+    estimates = [
+        headline,
+        share((labels == predicted).astype(float), settings, statistic="accuracy",
+              subject="model", null=majority),
+        *_auc(known, labels, facts),
+    ]  # fmt: skip
+    verdict = above(headline, bars.skill, bars.least_instances)
+    accuracy = estimates[1]
+    figures = f"accuracy {accuracy.value:.2f}, the larger class {majority:.2f}, n = {accuracy.n}"
+    sentence = {
+        Verdict.PASS: f"The model does its task ({figures}).",
+        Verdict.FAIL: f"The model is near chance ({figures}): it is not good enough to audit.",
+        Verdict.INCONCLUSIVE: f"Whether the model is good enough to audit is not certain "
+        f"({figures}).",
+        Verdict.NOT_APPLICABLE: "Performance is undefined.",
+    }[verdict]
+    return Finding(
+        check=NAME, subject="model", verdict=verdict, sentence=sentence, headline=headline,
+        estimates=tuple(estimates),
+        thresholds={"skill": bars.skill, "least_instances": float(bars.least_instances)},
+    )  # fmt: skip
+
+
+def _balanced(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
+
+
+def _auc(known: pl.DataFrame, labels: np.ndarray, facts: Facts) -> list[Estimate]:
+    settings = facts.settings
+    if len(facts.classes) != 2:
+        return []
+    interval = bootstrap_metric(
+        labels, known["probability.1"].to_numpy(), lambda y, s: float(roc_auc_score(y, s)),
+        confidence=settings.confidence, resamples=min(settings.resamples, MOST), seed=settings.seed,
+    )  # fmt: skip
+    return [
+        Estimate(statistic="roc_auc", subject="model", value=interval.value, low=interval.low,
+                 high=interval.high, n=interval.n, null=0.5)
+    ]  # fmt: skip

@@ -1,0 +1,94 @@
+"""`attnaudit audit`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnaudit import api
+from attnaudit.checks import CHECKS, Settings
+from attnaudit.cli.app import (
+    OUT,
+    DataDir,
+    DropUnlabelled,
+    IdColumn,
+    LabelColumn,
+    Limit,
+    Seed,
+    Split,
+    TextColumn,
+    Tokens,
+    TruthColumn,
+    app,
+)
+from attnaudit.cli.data import one_set
+from attnaudit.cli.output import show_result
+from attnaudit.models.load import load
+from attnaudit.progress import bars
+
+CheckNames = Annotated[
+    list[str] | None,
+    typer.Option("--check", help=f"Run this check only; repeat for more: {', '.join(CHECKS)}."),
+]
+
+
+@app.command()
+def audit(
+    model: Annotated[str, typer.Argument(help="Folder of a model that `attnaudit train` wrote.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set or a hub name."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Run folder; an interrupted audit goes on there.")
+    ] = Path("runs/audit"),
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    truth_column: TruthColumn = None,
+    id_column: IdColumn = None,
+    split: Split = None,
+    limit: Limit = None,
+    tokenizer: Tokens = "words",
+    data_dir: DataDir = None,
+    drop_unlabelled: DropUnlabelled = False,
+    check: CheckNames = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="Run the published adversary search as well.")
+    ] = False,
+    costly_limit: Annotated[
+        int, typer.Option(min=1, help="Instances for what costs the most: erasure, best order.")
+    ] = 500,
+    seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another audit in the run folder.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+) -> None:
+    """Check whether a model's attention weights may be shown as an explanation.
+
+    Writes findings.json, instances as Parquet, report.html and card.md into the run folder.
+    Exit code 0 means the audit ran, whatever its verdict.
+
+    Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
+    """  # fmt: skip
+    loaded = load(model, device)
+    with OUT.status("reading the data"):
+        records = one_set(
+            data, split=split, text_column=text_column, label_column=label_column,
+            truth_column=truth_column, id_column=id_column, limit=limit, seed=seed,
+            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
+            classes=loaded.classes,
+        )  # fmt: skip
+    settings = Settings(
+        seed=seed, search=search, costly_limit=costly_limit,
+        checks=tuple(check) if check else Settings().checks,
+    )  # fmt: skip
+    with bars() as progress:
+        result = api.audit(
+            loaded, records, settings=settings, out=out, overwrite=overwrite, progress=progress
+        )
+    show_result(result, out)

@@ -1,0 +1,1 @@
+"""`attnaudit demo`: the main job on built-in text."""

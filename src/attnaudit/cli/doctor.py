@@ -1,0 +1,61 @@
+"""`attnaudit doctor`: versions, devices, what extras are missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+
+import torch
+from rich.table import Table
+
+import attnaudit
+from attnaudit.cli.app import OUT, app
+
+REQUIRED = (
+    "torch", "numpy", "scipy", "scikit-learn", "polars", "pydantic", "typer", "rich", "jinja2",
+    "altair", "vl-convert-python", "safetensors", "jaxtyping",
+)  # fmt: skip
+EXTRAS = {
+    "hub": (("datasets",), "data sets by hub name"),
+    "pandas": (("pandas", "pyarrow"), "pandas data frames"),
+}
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions and devices, and say which extras are missing."""
+    table = Table(title="attnaudit doctor", title_justify="left")
+    for name in ("what", "found", "note"):
+        table.add_column(name, overflow="fold")
+    table.add_row("attnaudit", attnaudit.__version__, "")
+    table.add_row("Python", platform.python_version(), platform.platform())
+    for package in REQUIRED:
+        version = _version(package)
+        table.add_row(package, version or "missing", "" if version else f"pip install {package}")
+    for extra, (packages, purpose) in EXTRAS.items():
+        missing = [package for package in packages if _version(package) is None]
+        note = f'pip install "attnaudit[{extra}]"' if missing else ""
+        table.add_row(f"extra {extra}", "missing" if missing else "installed", note or purpose)
+    for device, note in _devices():
+        table.add_row("device", device, note)
+    free = shutil.disk_usage(".").free / 2**30
+    table.add_row("disk", f"{free:.1f} GiB free", "in the current folder")
+    OUT.print(table)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[tuple[str, str]]:
+    devices = [("cpu", f"{torch.get_num_threads()} threads")]
+    devices += [
+        (f"cuda:{i}", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())
+    ]
+    if torch.backends.mps.is_available():
+        devices.append(("mps", "Apple GPU"))
+    return devices

@@ -1,0 +1,82 @@
+"""`attnaudit list`: what there is, made from the declarations."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from attnaudit.attribution import METHODS
+from attnaudit.checks import CHECKS
+from attnaudit.cli.app import OUT, app
+from attnaudit.data.named import NAMED_SETS
+from attnaudit.nets.attentions import ATTENTIONS
+from attnaudit.nets.encoders import ENCODERS
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    ALL = "all"
+    CHECKS = "checks"
+    ATTRIBUTIONS = "attributions"
+    MODELS = "models"
+    DATA = "data"
+
+
+@app.command("list")
+def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL) -> None:
+    """List checks, attributions, models and data sets."""
+    tables = {
+        What.CHECKS: _checks,
+        What.ATTRIBUTIONS: _attributions,
+        What.MODELS: _models,
+        What.DATA: _data,
+    }
+    for name, table in tables.items():
+        if what in (name, What.ALL):
+            OUT.print(table())
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", show_lines=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _checks() -> Table:
+    table = _table("Checks", "check", "question", "decides", "needs", "paper")
+    for check in CHECKS.values():
+        needs = ", ".join(sorted(check.needs)) or "-"
+        table.add_row(
+            check.name, check.question, "yes" if check.decisive else "cautions", needs, check.paper
+        )
+    return table
+
+
+def _attributions() -> Table:
+    table = _table("Attributions", "method", "a score says", "encoder passes", "paper")
+    for method in METHODS.values():
+        table.add_row(method.name, method.meaning, method.cost, method.paper)
+    return table
+
+
+def _models() -> Table:
+    table = _table("Models that `attnaudit train` makes", "option", "name", "what it is")
+    for name, encoder in ENCODERS.items():
+        table.add_row("--encoder", name, encoder.description)
+    for name, attention in ATTENTIONS.items():
+        table.add_row("--attention", name, attention.description)
+    return table
+
+
+def _data() -> Table:
+    table = _table("Named data sets", "name", "what it is", "classes", "hub", "terms")
+    for name, named in NAMED_SETS.items():
+        table.add_row(
+            name, named.description, ", ".join(named.classes), named.hub or "built in", named.terms
+        )
+    return table

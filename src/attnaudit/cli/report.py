@@ -1,0 +1,32 @@
+"""`attnaudit report`: the report of a finished run, written again or read in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnaudit import api
+from attnaudit.cli.app import OUT, app
+from attnaudit.cli.output import show_result
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write the HTML report here instead of into the folder.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the card for a model card instead.")
+    ] = False,
+) -> None:
+    """Write the report of a finished run again, and print its findings."""
+    result = api.open_run(run)
+    if markdown:
+        typer.echo(result.card())
+    elif out is not None:
+        OUT.print(f"Report: {result.to_html(out).resolve()}", soft_wrap=True, markup=False)
+    else:
+        show_result(result, run)

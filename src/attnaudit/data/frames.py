@@ -1,0 +1,202 @@
+"""Tables: what every source is turned into before records are made of it."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from attnaudit.errors import DataError
+
+_LONGEST_NAME = 40
+_MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns of plain Python values, with the place that messages give each row.
+
+    Attributes:
+        name: What messages call it: a file name, a hub name.
+        columns: The names of the columns.
+        size: How many rows.
+        values: A column's values, `size` of them; None where missing.
+        numbers: The number of each row, as messages count.
+        row_word: What a row is called: `row`, or `line` for JSON lines.
+        class_names: Names behind integer labels, for the columns that declare them.
+        notes: What was decided while reading.
+        parts: The tables that this one was joined from.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    size: int
+    values: Callable[[str], list[Any]]
+    numbers: Sequence[int]
+    row_word: str = "row"
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    parts: tuple[Table, ...] = ()
+
+    def place(self, index: int) -> str:
+        """Where row `index` is, in words: `reviews.csv, row 3`."""
+        for part in self.parts:
+            if index < part.size:
+                return part.place(index)
+            index -= part.size
+        return f"{self.name}, {self.row_word} {self.numbers[index]}"
+
+    def column(self, name: str, purpose: str) -> list[Any]:
+        """The values of a column, with scalars and arrays of NumPy made plain.
+
+        Raises:
+            DataError: There is no such column; the message lists those there are.
+        """
+        if name not in self.columns:
+            raise DataError(missing_column(self, name, purpose))
+        return [_plain(value) for value in self.values(name)]
+
+    def take(self, rows: Sequence[int]) -> Table:
+        """The rows of these indices, in that order."""
+        return Table(
+            name=self.name,
+            columns=self.columns,
+            size=len(rows),
+            values=lambda name: _pick(self.values(name), rows),
+            numbers=[self.numbers[row] for row in rows],
+            row_word=self.row_word,
+            class_names=self.class_names,
+            notes=self.notes,
+        )
+
+
+def missing_column(table: Table, name: str, purpose: str) -> str:
+    """The message for a column that is not there."""
+    near = difflib.get_close_matches(name.lower(), [c.lower() for c in table.columns], n=1)
+    meant = [column for column in table.columns if near and column.lower() == near[0]]
+    hint = f" Did you mean {meant[0]!r}?" if meant else ""
+    none = "; data without labels have label_column=None" if purpose == "label" else ""
+    return (
+        f"{table.name} has no column {name!r} for the {purpose}. "
+        f"Its columns are: {listed(table.columns)}.{hint} Name it with {purpose}_column= "
+        f"(--{purpose}-column){none}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, cut where they are long or many."""
+    shown = [
+        repr(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…")
+        for name in names[:_MOST_NAMES]
+    ]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "") if shown else "none"
+
+
+def from_rows(
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    numbers: Sequence[int] | None = None,
+    row_word: str = "row",
+) -> Table:
+    """A list of mappings as a table; a key that a row lacks is missing there.
+
+    Raises:
+        DataError: There are no rows, or a row is no mapping.
+    """
+    numbers = numbers or range(1, len(rows) + 1)
+    columns: dict[str, None] = {}
+    for number, row in zip(numbers, rows, strict=True):
+        if not isinstance(row, Mapping):
+            raise DataError(
+                f"{name}, {row_word} {number}: expected names with values such as "
+                f'{{"text": …, "label": …}}, found {type(row).__name__}'
+            )
+        columns.update(dict.fromkeys(str(key) for key in row))
+    if not rows:
+        raise DataError(f"{name} is empty: there are no rows")
+    return Table(
+        name=name,
+        columns=tuple(columns),
+        size=len(rows),
+        values=lambda column: [row.get(column) for row in rows],
+        numbers=numbers,
+        row_word=row_word,
+    )
+
+
+def from_polars(frame: pl.DataFrame, name: str) -> Table:
+    """A polars frame as a table; rows count from 1.
+
+    Raises:
+        DataError: The frame has no rows.
+    """
+    if frame.is_empty():
+        raise DataError(f"{name} is empty: there are no rows")
+    return Table(
+        name=name,
+        columns=tuple(frame.columns),
+        size=frame.height,
+        values=lambda column: frame[column].to_list(),
+        numbers=range(1, frame.height + 1),
+    )
+
+
+def from_pandas(frame: Any, name: str) -> Table:
+    """A pandas frame as a table, without importing pandas; rows count from 1.
+
+    Raises:
+        DataError: No rows, or two columns of one name.
+    """
+    columns = tuple(str(column) for column in frame.columns)
+    if len(set(columns)) < len(columns):
+        raise DataError(f"{name} has two columns of one name: rename one of {listed(columns)}")
+    if not len(frame):
+        raise DataError(f"{name} is empty: there are no rows")
+
+    def values(column: str) -> list[Any]:
+        series = frame.iloc[:, columns.index(column)]
+        # Every kind of missing value (NaN, NaT, NA) becomes None.
+        return [
+            None if missing else value
+            for value, missing in zip(series.tolist(), series.isna().tolist(), strict=True)
+        ]
+
+    return Table(name, columns, len(frame), values, range(1, len(frame) + 1))
+
+
+def joined(tables: Sequence[Table], name: str) -> Table:
+    """Tables of the same columns one after the other: the shards of one split.
+
+    Raises:
+        DataError: A table lacks a column of the first.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        for column in first.columns:
+            if column not in table.columns:
+                raise DataError(f"{table.name} has no column {column!r}, unlike {first.name}")
+    size = sum(table.size for table in tables)
+    return Table(
+        name=name,
+        columns=first.columns,
+        size=size,
+        values=lambda column: list(itertools.chain(*(table.values(column) for table in tables))),
+        numbers=range(1, size + 1),
+        class_names=first.class_names,
+        notes=tuple(note for table in tables for note in table.notes),
+        parts=tuple(tables),
+    )
+
+
+def _pick(values: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+    return [values[row] for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as Python values."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,212 @@
+"""Splits: train, dev and test, as they come or cut here, with the same classes in each."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from attnaudit.data.build import Columns, build_dataset, check_limit, draw
+from attnaudit.data.files import data_suffix
+from attnaudit.data.folders import folder_splits, split_name
+from attnaudit.data.frames import listed
+from attnaudit.data.hub import hub_splits, is_hub_name
+from attnaudit.data.labels import Scheme
+from attnaudit.data.named import NAMED_SETS, make_splits, named_splits
+from attnaudit.data.records import Dataset, Text
+from attnaudit.data.sources import Source, columns_of, load_with, read_source, split_of_table
+from attnaudit.errors import DataError, SettingsError
+
+SPLITS = ("train", "dev", "test")
+# The share of train that becomes dev where only dev is missing, as in Jain & Wallace 2019.
+DEV_FRACTION = 0.15
+FRACTIONS = (0.8, 0.1, 0.1)
+
+_Load = Callable[[str | None, Columns], Dataset]
+
+
+def split_dataset(
+    data: Dataset, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+) -> dict[str, Dataset]:
+    """A data set cut into train, dev and test, each label in the same proportion.
+
+    Records with the same text stay together, so that nothing is trained on that is tested on.
+    The cut depends on the ids and the seed, not on the order of the records, which is kept.
+
+    Args:
+        data: What to cut.
+        fractions: The shares of train, dev and test; they sum to 1. A split with share 0 is left
+            out of the result.
+        seed: For the draw.
+
+    Raises:
+        DataError: Too few records for a split.
+        SettingsError: Fractions that are no shares.
+
+    Example:
+        >>> from attnaudit.data.generated import generate_reviews
+        >>> parts = split_dataset(generate_reviews(50), (0.8, 0.1, 0.1))
+        >>> {name: len(part) for name, part in parts.items()}
+        {'train': 40, 'dev': 5, 'test': 5}
+    """
+    shares = dict(zip(SPLITS, fractions, strict=False))
+    fair = len(fractions) == len(SPLITS) and all(0 <= share <= 1 for share in fractions)
+    if not fair or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
+        raise SettingsError(
+            f"fractions are the shares of train, dev and test and sum to 1; got {tuple(fractions)}"
+        )
+    shares = {name: share for name, share in shares.items() if share > 0}
+    chosen = _assign(data.records, shares, random.Random(seed))
+    parts = {}
+    for name in shares:
+        records = [record for record in data.records if chosen[record.text] == name]
+        if not records:
+            raise DataError(
+                f"{data.name} has {len(data)} records, too few for a {name} split of "
+                f"{shares[name]:.0%}: give more data, or other fractions"
+            )
+        note = f"{name}: {len(records)} of {len(data)} records, cut with seed {seed}"
+        parts[name] = replace(data.select(records, name), notes=(*data.notes, note))
+    return parts
+
+
+def load_splits(
+    source: Source, *, limit: int | None = None, seed: int = 0, **options: Any
+) -> dict[str, Dataset]:
+    """Train, dev and test of a source, with the classes of train in each.
+
+    Where the source has no dev split, 15 % of train becomes one; without splits at all it is cut
+    80 : 10 : 10; a missing test split is cut out of train too. Notes say so.
+
+    Args:
+        source: As in `load_data`.
+        limit: At most so many records in each split, drawn at random.
+        seed: For the limit and the cut.
+        **options: Further options of `load_data`, except `split`.
+
+    Raises:
+        DataError: No train split, a split that cannot be used, or a class in dev or test that
+            train lacks.
+        SettingsError: An option that is out of range or means nothing here.
+
+    Example:
+        >>> {name: len(data) for name, data in load_splits("reviews", limit=100).items()}
+        {'train': 100, 'dev': 100, 'test': 100}
+    """
+    check_limit(limit)
+    if "split" in options:
+        raise SettingsError("load_splits takes all splits: leave out split=")
+    name, data_dir = options.pop("name", None), options.pop("data_dir", None)
+    columns = columns_of(**options)
+    entry = NAMED_SETS.get(source) if isinstance(source, str) else None
+    if entry is not None and entry.make is not None:
+        splits = make_splits(entry, columns, data_dir)
+    else:
+        available, load = _opened(source, name, data_dir)
+        if not available:
+            splits = split_dataset(load(None, columns), seed=seed)
+        else:
+            splits = _completed(_loaded(available, load, columns, entry is None), seed)
+    splits = {split: draw(splits[split], limit, seed) for split in SPLITS}
+    return {split: _with_overlap(data, splits["train"], name) for split, data in splits.items()}
+
+
+def _assign(
+    records: Sequence[Text], shares: dict[str, float], rng: random.Random
+) -> dict[str, str]:
+    """The split of each text: label by label, the largest remainders rounded up."""
+    groups: dict[str, list[Text]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.id):
+        groups[record.text].append(record)
+    strata: dict[int, list[str]] = defaultdict(list)
+    for text, group in groups.items():
+        strata[-1 if group[0].label is None else group[0].label].append(text)
+    chosen: dict[str, str] = {}
+    # What earlier labels were given too little of goes to the next, so that totals are right too.
+    owed = dict.fromkeys(shares, 0.0)
+    for label in sorted(strata):
+        texts = strata[label]
+        rng.shuffle(texts)
+        exact = {name: share * len(texts) + owed[name] for name, share in shares.items()}
+        sizes = {name: max(0, math.floor(size + 1e-9)) for name, size in exact.items()}
+        by_remainder = sorted(exact, key=lambda name: sizes[name] - exact[name])
+        for name in by_remainder[: max(0, len(texts) - sum(sizes.values()))]:
+            sizes[name] += 1
+        places = [name for name, size in sizes.items() for _ in range(size)]
+        for text, name in zip(texts, places, strict=False):
+            chosen[text] = name
+        owed = {name: exact[name] - places[: len(texts)].count(name) for name in shares}
+    return chosen
+
+
+def _opened(
+    source: Source, name: str | None, data_dir: str | Path | None
+) -> tuple[tuple[str, ...], _Load]:
+    """The splits of a source (none where it has no such thing) and what loads one of them."""
+
+    def load(split: str | None, columns: Columns) -> Dataset:
+        return load_with(source, columns, split, None, 0, name, data_dir)
+
+    if isinstance(source, str) and source in NAMED_SETS:
+        return named_splits(source, data_dir), load
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_dir():
+            return tuple(split for split in folder_splits(path) if split != "all"), load
+        if not path.exists() and is_hub_name(str(source)) and data_suffix(path) is None:
+            return tuple(hub_splits(str(source))), load
+    if data_dir is not None:
+        raise SettingsError("data_dir= (--data-dir) goes with a named set")
+    # One table for all splits is read once.
+    table, found, _, _ = read_source(source, None)
+
+    def load_rows(split: str | None, columns: Columns) -> Dataset:
+        rows = split_of_table(table, found, split)[0]
+        return build_dataset(rows, columns, name or found, split or "all")
+
+    if "split" not in table.columns:
+        return (), load_rows
+    present = {split_name(str(value)) for value in table.column("split", "split")}
+    return tuple(sorted(present)), load_rows
+
+
+def _loaded(
+    available: Sequence[str], load: _Load, columns: Columns, own_classes: bool
+) -> dict[str, Dataset]:
+    """The splits that are there, with the classes of train unless the set decides on them."""
+    if "train" not in available:
+        raise DataError(f"there is no train split: the splits are {listed(available)}")
+    loaded = {"train": load("train", columns)}
+    classes = loaded["train"].classes
+    if own_classes and classes and columns.scheme.classes is None:
+        columns = replace(columns, scheme=Scheme(classes, by_position=False))
+    for split in SPLITS[1:]:
+        if split in available:
+            try:
+                loaded[split] = load(split, columns)
+            except DataError as error:
+                hint = f" (the classes are those of train; this is the split {split!r})"
+                raise DataError(f"{error}{hint}") from error
+    return loaded
+
+
+def _with_overlap(data: Dataset, train: Dataset, name: str | None) -> Dataset:
+    """A note on texts that are in train too, and the name that was asked for."""
+    known = {record.text for record in train} if data.split != "train" else set()
+    shared = sum(record.text in known for record in data)
+    note = (f"{shared} of {len(data)} texts are in train too",) if shared else ()
+    return replace(data, name=name or data.name, notes=(*data.notes, *note))
+
+
+def _completed(loaded: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
+    """The splits with those that are missing cut out of train."""
+    missing = [split for split in ("dev", "test") if split not in loaded]
+    if not missing:
+        return loaded
+    dev = 0.0 if "dev" in loaded else (DEV_FRACTION if len(missing) == 1 else FRACTIONS[1])
+    test = 0.0 if "test" in loaded else FRACTIONS[2]
+    return loaded | split_dataset(loaded["train"], (1 - dev - test, dev, test), seed)

@@ -1,0 +1,218 @@
+"""Any module that pools by attention, cut in a few lines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attnaudit.data.records import Text
+from attnaudit.errors import ModelError, NotApplicable
+from attnaudit.models.cut import Batch, LinearDecode, Model, States
+
+Tokenize = Callable[[Sequence[str]], Sequence[int]]
+
+
+def module_fingerprint(module: nn.Module, *more: str) -> str:
+    """A SHA-256 over the names and values of all parameters and buffers, and `more`."""
+    digest = hashlib.sha256("\x1f".join(more).encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def refuse_broken(module: nn.Module, name: str) -> None:
+    """Refuse parameters that are NaN or infinite.
+
+    Raises:
+        ModelError: Naming the first such tensor.
+    """
+    for key, value in module.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            bad = int((~torch.isfinite(value)).sum())
+            raise ModelError(
+                f"{name}: {bad} of {value.numel()} values of the parameter {key!r} are NaN or "
+                "infinite. Load an intact checkpoint."
+            )
+
+
+class WrappedModel(Model):
+    """A user's module behind the cut; made by `wrap`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        classes: Sequence[str],
+        tokenize: Tokenize,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        attend: Callable[[Tensor, Tensor], Tensor],
+        decode: Callable[[Tensor], Tensor],
+        embed: Callable[[Tensor], Tensor] | None,
+        linear_head: nn.Linear | None,
+        pad_value: int,
+        mask_value: int | None,
+        context_free: bool,
+        name: str | None,
+    ) -> None:
+        self.module = module.eval()
+        self.classes = tuple(classes)
+        self.name = name or type(module).__name__
+        self.pad_value = pad_value
+        self.mask_value = mask_value
+        self.context_free = context_free
+        self._tokenize, self._embed = tokenize, embed
+        self._encode, self._attend, self._decode = encode, attend, decode
+        self._head = linear_head
+        refuse_broken(module, self.name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    def collate(self, records: Sequence[Text]) -> Batch:
+        """Token ids of the records' units, padded on the right."""
+        rows = []
+        for record in records:
+            row = list(self._tokenize(record.units))
+            if len(row) != len(record.units):
+                raise ModelError(
+                    f"{self.name}: tokenize gave {len(row)} ids for the {len(record.units)} units "
+                    f"of {record.id!r}. It must give exactly one id per unit."
+                )
+            rows.append(row)
+        length = max((len(row) for row in rows), default=1) or 1
+        ids = torch.full((len(rows), length), int(self.pad_value), dtype=torch.long)
+        units = torch.zeros(len(rows), length, dtype=torch.bool)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+            units[index, : len(row)] = True
+        return Batch(tuple(r.id for r in records), ids, units, units).to(self.device)
+
+    def encode(self, batch: Batch) -> States:
+        """The user's encoder, from ids, or from embeddings where those were given."""
+        inputs = batch.inputs if self._embed is None else self._embed(batch.inputs)
+        return States(self._encode(inputs, batch.present), batch.units)
+
+    def attend(self, states: States) -> Tensor:
+        """The user's weights, with instances that have no unit set to 0."""
+        weights = self._attend(states.hidden, states.units)
+        return torch.where(states.units.any(1, keepdim=True), weights, torch.zeros_like(weights))
+
+    def decode(self, states: States, weights: Tensor) -> Tensor:
+        """Log-probabilities of the user's head on the weighted sum of the states."""
+        pooled = torch.einsum("b...t,bth->b...h", weights, states.hidden)
+        return _log_probabilities(self._decode(pooled), len(self.classes), self.name)
+
+    def linear(self, states: States) -> LinearDecode | None:
+        """Where the head is one linear layer, its product with every state."""
+        if self._head is None:
+            return None
+        scores = states.hidden @ self._head.weight.T
+        bias: Tensor = scores.new_zeros(scores.shape[-1])
+        if self._head.bias is not None:
+            bias = bias + self._head.bias
+        if scores.shape[-1] == 1:
+            scores = torch.cat([torch.zeros_like(scores), scores], -1)
+            bias = torch.cat([torch.zeros_like(bias), bias])
+        return LinearDecode(scores, bias)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The user's embeddings of the token ids."""
+        if self._embed is None:
+            raise NotApplicable(
+                f"{self.name} was wrapped without `embed`, so gradients cannot be taken. "
+                "Pass embed= (ids to vectors) and let encode= take those vectors."
+            )
+        return self._embed(batch.inputs)
+
+    def encode_embedded(self, batch: Batch, embedded: Tensor) -> States:
+        """The user's encoder from given embeddings."""
+        return States(self._encode(embedded, batch.present), batch.units)
+
+    def fingerprint(self) -> str:
+        """A hash of the parameters and the class names."""
+        return module_fingerprint(self.module, self.name, *self.classes)
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    classes: Sequence[str],
+    tokenize: Tokenize,
+    encode: Callable[[Tensor, Tensor], Tensor],
+    attend: Callable[[Tensor, Tensor], Tensor],
+    decode: Callable[[Tensor], Tensor],
+    embed: Callable[[Tensor], Tensor] | None = None,
+    linear_head: nn.Linear | None = None,
+    pad_value: int = 0,
+    mask_value: int | None = None,
+    context_free: bool = False,
+    name: str | None = None,
+) -> WrappedModel:
+    """Cut your own module at its attention, so that every check runs on it.
+
+    Args:
+        module: The module; it is put into evaluation mode.
+        classes: Names of the outputs. One logit means two classes: `("no", "yes")`.
+        tokenize: Units (strings) of one text to as many token ids.
+        encode: `(inputs, present)` to states `(B, T, H)`. `inputs` are what `embed` returns, or
+            the ids `(B, T)` where `embed` is not given; `present (B, T)` is False on padding.
+        attend: `(hidden, units)` to weights `(B, T)`, 0 where `units` is False, sums of 1.
+        decode: Weighted sums `(..., H)` to logits `(..., C)`, or `(..., 1)` for a sigmoid.
+        embed: Ids `(B, T)` to vectors `(B, T, E)`. Gradient methods need it.
+        linear_head: The layer, where `decode` is that one linear layer and nothing else: then
+            candidates cost O(T) and the adversary of a two-class model is exact.
+        pad_value: The id of padding.
+        mask_value: The id of an unknown or masked token, for erasure by masking.
+        context_free: True where each state depends on its own token alone.
+        name: What reports call the model.
+
+    Returns:
+        A model that `attnaudit.audit` takes.
+
+    Raises:
+        ModelError: The module has NaN parameters.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> table, scorer, head = nn.Embedding(10, 4), nn.Linear(4, 1), nn.Linear(4, 2)
+        >>> model = wrap(
+        ...     nn.ModuleList([table, scorer, head]), classes=("neg", "pos"),
+        ...     tokenize=lambda units: [len(unit) % 10 for unit in units],
+        ...     embed=table, encode=lambda vectors, present: vectors,
+        ...     attend=lambda h, units: torch.softmax(
+        ...         scorer(h).squeeze(-1).masked_fill(~units, -1e9), -1) * units,
+        ...     decode=head, linear_head=head)
+        >>> model.name, model.classes
+        ('ModuleList', ('neg', 'pos'))
+    """
+    return WrappedModel(
+        module,
+        classes=classes,
+        tokenize=tokenize,
+        encode=encode,
+        attend=attend,
+        decode=decode,
+        embed=embed,
+        linear_head=linear_head,
+        pad_value=pad_value,
+        mask_value=mask_value,
+        context_free=context_free,
+        name=name,
+    )
+
+
+def _log_probabilities(logits: Tensor, classes: int, name: str) -> Tensor:
+    if logits.shape[-1] == 1 and classes == 2:
+        return torch.nn.functional.logsigmoid(torch.cat([-logits, logits], -1))
+    if logits.shape[-1] != classes:
+        raise ModelError(
+            f"{name}: decode gave {logits.shape[-1]} logits, but {classes} classes were named."
+        )
+    return torch.log_softmax(logits, -1)

@@ -1,0 +1,95 @@
+"""Labels checked and predictions scored, for training and model selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from attnaudit.data.records import Text
+from attnaudit.errors import DataError
+from attnaudit.nets.classifier import AttentionClassifier
+from attnaudit.nets.vocabulary import pad_sequences
+
+SELECTIONS = ("auto", "roc_auc", "accuracy")
+"""Scores by which the best epoch may be chosen."""
+TOKENS = 16_384
+"""Padded positions in one batch of predictions."""
+
+
+def check_labels(records: Sequence[Text], classes: Sequence[str], split: str) -> Int[Tensor, " N"]:
+    """The labels of records, where all can be used.
+
+    Raises:
+        DataError: There are no records, or one has no label or one that is no index of a class.
+    """
+    if not records:
+        raise DataError(f"there are no {split} records; give at least some of each class")
+    for row, record in enumerate(records):
+        if record.label is None or not 0 <= record.label < len(classes):
+            raise DataError(
+                f"{split} record {record.id!r} (row {row}) has the label {record.label}; it must "
+                f"be 0 to {len(classes) - 1}, an index of {tuple(classes)}"
+            )
+    return torch.tensor([record.label for record in records])
+
+
+def selection_metric(select: str, dev_labels: Int[Tensor, " N"], classes: Sequence[str]) -> str:
+    """The metric that chooses the epoch: `roc_auc` or `accuracy`.
+
+    `auto` is ROC-AUC where every class has development records; with more than two classes it is
+    accuracy where one has none.
+
+    Raises:
+        DataError: ROC-AUC is asked for, but some class has no development record.
+    """
+    counts = torch.bincount(dev_labels, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts.tolist(), strict=True) if not count]
+    if select == "accuracy" or (select == "auto" and absent and len(classes) > 2):
+        return "accuracy"
+    if absent:
+        raise DataError(
+            f"no development record is of class {', '.join(absent)}, so ROC-AUC is undefined; "
+            'give some, or select by "accuracy"'
+        )
+    return "roc_auc"
+
+
+@torch.no_grad()
+def predict(net: AttentionClassifier, sequences: Sequence[Sequence[int]]) -> Float[Tensor, "N C"]:
+    """Log-probabilities on the CPU, in the order of the sequences; batches go by length."""
+    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
+    device = net.head.weight.device
+    outputs = torch.empty(len(sequences), len(net.config.classes), dtype=net.head.weight.dtype)
+    start = 0
+    while start < len(order):
+        longest = len(sequences[order[start]]) + 2
+        rows = order[start : start + max(1, TOKENS // longest)]
+        ids, present, units = pad_sequences([sequences[row] for row in rows])
+        outputs[rows] = net(ids.to(device), present.to(device), units.to(device)).cpu()
+        start += len(rows)
+    return outputs
+
+
+def score(outputs: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> dict[str, float]:
+    """Accuracy and, where every class has labels, ROC-AUC (mean of one against the rest).
+
+    Args:
+        outputs: Log-probabilities.
+        labels: Class indices.
+    """
+    scores = {"accuracy": float((outputs.argmax(dim=-1) == labels).double().mean())}
+    classes = outputs.shape[-1]
+    if bool((torch.bincount(labels, minlength=classes) > 0).all()):
+        probabilities = outputs.double().exp().numpy()
+        if classes == 2:
+            area = roc_auc_score(labels.numpy(), probabilities[:, 1])
+        else:
+            # sklearn wants rows that sum to 1 more closely than float32 gives.
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+            area = roc_auc_score(labels.numpy(), probabilities, multi_class="ovr")
+        scores["roc_auc"] = float(area)
+    return scores

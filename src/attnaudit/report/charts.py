@@ -1,0 +1,304 @@
+"""Two kinds of picture: rows of histograms, and rows of intervals. Colours are CSS variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+import vl_convert
+
+from attnaudit.checks import Estimate
+from attnaudit.report.wording import count, interval_of, number, shortened, spoken, value_of
+
+WIDE, NARROW = 680, 330
+LABEL, TEXT = 13, 12
+ROW, HEAD, LINE, AXIS = 58, 18, 15, 12
+INK, MUTED, LINES, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--accent)"
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A vertical line: the null, or the bar of a verdict."""
+
+    value: float
+    label: str
+    dashed: bool = True
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One row of histograms: a name, where the instances lie, and their mean.
+
+    Attributes:
+        label: What the row is called.
+        values: One value per instance; NaN is left out.
+        estimate: The mean with its interval.
+        colour: A CSS colour.
+    """
+
+    label: str
+    values: np.ndarray
+    estimate: Estimate | None
+    colour: str = ACCENT
+
+
+@dataclass(frozen=True)
+class Series:
+    """One of several intervals that stand in every row."""
+
+    name: str
+    colour: str
+    shape: str = "circle"
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """One row of intervals: a name, and an estimate for each series."""
+
+    label: str
+    estimates: tuple[Estimate | None, ...]
+    colours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its words.
+
+    Attributes:
+        name: Unique in the report; ids are made of it.
+        title: What is seen.
+        caption: How to read it.
+        spec: Vega-Lite, as wide as its container.
+        description: For those who do not see it.
+        legend: Series that need telling apart.
+    """
+
+    name: str
+    title: str
+    caption: str
+    spec: Spec = field(repr=False)
+    description: str
+    legend: tuple[Series, ...] = ()
+
+
+def distribution_rows(
+    rows: Sequence[Distribution],
+    *,
+    domain: tuple[float, float],
+    bins: int,
+    axis: str,
+    guides: Sequence[Guide] = (),
+) -> Spec:
+    """Histograms one above the other, each with its mean and interval on its base line.
+
+    Values are counted into bins here, so the file does not grow with the instances.
+    """
+    bars: list[Spec] = []
+    names: list[Spec] = []
+    means: list[Spec] = []
+    for index, row in enumerate(rows):
+        finite = row.values[np.isfinite(row.values)]
+        counts, edges = np.histogram(np.clip(finite, *domain), bins=bins, range=domain)
+        top = max(int(counts.max()), 1)
+        base = index + 0.92
+        bars += [
+            {
+                "x": round(float(low), 4), "x2": round(float(high), 4),
+                "y": base, "y2": round(base - 0.58 * int(size) / top, 4), "colour": row.colour,
+                "from to": f"{number(float(low))} to {number(float(high))}",
+                "instances": count(int(size)), "row": row.label,
+            }
+            for size, low, high in zip(counts, edges, edges[1:], strict=False)
+            if size
+        ]  # fmt: skip
+        words = spoken(row.estimate) if row.estimate else f"n = {count(len(finite))}"
+        names.append({"y": index + 0.2, "label": shortened(row.label, 34), "words": words})
+        means += _interval(row.estimate, base, row.colour, row.label)
+    height = ROW * len(rows)
+    top_of = -HEAD * len(guides) / ROW if guides else 0
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
+    x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
+    layers = [
+        *_guides(guides, y, x_scale, len(rows), HEAD / ROW),
+        _chart(bars).mark_bar(opacity=0.45, strokeWidth=0).encode(
+            _x("x", axis, x_scale), alt.X2("x2"), y, alt.Y2("y2"),
+            alt.Color("colour:N", scale=None, legend=None),
+            tooltip=["row:N", "from to:N", "instances:N"],
+        ),
+        *_names(names, y, x_scale, domain),
+        *_intervals(means, y, x_scale),
+    ]  # fmt: skip
+    return _assembled(layers, height + HEAD * len(guides))
+
+
+def interval_rows(
+    rows: Sequence[IntervalRow],
+    series: Sequence[Series],
+    *,
+    domain: tuple[float, float],
+    axis: str,
+    guides: Sequence[Guide] = (),
+    nulls: bool = False,
+) -> Spec:
+    """Estimates with intervals, one row a method; `nulls` draws each estimate's own null."""
+    single = len(series) == 1
+    height = 38 if single else HEAD + LINE * len(series) + 10
+    names: list[Spec] = []
+    points: list[Spec] = []
+    for index, row in enumerate(rows):
+        first = row.estimates[0]
+        words = spoken(first) if single and first is not None else ""
+        names.append({"y": index + 10 / height, "label": shortened(row.label, 34), "words": words})
+        for place, estimate in enumerate(row.estimates):
+            y = index + (HEAD + 4 + LINE * (place + 0.5)) / height
+            colour = row.colours[place] if row.colours else series[place].colour
+            label = row.label if single else f"{row.label}, {series[place].name}"
+            points += _interval(estimate, round(y, 4), colour, label, series[place].shape)
+    top_of = -HEAD * len(guides) / height if guides else 0
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
+    x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
+    layers = [
+        *_guides(guides, y, x_scale, len(rows), HEAD / height),
+        *_names(names, y, x_scale, domain),
+        *_intervals(points, y, x_scale, axis=axis, nulls=nulls),
+    ]
+    return _assembled(layers, height * len(rows) + HEAD * len(guides))
+
+
+def static_svg(spec: Spec, width: int) -> str:
+    """The picture without JavaScript: for print, and where scripts are off."""
+    svg: str = vl_convert.vegalite_to_svg(
+        {**spec, "width": width}, vl_version=_version(), allowed_base_urls=[]
+    )
+    return re.sub(r"\s+(xmlns:xlink)=\"[^\"]*\"", "", svg, count=1)
+
+
+@cache
+def javascript() -> str:
+    """Vega, Vega-Lite and vega-embed in one piece; `window.vegaEmbed` draws a chart."""
+    bundle: str = vl_convert.javascript_bundle(
+        "window.vegaEmbed = vegaEmbed;", vl_version=_version()
+    )
+    return bundle
+
+
+def _version() -> str | None:
+    """The Vega-Lite that altair writes, where the converter knows it; else its newest."""
+    wanted = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    known = getattr(vl_convert, "get_vegalite_versions", list)()
+    return wanted if wanted in known else None
+
+
+def _chart(values: list[Spec]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=values))
+
+
+def _x(name: str, title: str | None, scale: alt.Scale) -> alt.X:
+    axis = alt.Axis(title=title, grid=True, tickCount=6)
+    return alt.X(f"{name}:Q", scale=scale, axis=axis)
+
+
+def _interval(
+    estimate: Estimate | None, y: float, colour: str, label: str, shape: str = "circle"
+) -> list[Spec]:
+    if estimate is None or estimate.value is None:
+        return []
+    value = estimate.value
+    return [
+        {
+            "x": value,
+            "low": value if estimate.low is None else estimate.low,
+            "high": value if estimate.high is None else estimate.high,
+            "null": estimate.null,
+            "y": y, "colour": colour, "shape": shape, "row": label,
+            "mean": value_of(estimate), "interval": interval_of(estimate),
+            "n": count(estimate.n),
+            "by chance": "–" if estimate.null is None else number(estimate.null),
+        }
+    ]  # fmt: skip
+
+
+def _intervals(
+    points: list[Spec], y: alt.Y, scale: alt.Scale, *, axis: str | None = None, nulls: bool = False
+) -> list[alt.Chart]:
+    colour = alt.Color("colour:N", scale=None, legend=None)
+    tooltip = ["row:N", "mean:N", "interval:N", "n:N", "by chance:N"]
+    x = alt.X("x:Q", scale=scale) if axis is None else _x("x", axis, scale)
+    base = _chart(points)
+    layers = [
+        base.mark_rule(strokeWidth=2.5, clip=True).encode(
+            alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip
+        ),
+        base.mark_point(size=55, filled=True, opacity=1).encode(
+            x, y, colour, alt.Shape("shape:N", scale=None, legend=None), tooltip=tooltip
+        ),
+    ]
+    if nulls:
+        tick = base.mark_tick(thickness=2, size=11, color=MUTED, opacity=0.8)
+        layers.insert(0, tick.encode(alt.X("null:Q", scale=scale), y))
+    return layers
+
+
+def _names(
+    names: list[Spec], y: alt.Y, scale: alt.Scale, domain: tuple[float, float]
+) -> list[alt.Chart]:
+    left = alt.X(datum=domain[0], type="quantitative", scale=scale)
+    right = alt.X(datum=domain[1], type="quantitative", scale=scale)
+    base = _chart(names)
+    return [
+        base.mark_text(align="left", fontSize=LABEL, fontWeight=600, color=INK).encode(
+            left, y, alt.Text("label:N")
+        ),
+        base.mark_text(align="right", fontSize=TEXT, color=MUTED).encode(
+            right, y, alt.Text("words:N")
+        ),
+    ]
+
+
+def _guides(
+    guides: Sequence[Guide], y: alt.Y, scale: alt.Scale, bottom: float, step: float
+) -> list[alt.Chart]:
+    layers: list[alt.Chart] = []
+    for place, guide in enumerate(guides):
+        at = -step * (len(guides) - place - 0.5)
+        line = [{"x": guide.value, "y": at + 0.4 * step, "y2": bottom}]
+        words = [{"x": guide.value, "y": at, "label": guide.label}]
+        x = alt.X("x:Q", scale=scale)
+        middle = (scale.to_dict()["domain"][0] + scale.to_dict()["domain"][1]) / 2
+        right = guide.value > middle
+        layers += [
+            _chart(line).mark_rule(
+                color=MUTED, strokeDash=[3, 3] if guide.dashed else [1, 0], strokeWidth=1
+            ).encode(x, y, alt.Y2("y2")),
+            _chart(words).mark_text(
+                align="right" if right else "left", fontSize=TEXT - 1, color=MUTED,
+                dx=3 if right else -3,
+            ).encode(x, y, alt.Text("label:N")),
+        ]  # fmt: skip
+    return layers
+
+
+def _assembled(layers: list[alt.Chart], height: float) -> Spec:
+    font = "system-ui, sans-serif"
+    chart = (
+        alt.layer(*layers)
+        .properties(width="container", height=height, background="transparent")
+        .properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        .configure(font=font, padding={"left": 4, "right": 4, "top": 4, "bottom": 4})
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=MUTED, titleColor=MUTED, gridColor=LINES, domainColor=LINES,
+            tickColor=LINES, labelFontSize=AXIS, titleFontSize=AXIS, titleFontWeight="normal",
+            titlePadding=8, labelFlush=True,
+        )
+    )  # fmt: skip
+    spec: Spec = chart.to_dict()
+    spec.pop("$schema", None)  # an address: nothing here may look like a thing to load
+    return spec

@@ -1,0 +1,180 @@
+"""Findings as rows of tables: what was asked, what came out, what is expected by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnaudit.checks import CHECKS, Estimate, Finding, Thresholds, Verdict
+from attnaudit.report.wording import (
+    NOTHING,
+    PERFORMANCE,
+    count,
+    interval_of,
+    null_of,
+    statistic,
+    subject,
+    threshold,
+    title_of,
+    value_of,
+)
+from attnaudit.runs.schema import AuditReport
+from attnaudit.runs.verdict import SUBJECT
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One finding as a row.
+
+    Attributes:
+        check: The name of the check; links point at it.
+        title: What the check is called, or, for calibration, what was put to it.
+        question: What it asks.
+        measured: Which statistic the verdict rests on.
+        value: Its value in words.
+        interval: Its interval in words.
+        n: On how many instances it rests.
+        null: What to expect where there is nothing to find.
+        verdict: The verdict that counts.
+        remark: Why the verdict is not the check's own, or how a calibration row should be.
+        calibration: Whether the row is there to judge the check.
+    """
+
+    check: str
+    title: str
+    question: str
+    measured: str
+    value: str
+    interval: str
+    n: str
+    null: str
+    verdict: Verdict
+    remark: str
+    calibration: bool
+
+
+@dataclass(frozen=True)
+class EstimateRow:
+    """One estimate as a row of the full table."""
+
+    statistic: str
+    meaning: str
+    of: str
+    among: str
+    value: str
+    interval: str
+    n: str
+    undefined: str
+    null: str
+
+
+@dataclass(frozen=True)
+class ThresholdRow:
+    """One threshold, with where it comes from.
+
+    Attributes:
+        name: The name of the setting.
+        value: What was used.
+        standard: What is usual, where this audit used something else.
+        source: Where the usual value comes from.
+    """
+
+    name: str
+    value: str
+    standard: str | None
+    source: str
+
+
+def evidence_rows(report: AuditReport, *, calibration: bool = True) -> tuple[EvidenceRow, ...]:
+    """The gate, then every check, each followed by its calibration rows if these are wanted."""
+    counted = {r.check: r.verdict for r in report.judgement.reasons}
+    rows = [_row(report.performance, counted)]
+    for finding in report.findings:
+        if finding.subject == SUBJECT:
+            rows.append(_row(finding, counted))
+            if calibration:
+                rows += [_row(f, counted) for f in calibrating(report, finding.check)]
+    return tuple(rows)
+
+
+def calibrating(report: AuditReport, check: str) -> list[Finding]:
+    """The findings that judge a check and not the weights."""
+    return [f for f in report.findings if f.check == check and f.subject != SUBJECT]
+
+
+def _row(finding: Finding, counted: dict[str, Verdict]) -> EvidenceRow:
+    own = finding.subject in (SUBJECT, "model")
+    check = CHECKS.get(finding.check)
+    headline = finding.headline
+    verdict = counted.get(finding.check, finding.verdict) if own else finding.verdict
+    measured = NOTHING
+    if headline is not None:
+        measured = f"{statistic(headline.statistic).title}, {subject(headline.subject)}"
+        if finding.subject == "model":
+            measured = PERFORMANCE[2]
+    return EvidenceRow(
+        check=finding.check,
+        title=title_of(finding.check) if own else subject(finding.subject),
+        question=(check.question if check else PERFORMANCE[1]) if own else "",
+        measured=measured,
+        value=NOTHING if headline is None else value_of(headline),
+        interval=NOTHING if headline is None else interval_of(headline),
+        n=NOTHING if headline is None else count(headline.n),
+        null=NOTHING if headline is None else null_of(headline),
+        verdict=verdict,
+        remark=remark_on(finding, verdict),
+        calibration=not own,
+    )
+
+
+def remark_on(finding: Finding, counted: Verdict) -> str:
+    """How a calibration row should come out, or why a verdict does not count as it is."""
+    if finding.subject == "random":
+        passed = finding.verdict is Verdict.PASS
+        return "must not pass, and does: the check is void" if passed else "must not pass"
+    if finding.subject == "oracle":
+        failed = finding.verdict is Verdict.FAIL
+        return "must pass, and fails: the check is void" if failed else "must pass"
+    if counted is not finding.verdict:
+        return f"{finding.verdict} by its rule, but void: see its calibration"
+    return ""
+
+
+def estimate_rows(finding: Finding, others: list[Finding]) -> tuple[EstimateRow, ...]:
+    """Every estimate of a finding and of its calibration rows, each once."""
+    found: dict[str, Estimate] = {}
+    for one in (finding, *others):
+        for estimate in one.estimates:
+            found.setdefault(estimate.model_dump_json(), estimate)
+    return tuple(_estimate(e) for e in found.values())
+
+
+def _estimate(estimate: Estimate) -> EstimateRow:
+    words = statistic(estimate.statistic)
+    return EstimateRow(
+        statistic=words.title,
+        meaning=words.meaning,
+        of=subject(estimate.subject),
+        among=estimate.group.replace("predicted=", "predicted ", 1).replace("_", " "),
+        value=value_of(estimate),
+        interval=interval_of(estimate),
+        n=count(estimate.n),
+        undefined=count(estimate.undefined) if estimate.undefined else NOTHING,
+        null=null_of(estimate),
+    )
+
+
+def threshold_rows(finding: Finding) -> tuple[ThresholdRow, ...]:
+    """The thresholds of a finding with the sources that the settings declare."""
+    rows = []
+    for name, value in finding.thresholds.items():
+        declared = Thresholds.model_fields.get(name)
+        usual = None if declared is None else float(declared.default)
+        rows.append(
+            ThresholdRow(
+                name=name.replace("_", " "),
+                value=threshold(value),
+                standard=None if usual is None or usual == value else threshold(usual),
+                source=(declared.description or "") if declared else "",
+            )
+        )
+    return tuple(rows)

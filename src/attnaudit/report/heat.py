@@ -1,0 +1,152 @@
+"""Heat maps as data: units with their shade, clipped around what scores highest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attnaudit.report.wording import NOTHING, number
+
+MOST_UNITS = 80
+CONTEXT = 5
+SMALLEST_GAP = 3
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit as it is shown.
+
+    Attributes:
+        text: As it stands in the data, or, in place of clipped units, how many they are.
+        score: The score in words.
+        shade: -1 to 1, the score over the largest magnitude of its row.
+        rank: 1 for the largest magnitude; 0 in a gap.
+        evidence: Whether it is known evidence.
+        gap: Whether it stands for clipped units.
+    """
+
+    text: str
+    score: str = ""
+    shade: float = 0.0
+    rank: int = 0
+    evidence: bool = False
+    gap: bool = False
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One attribution of one text.
+
+    Attributes:
+        title: Which attribution.
+        note: What to know of it.
+        units: The units shown, gaps among them.
+        top: The units with the highest scores, in words.
+        signed: Whether scores can speak against the prediction.
+    """
+
+    title: str
+    note: str
+    units: tuple[Unit, ...]
+    top: tuple[tuple[str, str], ...]
+    signed: bool
+
+
+def heat_row(
+    title: str,
+    units: Sequence[str],
+    scores: Sequence[float | None],
+    *,
+    truth: Sequence[bool] | None = None,
+    windows: Sequence[tuple[int, int]] | None = None,
+    signed: bool = False,
+    note: str = "",
+) -> HeatRow:
+    """Units and scores as a row of a heat map; `windows` says which units are shown."""
+    values = [_finite(score) for score in scores]
+    largest = max((abs(v) for v in values), default=0.0)
+    order = ranking(values)
+    rank = {position: place + 1 for place, position in enumerate(order)}
+    shown: list[Unit] = []
+    last = 0
+    for start, end in windows if windows is not None else [(0, len(units))]:
+        shown += _gap(start - last)
+        shown += [
+            Unit(
+                text=units[i],
+                score=score_of(scores[i], largest),
+                shade=round(values[i] / largest, 3) if largest else 0.0,
+                rank=rank[i],
+                evidence=bool(truth[i]) if truth is not None else False,
+            )
+            for i in range(start, end)
+        ]
+        last = end
+    shown += _gap(len(units) - last)
+    top = tuple((units[i], score_of(scores[i], largest)) for i in order[:TOP] if values[i])
+    return HeatRow(title, note, tuple(shown), top, signed)
+
+
+def ranking(values: Sequence[float]) -> list[int]:
+    """Positions by falling magnitude; the earlier first among equals."""
+    return sorted(range(len(values)), key=lambda i: -abs(values[i]))
+
+
+def score_of(value: float | None, largest: float) -> str:
+    """A score with digits enough to tell the units of its row apart.
+
+    Example:
+        >>> score_of(0.25, 0.5), score_of(0.00012, 0.0004), score_of(None, 1.0)
+        ('0.250', '0.00012', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    digits = 3 if largest >= 0.01 or largest == 0 else min(2 - math.floor(math.log10(largest)), 9)
+    return number(value, digits - 1 if largest >= 10 else digits)
+
+
+def windows_of(
+    rows: Sequence[Sequence[float | None]], length: int, most: int = MOST_UNITS
+) -> list[tuple[int, int]]:
+    """Which stretches of a text to show: all of a short one, else around the highest scores.
+
+    Every row has its turn, highest score first, until `most` units are shown.
+
+    Example:
+        >>> windows_of([[0.0] * 50 + [1.0] + [0.0] * 49], 100, most=11)
+        [(45, 56)]
+    """
+    if length <= most or not rows:
+        return [(0, length)]
+    orders = [ranking([_finite(v) for v in row]) for row in rows]
+    kept: set[int] = set()
+    for place in range(length):
+        for order in orders:
+            i = order[place]
+            near = set(range(max(0, i - CONTEXT), min(length, i + CONTEXT + 1)))
+            if kept and len(kept | near) > most:
+                return _stretches(sorted(kept))
+            kept |= near
+    return _stretches(sorted(kept))
+
+
+def _stretches(kept: Sequence[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for i in kept:
+        if found and i - found[-1][1] <= SMALLEST_GAP:
+            found[-1] = (found[-1][0], i + 1)
+        else:
+            found.append((i, i + 1))
+    return found
+
+
+def _gap(size: int) -> list[Unit]:
+    if size <= 0:
+        return []
+    return [Unit(text=f"… {size} unit{'s' if size > 1 else ''} …", gap=True)]
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else 0.0

@@ -1,0 +1,115 @@
+"""One standalone HTML file: no network, readable on a phone and in print, dark and light."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from attnaudit.errors import RunError
+from attnaudit.report.charts import NARROW, WIDE, Figure, javascript, static_svg
+from attnaudit.report.summary import summarise
+from attnaudit.runs.audit import AuditResult
+
+
+def render_html(result: AuditResult) -> str:
+    """The report of an audit as one HTML document.
+
+    Every text that comes from data or model is escaped, and a content security policy allows the
+    file's own two scripts and nothing else.
+    """
+    summary = summarise(result)
+    figures = [figure for section in summary.sections for figure in section.figures]
+    bundle = _inline(_drawing()) if figures else ""
+    script = _inline(_asset("report.js"))
+    html: str = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            s=summary,
+            model_name=result.report.plan.model.name,
+            version=result.report.plan.attnaudit_version,
+            css=Markup(_asset("style.css")),  # noqa: S704 - our own file
+            stills={figure.name: _stills(figure) for figure in figures},
+            charts=bool(figures),
+            bundle=Markup(bundle),  # noqa: S704 - a library's code, closing tags defused
+            script=Markup(script),  # noqa: S704 - our own file
+            script_sources=" ".join(_hash(code) for code in (bundle, script) if code),
+        )
+    )
+    return html
+
+
+def write_html(result: AuditResult, path: Path) -> Path:
+    """Write the report whole or not at all, and say where.
+
+    Raises:
+        RunError: The file cannot be written; the message says why.
+    """
+    path = Path(path)
+    content = render_html(result).encode("utf-8", "replace")
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise RunError(
+            f"cannot write the report to {path}: {why}. Choose a place that you may write and "
+            "that has room, and make the report again: the audit itself is kept."
+        ) from error
+    return path
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("attnaudit.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _stills(figure: Figure) -> dict[str, Markup]:
+    # the converter escapes the texts of the chart as XML
+    return {
+        name: Markup(static_svg(figure.spec, width))  # noqa: S704
+        for name, width in (("wide", WIDE), ("narrow", NARROW))
+    }
+
+
+@cache
+def _drawing() -> str:
+    return f"(() => {{{javascript()}\n}})();"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("attnaudit.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _inline(code: str) -> str:
+    r"""Code that cannot end the script element it stands in.
+
+    Example:
+        >>> _inline("a = '</script>'")
+        "a = '<\\/script>'"
+    """
+    return re.sub(r"<(/script|!--)", r"<\\\1", code, flags=re.IGNORECASE)
+
+
+def _hash(code: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

@@ -1,0 +1,180 @@
+"""Which texts to show, and what of them. Picks and sorts; computes no statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from attnaudit.attribution import METHODS
+from attnaudit.report.heat import HeatRow, heat_row, windows_of
+from attnaudit.report.wording import SUBJECTS, number, subject
+from attnaudit.runs.schema import AuditReport
+
+ALTERNATIVES = ("leave_one_out", "integrated_gradients", "input_x_gradient", "gradient")
+ADVERSARIES = ("permutation", "exact", "bounded", "search")
+READABLE = 8
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One text with its heat maps.
+
+    Attributes:
+        id: Of the record.
+        why: Why this text is shown.
+        length: How many units it has.
+        clipped: How many of them are shown, where not all are.
+        predicted: The predicted class and its probability.
+        label: The label, or None where unknown.
+        right: Whether the prediction is the label, or None.
+        evidence: Whether evidence is known, and underlined.
+        rows: Weights, the better attribution, the adversary's weights.
+    """
+
+    id: str
+    why: str
+    length: int
+    clipped: int | None
+    predicted: tuple[str, str]
+    label: str | None
+    right: bool | None
+    evidence: bool
+    rows: tuple[HeatRow, ...]
+
+
+def better_of(report: AuditReport, columns: Sequence[str]) -> str | None:
+    """The attribution to show beside the weights: the recommended one, else a usual one."""
+    names = (report.judgement.recommended, *ALTERNATIVES)
+    return next((n for n in names if n is not None and f"scores.{n}" in columns), None)
+
+
+def shown_instances(report: AuditReport, frame: pl.DataFrame) -> tuple[Instance, ...]:
+    """The texts of the report, about a dozen: the same ones for the same run."""
+    if frame.is_empty() or "scores.weights" not in frame.columns:
+        return ()
+    better = better_of(report, frame.columns)
+    return tuple(
+        _instance(report, frame.row(row, named=True), why, better)
+        for why, rows in _picks(frame, better)
+        for row in rows
+    )
+
+
+def _picks(frame: pl.DataFrame, better: str | None) -> list[tuple[str, list[int]]]:
+    """Reasons to show a text, each with the rows it picks."""
+    taken: set[int] = set()
+
+    def pick(column: pl.Expr, wanted: pl.Expr, count: int, *, largest: bool) -> list[int]:
+        found = (
+            frame.lazy()
+            .select(row=pl.int_range(pl.len()), key=column.cast(pl.Float64), wanted=wanted)
+            .filter(pl.col("wanted") & pl.col("key").is_not_null() & pl.col("key").is_not_nan())
+            .filter(~pl.col("row").is_in(list(taken)))
+            .sort("key", "row", descending=[largest, False])
+            .head(count)
+            .collect()["row"]
+            .to_list()
+        )
+        taken.update(found)
+        return found
+
+    readable = pl.col("length") >= READABLE
+    if not frame.select(readable.any()).item():
+        readable = pl.lit(True)
+    picks = []
+    for column, why, largest in (
+        ("adversary/permutation_jsd",
+         "other weights tell the most different story of the same prediction", True),
+        (_disagreement(frame, better),
+         f"the weights and {subject(better) if better else 'other scores'} disagree most", False),
+        ("erasure/comprehensiveness.delete.weights",
+         "erasing the highest weights lowers the probability most", True),
+    ):  # fmt: skip
+        if column in frame.columns:
+            picks.append((why, pick(pl.col(column), readable, 2, largest=largest)))
+    wrong = pl.col("label").is_not_null() & (pl.col("label") != pl.col("predicted"))
+    probabilities = [c for c in frame.columns if c.startswith("probability.")]
+    if probabilities:
+        surest = pl.max_horizontal(probabilities)
+        picks.append(("predicted wrongly, and surest of it", pick(surest, wrong, 2, largest=True)))
+    several = pl.col("length") >= 2
+    picks.append(("the shortest", pick(pl.col("length"), several, 1, largest=False)))
+    middle = frame.sort("length", "index")["length"][len(frame) // 2]
+    near = (pl.col("length") - middle).abs()
+    picks.append(("of middle length", pick(near, several, 1, largest=False)))
+    picks.append(("the longest", pick(pl.col("length"), several, 1, largest=True)))
+    return picks
+
+
+def _disagreement(frame: pl.DataFrame, better: str | None) -> str:
+    names = [f"agreement/tau.weights~{n}" for n in (better, "leave_one_out", "gradient")]
+    return next((name for name in names if name in frame.columns), names[0])
+
+
+def _instance(
+    report: AuditReport, row: dict[str, object], why: str, better: str | None
+) -> Instance:
+    classes = report.plan.model.classes
+    units, weights = _list(row["units"]), _list(row["scores.weights"])
+    truth = row.get("truth")
+    evidence = truth if isinstance(truth, list) else None
+    predicted, label = int(str(row["predicted"])), row.get("label")
+    probability = _float(row.get(f"probability.{predicted}"))
+    wanted: list[tuple[str, list[float | None], bool, str]] = [
+        ("attention weights", weights, False, f"the model's own; {_sure(probability)}")
+    ]
+    if better:
+        wanted.append((
+            METHODS[better].title, _list(row[f"scores.{better}"]), METHODS[better].signed,
+            METHODS[better].meaning,
+        ))  # fmt: skip
+    other = _adversary(row)
+    if other is not None:
+        wanted.append(other)
+    windows = windows_of([scores for _, scores, _, _ in wanted], len(units))
+    shown = sum(end - start for start, end in windows)
+    return Instance(
+        id=str(row["id"]),
+        why=why,
+        length=len(units),
+        clipped=shown if shown < len(units) else None,
+        predicted=(classes[predicted], number(probability)),
+        label=classes[label] if isinstance(label, int) else None,
+        right=label == predicted if isinstance(label, int) else None,
+        evidence=evidence is not None,
+        rows=tuple(
+            heat_row(title, units, scores, truth=evidence, windows=windows, signed=signed,
+                     note=note)
+            for title, scores, signed, note in wanted
+        ),
+    )  # fmt: skip
+
+
+def _sure(probability: float | None) -> str:
+    return f"probability of the prediction {number(probability, 3)}"
+
+
+def _adversary(row: dict[str, object]) -> tuple[str, list[float | None], bool, str] | None:
+    """The adversary's weights: those in another order where there are any."""
+    for kind in ADVERSARIES:
+        weights, jsd = (
+            row.get(f"adversary/{kind}_weights"),
+            _float(row.get(f"adversary/{kind}_jsd")),
+        )
+        if isinstance(weights, list) and jsd:
+            change = number(_float(row.get(f"adversary/{kind}_tvd")), 3)
+            return (
+                f"other weights: {SUBJECTS[kind]}", weights, False,
+                f"probability moves by {change}; divergence {number(jsd)} of 0.69",
+            )  # fmt: skip
+    return None
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _list(value: object) -> list:  # type: ignore[type-arg]
+    return value if isinstance(value, list) else []

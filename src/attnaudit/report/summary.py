@@ -1,0 +1,272 @@
+"""An audit as plain data: everything that templates show, and nothing they must work out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnaudit.attribution import METHODS
+from attnaudit.checks import CHECKS, Finding, Settings, Verdict
+from attnaudit.report.charts import Figure
+from attnaudit.report.evidence import (
+    EstimateRow,
+    EvidenceRow,
+    ThresholdRow,
+    calibrating,
+    estimate_rows,
+    evidence_rows,
+    remark_on,
+    threshold_rows,
+)
+from attnaudit.report.figures import figures_of
+from attnaudit.report.instances import Instance, shown_instances
+from attnaudit.report.references import references_of
+from attnaudit.report.wording import PERFORMANCE, count, duration, number, threshold, title_of
+from attnaudit.runs.audit import AuditResult
+from attnaudit.runs.schema import AuditReport
+from attnaudit.runs.verdict import SUBJECT
+
+QUESTION = "May these attention weights be shown as an explanation?"
+
+
+@dataclass(frozen=True)
+class ReasonRow:
+    """One reason: the check, what it counts as, and its sentence."""
+
+    check: str
+    title: str
+    verdict: Verdict
+    decisive: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What random scores or known evidence get from a check, and what they should get."""
+
+    title: str
+    verdict: Verdict
+    sentence: str
+    remark: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One check in full.
+
+    Attributes:
+        check: Its name; links point at it.
+        title: What it is called.
+        question: What it asks.
+        verdict: What counts.
+        remark: Why that is not the check's own verdict, or nothing.
+        sentence: What a person reads.
+        decisive: Whether a failure alone forbids showing the weights.
+        facts: Statistic, direction, range and null, by name.
+        figures: Pictures.
+        calibration: What random scores and known evidence get.
+        notes: Caveats of this run.
+        caveat: When not to trust the check.
+        paper: Where it comes from.
+        thresholds: Constants used, with their sources.
+        estimates: The full table.
+    """
+
+    check: str
+    title: str
+    question: str
+    verdict: Verdict
+    remark: str
+    sentence: str
+    decisive: bool
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    calibration: tuple[Calibration, ...]
+    notes: tuple[str, ...]
+    caveat: str
+    paper: str
+    thresholds: tuple[ThresholdRow, ...]
+    estimates: tuple[EstimateRow, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its value, the usual one where it differs, and what it means."""
+
+    name: str
+    value: str
+    standard: str | None
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that a report shows."""
+
+    question: str
+    verdict: Verdict
+    headline: str
+    advice: str
+    recommended: str | None
+    reasons: tuple[ReasonRow, ...]
+    cautions: tuple[str, ...]
+    evidence: tuple[EvidenceRow, ...]
+    sections: tuple[Section, ...]
+    instances: tuple[Instance, ...]
+    model: tuple[tuple[str, str], ...]
+    data: tuple[tuple[str, str], ...]
+    data_notes: tuple[str, ...]
+    run: tuple[tuple[str, str], ...]
+    settings: tuple[Setting, ...]
+    references: tuple[str, ...]
+    subtitle: tuple[tuple[str, str], ...]
+    confidence: str
+
+
+def summarise(result: AuditResult) -> Summary:
+    """The plain data of a report. Picks, sorts and words; computes no statistic."""
+    report = result.report
+    judgement, plan = report.judgement, report.plan
+    recommended = judgement.recommended
+    sections = sections_of(result)
+    papers = [s.paper for s in sections]
+    return Summary(
+        question=QUESTION,
+        verdict=judgement.verdict,
+        headline=judgement.headline,
+        advice=judgement.advice,
+        recommended=METHODS[recommended].title if recommended in METHODS else recommended,
+        reasons=tuple(
+            ReasonRow(r.check, title_of(r.check), r.verdict,
+                      r.check in CHECKS and CHECKS[r.check].decisive, r.sentence)
+            for r in judgement.reasons
+        ),
+        cautions=judgement.cautions,
+        evidence=evidence_rows(report),
+        sections=sections,
+        instances=shown_instances(report, result.instances),
+        model=_model(report),
+        data=_data(report),
+        data_notes=plan.data.notes,
+        run=_run(report),
+        settings=settings_of(plan.settings),
+        references=references_of([*papers, *(METHODS[m].paper for m in METHODS)]),
+        subtitle=(
+            ("model", plan.model.name),
+            ("data", f"{plan.data.name}, {plan.data.split}"),
+            ("texts", count(plan.data.instances)),
+            ("audited", f"{report.created.day} {report.created:%B %Y}"),
+        ),
+        confidence=f"{plan.settings.confidence * 100:g}%",
+    )  # fmt: skip
+
+
+def sections_of(result: AuditResult) -> tuple[Section, ...]:
+    """The gate and every check about the weights, in full."""
+    report = result.report
+    counted = {r.check: r.verdict for r in report.judgement.reasons}
+    own = [f for f in report.findings if f.subject == SUBJECT]
+    return tuple(
+        _section(result, finding, counted.get(finding.check, finding.verdict))
+        for finding in (report.performance, *own)
+    )
+
+
+def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section:
+    check = CHECKS.get(finding.check)
+    others = calibrating(result.report, finding.check)
+    facts: tuple[tuple[str, str], ...] = (("Statistic", PERFORMANCE[2]),)
+    if check is not None:
+        low, high = (number(end, 0) for end in check.range)
+        facts = (
+            ("Statistic", check.statistic),
+            ("Range", f"{low} to {high}; {'higher' if check.higher_is_better else 'lower'} "
+             "is better"),
+            ("By chance", check.null),
+        )  # fmt: skip
+    return Section(
+        check=finding.check,
+        title=title_of(finding.check),
+        question=check.question if check else PERFORMANCE[1],
+        verdict=counted,
+        remark=remark_on(finding, counted),
+        sentence=finding.sentence,
+        decisive=check is None or check.decisive,
+        facts=facts,
+        figures=figures_of(result, finding),
+        calibration=tuple(
+            Calibration(
+                "Random scores" if f.subject == "random" else "Known evidence",
+                f.verdict, f.sentence, remark_on(f, f.verdict),
+            )
+            for f in others
+        ),
+        notes=finding.notes,
+        caveat=check.caveat if check else "",
+        paper=check.paper if check else "",
+        thresholds=threshold_rows(finding),
+        estimates=estimate_rows(finding, others),
+    )  # fmt: skip
+
+
+def settings_of(settings: Settings) -> tuple[Setting, ...]:
+    """Every setting, thresholds apart: those stand with the checks that use them."""
+    rows = []
+    for name, declared in type(settings).model_fields.items():
+        if name == "thresholds":
+            continue
+        value, usual = getattr(settings, name), declared.default
+        rows.append(
+            Setting(
+                name=name.replace("_", " "),
+                value=_written(value),
+                standard=None if value == usual else _written(usual),
+                meaning=declared.description or "",
+            )
+        )
+    return tuple(rows)
+
+
+def _model(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    model = report.plan.model
+    return (
+        ("Name", model.name),
+        ("Kind", model.kind),
+        ("Classes", ", ".join(model.classes)),
+        ("Fingerprint", model.fingerprint),
+    )
+
+
+def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    data = report.plan.data
+    counts = ", ".join(f"{name} {count(size)}" for name, size in data.class_counts.items())
+    return (
+        ("Name", data.name),
+        ("Split", data.split),
+        ("Texts", count(data.instances)),
+        ("Labels", counts if any(data.class_counts.values()) else "not known"),
+        ("Mean length", f"{number(data.mean_length, 1)} units"),
+        ("Evidence", "known for some or all texts" if data.has_truth else "not known"),
+        ("Fingerprint", data.fingerprint),
+    )
+
+
+def _run(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    return (
+        ("attnaudit", report.plan.attnaudit_version),
+        ("Schema", str(report.plan.schema_version)),
+        ("Finished", f"{report.created:%Y-%m-%d %H:%M} {report.created:%Z}".strip()),
+        ("Took", duration(report.seconds)),
+        ("Seed", str(report.plan.settings.seed)),
+    )
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "not set"
+    if isinstance(value, float):
+        return threshold(value)
+    if isinstance(value, tuple | list):
+        return ", ".join(_written(v) for v in value)
+    return str(value).replace("_", " ")

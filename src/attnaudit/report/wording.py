@@ -1,0 +1,243 @@
+"""How numbers, statistics and methods are written, the same in every report."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+from attnaudit.attribution import METHODS
+from attnaudit.checks import CHECKS, Estimate, Verdict
+
+NOTHING = "–"
+MINUS = "−"
+
+SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.FAIL: "✕",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.NOT_APPLICABLE: "○",
+}
+
+SUBJECTS = {
+    "oracle": "known evidence",
+    "null": "random units",
+    "random": "random scores",
+    "truth": "known evidence",
+    "permutation": "same weights, other order",
+    "exact": "any weights, certified maximum",
+    "bounded": "any weights, best found",
+    "search": "any weights, published search",
+    "largest weight - other weight": "largest weight less another",
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What a statistic is called, and whether it is a share that reads best in percent."""
+
+    title: str
+    meaning: str
+    percent: bool = False
+
+
+STATISTICS = {
+    "skill": Statistic("skill", "balanced accuracy over chance; 0 is chance, 1 is perfect"),
+    "accuracy": Statistic("accuracy", "share of labels predicted", percent=True),
+    "roc_auc": Statistic("ROC-AUC", "0.5 is chance, 1 is perfect"),
+    "kendall_tau": Statistic("Kendall tau-b", "−1 opposite order, 0 unrelated, 1 same order"),
+    "kendall_tau_null_bound": Statistic(
+        "bound of unrelated orders", "the mean tau that unrelated orders stay below"
+    ),
+    "significant_share": Statistic(
+        "share significant", "instances with p ≤ 0.05; grows with length", percent=True
+    ),
+    "spearman": Statistic("Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
+    "top_k_overlap": Statistic("top-k overlap", "share of the highest units in common", True),
+    "tau_above_bar": Statistic("tau above its bar", "paired by instance; below 0 falls short"),
+    "median_tvd": Statistic(
+        "median output change", "total variation under permuted weights, 0 to 1"
+    ),
+    "flip_share": Statistic("share of flips", "permutations that change the decision", True),
+    "same_prediction_share": Statistic(
+        "share unmoved", "instances whose median change is within epsilon", percent=True
+    ),
+    "contestable_share": Statistic(
+        "share contestable", "instances with a different explanation, same prediction", True
+    ),
+    "max_jsd": Statistic("largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
+    "max_jsd_upper_bound": Statistic("upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"),
+    "comprehensiveness": Statistic(
+        "comprehensiveness", "fall in probability when the highest units go; higher is better"
+    ),
+    "sufficiency": Statistic(
+        "sufficiency", "fall in probability when only they stay; lower is better"
+    ),
+    "drifted_share": Statistic("share drifted", "erased inputs that lie outside the data", True),
+    "flip_fraction": Statistic("units to a flip", "share of units; lower is better", True),
+    "flip_mass": Statistic("weight to a flip", "share of the weight that must go", True),
+    "never_flipped": Statistic("never flipped", "share of instances", percent=True),
+    "delta_js": Statistic("difference in divergence", "largest weight zeroed, less another one"),
+    "flip_by": Statistic("decision flipped by zeroing", "share of instances", percent=True),
+    "comprehensiveness_over_random": Statistic(
+        "comprehensiveness over random", "paired by instance, in probability"
+    ),
+    "comprehensiveness_lead": Statistic(
+        "lead in comprehensiveness", "best other attribution less this one, paired"
+    ),
+    "auroc": Statistic("AUROC", "per instance, for the evidence; 0.5 is chance"),
+    "average_precision": Statistic("average precision", "chance is the share of evidence"),
+    "token_f1": Statistic("unit F1", "at as many units as are evidence"),
+    "evidence_share": Statistic("share of evidence", "among the units", percent=True),
+    "mass_on_evidence": Statistic("weight on evidence", "share of the weight", percent=True),
+}
+
+PERFORMANCE = ("Performance", "Is the model good enough to audit?", "skill: balanced accuracy "
+               "over chance")  # fmt: skip
+
+
+def statistic(name: str) -> Statistic:
+    """The wording of a statistic; an unknown one is written as it is named."""
+    return STATISTICS.get(name, Statistic(name.replace("_", " "), ""))
+
+
+def subject(name: str) -> str:
+    """A method, or a pair of them, in words.
+
+    Example:
+        >>> subject("weights~leave_one_out"), subject("gradient-weights")
+        ('attention weights and leave-one-out', 'gradient over attention weights')
+    """
+    if name in SUBJECTS:
+        return SUBJECTS[name]
+    if name in METHODS:
+        return METHODS[name].title
+    for mark, word in (("~", " and "), ("-", " over ")):
+        first, found, second = name.partition(mark)
+        if found:
+            return f"{subject(first)}{word}{subject(second)}"
+    return name.replace("_", " ")
+
+
+def title_of(check: str) -> str:
+    """What a check, or the gate before all checks, is called."""
+    return CHECKS[check].title if check in CHECKS else PERFORMANCE[0]
+
+
+def number(value: float | None, digits: int = 2, *, percent: bool = False) -> str:
+    """A number as people read it: fixed digits, a true minus, never −0.
+
+    Example:
+        >>> number(-0.204), number(-0.001), number(0.5, percent=True), number(None)
+        ('−0.20', '0.00', '50%', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if percent:
+        value, digits = value * 100, max(digits - 2, 0)
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS) + ("%" if percent else "")
+
+
+def digits_for(estimate: Estimate) -> int:
+    """Two digits, or three or four where the interval is narrower than two can show."""
+    if estimate.low is None or estimate.high is None:
+        return 2
+    width = estimate.high - estimate.low
+    return 2 if width >= 0.02 or width == 0 else 3 if width >= 0.002 else 4
+
+
+def value_of(estimate: Estimate) -> str:
+    """The value of an estimate."""
+    return number(
+        estimate.value, digits_for(estimate), percent=statistic(estimate.statistic).percent
+    )
+
+
+def interval_of(estimate: Estimate) -> str:
+    """The interval of an estimate, or a dash.
+
+    Example:
+        >>> interval_of(Estimate(statistic="t", subject="w", value=0.2, low=-0.1, high=0.5, n=9))
+        '−0.10 to 0.50'
+    """
+    if estimate.low is None or estimate.high is None:
+        return NOTHING
+    digits, percent = digits_for(estimate), statistic(estimate.statistic).percent
+    low = number(estimate.low, digits, percent=percent).removesuffix("%")
+    return f"{low} to {number(estimate.high, digits, percent=percent)}"
+
+
+def null_of(estimate: Estimate) -> str:
+    """What to expect where there is nothing to find, or a dash."""
+    if estimate.null is None:
+        return NOTHING
+    shown = statistic(estimate.statistic)
+    if estimate.null in (0, 1) and not shown.percent:
+        return f"{estimate.null:.0f}"
+    return number(estimate.null, digits_for(estimate), percent=shown.percent)
+
+
+def spoken(estimate: Estimate) -> str:
+    """Value, interval and sample size in one phrase.
+
+    Example:
+        >>> spoken(Estimate(statistic="t", subject="w", value=0.2, low=0.1, high=0.3, n=1900))
+        '0.20 (0.10 to 0.30, n = 1,900)'
+    """
+    if estimate.value is None:
+        return f"undefined (n = {count(estimate.n)})"
+    if estimate.low is None or estimate.high is None:
+        return f"{value_of(estimate)} (n = {count(estimate.n)})"
+    return f"{value_of(estimate)} ({interval_of(estimate)}, n = {count(estimate.n)})"
+
+
+def count(value: int) -> str:
+    """A count with thousands set apart."""
+    return f"{value:,}"
+
+
+def threshold(value: float) -> str:
+    """A threshold as it was set: no digits added, none lost."""
+    return f"{value:g}"
+
+
+def duration(seconds: float) -> str:
+    """A stretch of time.
+
+    Example:
+        >>> duration(8.25), duration(75), duration(7300)
+        ('8.2 s', '1 min 15 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def shortened(text: str, longest: int = 24) -> str:
+    """Text that fits a label, cut in the middle."""
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def visible(text: str) -> str:
+    r"""Text without characters that steer a terminal or the reading direction.
+
+    Example:
+        >>> visible("a\x1b[31mb\u202ec")
+        'a�[31mb�c'
+    """
+    return "".join(
+        "�" if unicodedata.category(c) in ("Cc", "Cs") or c in STEERING else c
+        for c in text.replace("\t", " ").replace("\n", " ")
+    )
+
+
+STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -1,0 +1,120 @@
+"""`train`: from data to a model that can be audited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnaudit.data.records import Dataset
+from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.models.pooled import TextClassifier
+from attnaudit.nets.classifier import ClassifierConfig
+from attnaudit.nets.training import Penalty, TrainedResult, TrainOptions
+from attnaudit.nets.training import train as train_net
+from attnaudit.nets.vectors import Coverage, load_vectors
+from attnaudit.nets.vocabulary import build_vocabulary
+from attnaudit.progress import Report, bars
+
+Splits = Mapping[str, Dataset]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with how it came about.
+
+    Attributes:
+        model: The model, ready to be audited.
+        splits: The data; `test` was never looked at.
+        result: History and development metrics.
+        coverage: How many words had a pretrained vector, or None.
+    """
+
+    model: TextClassifier
+    splits: Splits
+    result: TrainedResult
+    coverage: Coverage | None
+
+
+def train(
+    data: Splits | Dataset | str | Path | Any,
+    *,
+    encoder: str = "bilstm",
+    attention: str = "additive",
+    hidden: int = 128,
+    embedding_dim: int = 300,
+    vectors: str | Path | None = None,
+    options: TrainOptions | None = None,
+    penalty: Penalty | None = None,
+    name: str | None = None,
+    out: str | Path | None = None,
+    progress: Report | bool | None = None,
+    **data_options: Any,
+) -> Trained:
+    """Train a text classifier with one attention.
+
+    Args:
+        data: Splits by name (`train`, `dev`, `test`), one data set that is then split, or what
+            `load_splits` takes: a folder, a file, a named set, a hub name.
+        encoder: bilstm, cnn or average.
+        attention: additive or dot.
+        hidden: Hidden size (per direction for the LSTM).
+        embedding_dim: Size of word vectors; pretrained ones bring their own.
+        vectors: A file of pretrained word vectors (text or npz).
+        options: Epochs, batch size, seed, device, and the like.
+        penalty: A further loss term.
+        name: What reports call the model.
+        out: Folder to save the model to.
+        progress: A function `(stage, done, total)`, or whether to draw bars.
+        data_options: Passed to `load_splits`.
+
+    Raises:
+        AttnauditError: Unusable data, options or vectors, or a loss that is no number.
+
+    Example:
+        >>> from attnaudit.nets.training import TrainOptions
+        >>> done = train("reviews", encoder="average", embedding_dim=8, hidden=8, limit=60,
+        ...              options=TrainOptions(epochs=1), progress=False)
+        >>> done.model.name, done.model.classes
+        ('average+additive', ('negative', 'positive'))
+    """
+    splits = _splits(data, data_options)
+    options = options or TrainOptions()
+    vocabulary = build_vocabulary(splits["train"].records, options.min_df, options.lowercase)
+    table, coverage = None, None
+    if vectors is not None:
+        table, coverage = load_vectors(vectors, vocabulary, seed=options.seed)
+        embedding_dim = table.shape[1]
+    config = ClassifierConfig(
+        splits["train"].classes, encoder, attention, hidden=hidden, embedding_dim=embedding_dim
+    )
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        report = progress if callable(progress) else drawn
+        epoch = 1
+
+        def on_batch(done: int, total: int) -> None:
+            if report:
+                report("training", (epoch - 1) * total + done, options.epochs * total)
+
+        def on_epoch(done: int, total: int, metrics: Mapping[str, float]) -> None:
+            nonlocal epoch
+            epoch = done + 1
+
+        result = train_net(
+            config, splits["train"].records, splits["dev"].records, options,
+            vocabulary=vocabulary, vectors=table, penalty=penalty,
+            on_epoch=on_epoch, on_batch=on_batch,
+        )  # fmt: skip
+    model = TextClassifier(result.net, result.vocabulary, name)
+    if out is not None:
+        model.save(out)
+    return Trained(model, splits, result, coverage)
+
+
+def _splits(data: Any, data_options: dict[str, Any]) -> Splits:
+    if isinstance(data, Mapping):
+        return data
+    if isinstance(data, Dataset):
+        return split_dataset(data)
+    return load_splits(data, **data_options)

@@ -1,0 +1,251 @@
+"""The audit on a model that is not ours: independence, resuming, bad folders."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from attnaudit.checks import Settings, Verdict
+from attnaudit.data.records import Dataset
+from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.runs.audit import AuditResult, run_audit
+from attnaudit.runs.frame import tidy
+from attnaudit.runs.store import Store
+from tests.toys import dataset, labelled, reader, sentences
+
+FAST = Settings(chunk=32, resamples=200, permutations=20, costly_limit=40)
+
+
+def toy_data(count: int = 90) -> Dataset:
+    return Dataset("toy", tuple(labelled(reader(), sentences(count, shortest=2))), ("neg", "pos"))
+
+
+@pytest.fixture(scope="module")
+def whole() -> AuditResult:
+    return run_audit(reader(), toy_data(), FAST)
+
+
+def findings(result: AuditResult) -> str:
+    return "\n".join(f.model_dump_json() for f in result.report.findings)
+
+
+def test_every_check_reports_with_size_interval_and_null(whole: AuditResult) -> None:
+    found = {(f.check, f.subject): f for f in whole.report.findings}
+    for check in ("agreement", "permutation", "adversary", "erasure"):
+        finding = found[check, "weights"]
+        assert finding.headline is not None
+        assert finding.headline.n > 0
+        assert finding.headline.low is not None
+        assert finding.headline.null is not None
+        assert finding.thresholds
+    assert found["ground_truth", "weights"].verdict is Verdict.NOT_APPLICABLE
+    assert found["agreement", "random"].verdict is not Verdict.PASS
+    assert found["erasure", "random"].verdict is not Verdict.PASS
+
+
+def test_results_do_not_depend_on_batch_size_or_order(whole: AuditResult) -> None:
+    data = toy_data()
+    backwards = data.select(data.records[::-1])
+    other = run_audit(
+        reader(), backwards, FAST.model_copy(update={"token_budget": 70, "chunk": 17})
+    )
+    mine, theirs = (r.instances.drop("index").sort("id") for r in (whole, other))
+    assert_frame_equal(mine, theirs.select(mine.columns), abs_tol=2e-5)
+    values = [tidy(r.report).sort("check", "judged", "statistic", "method", "group")
+              for r in (whole, other)]  # fmt: skip
+    assert_frame_equal(*values, abs_tol=2e-4)
+
+
+def test_same_seed_same_numbers_other_seed_others(whole: AuditResult) -> None:
+    again = run_audit(reader(), toy_data(), FAST)
+    assert findings(again) == findings(whole)
+    other = run_audit(reader(), toy_data(), FAST.model_copy(update={"seed": 1}))
+    assert findings(other) != findings(whole)
+
+
+def test_a_run_folder_holds_what_memory_holds(whole: AuditResult, tmp_path: Path) -> None:
+    result = run_audit(reader(), toy_data(), FAST, out=tmp_path / "run")
+    assert findings(result) == findings(whole)
+    store = Store(tmp_path / "run")
+    assert store.read_report() == result.report
+    assert_frame_equal(store.read_instances(), result.instances)
+
+
+def test_finished_chunks_are_not_computed_again(whole: AuditResult, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_audit(reader(), toy_data(), FAST, out=folder)
+    chunks = sorted((folder / "instances").glob("*.parquet"))
+    chunks[1].unlink()
+    chunks[2].write_bytes(b"half a file")
+    before = {path: path.stat().st_mtime_ns for path in chunks if path.exists()}
+    resumed = run_audit(reader(), toy_data(), FAST, out=folder)
+    assert findings(resumed) == findings(whole)
+    assert [p for p, t in before.items() if p.stat().st_mtime_ns != t] == [chunks[2]]
+
+
+KILLED = """
+import sys, time
+import attnaudit.runs.store as store
+from pathlib import Path
+from attnaudit.runs.audit import run_audit
+from tests.test_audit_run import FAST, toy_data
+from tests.toys import reader
+write = store.Store.write_chunk
+def slow(self, index, frame):
+    write(self, index, frame)
+    print("chunk", index, flush=True)
+    time.sleep(1.0)
+store.Store.write_chunk = slow
+run_audit(reader(), toy_data(), FAST, out=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_audit_goes_on_with_the_same_numbers(whole: AuditResult, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("chunk 0")
+    process.kill()
+    process.wait()
+    done = sorted((folder / "instances").glob("*.parquet"))
+    assert 1 <= len(done) < 3
+    assert not (folder / "findings.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    resumed = run_audit(reader(), toy_data(), FAST, out=folder)
+    assert all(path.stat().st_mtime_ns == t for path, t in before.items())
+    assert findings(resumed) == findings(whole)
+
+
+def test_another_audit_in_the_folder_is_refused_and_can_be_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_audit(reader(), toy_data(40), FAST, out=folder)
+    for model, data, settings, what in (
+        (reader(seed=5), toy_data(40), FAST, "of the model"),
+        (reader(), toy_data(41), FAST, "of the data"),
+        (reader(), toy_data(40), FAST.model_copy(update={"seed": 3}), "seed was 0"),
+    ):
+        with pytest.raises(RunError, match=what):
+            run_audit(model, data, settings, out=folder)
+    result = run_audit(reader(seed=5), toy_data(40), FAST, out=folder, overwrite=True)
+    assert Store(folder).read_report() == result.report
+
+
+def test_two_audits_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    with store.locked(), pytest.raises(RunError, match="right now"):
+        run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
+
+
+def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    folder = tmp_path / "run"
+    Store(folder).folder.mkdir()
+    (folder / "plan.json.part").symlink_to("/dev/full")
+    with pytest.raises(RunError, match="disk is full"):
+        run_audit(reader(), toy_data(40), FAST, out=folder)
+
+
+def test_a_file_in_place_of_the_folder_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(RunError, match="it is a file|part of its path"):
+        run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a read-only file system")
+def test_a_read_only_folder_says_so() -> None:
+    with pytest.raises(RunError, match="cannot write"):
+        run_audit(reader(), toy_data(40), FAST, out=Path("/proc/attnaudit-run"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}', "\x00\x01"])  # fmt: skip
+def test_damaged_findings_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "findings.json").write_text(content)
+    with pytest.raises(RunError):
+        Store(tmp_path).read_report()
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished run"):
+        Store(tmp_path).read_report()
+    with pytest.raises(RunError, match="no instances"):
+        Store(tmp_path).read_instances()
+
+
+def test_unusable_requests() -> None:
+    with pytest.raises(DataError, match="no records"):
+        run_audit(reader(), dataset(0), FAST)
+    with pytest.raises(SettingsError, match="no check is called 'nope'"):
+        run_audit(reader(), toy_data(40), FAST.model_copy(update={"checks": ("nope",)}))
+    with pytest.raises(DataError, match="none of the model's classes"):
+        run_audit(reader(3), toy_data(40), FAST)
+
+
+def test_weights_that_are_no_distribution_are_refused() -> None:
+    model = reader()
+    attend = model.attend
+    for spoil, what in (
+        (lambda w: w * float("nan"), "not finite"),
+        (lambda w: w * 2, "does not sum to 1"),
+        (lambda w: w - 0.5, "is negative"),
+        (lambda w: w + 0.01, "no unit"),
+    ):
+        model.attend = lambda states, spoil=spoil: spoil(attend(states))  # type: ignore[method-assign]
+        with pytest.raises(ModelError, match=what):
+            run_audit(model, toy_data(40), FAST)
+
+
+def test_constant_weights_have_nothing_to_show() -> None:
+    model = reader()
+    model.attend = lambda s: s.units / s.units.sum(1, keepdim=True)  # type: ignore[method-assign]
+    data = Dataset("toy", tuple(labelled(model, sentences(80, shortest=3))), ("neg", "pos"))
+    result = run_audit(model, data, FAST)
+    verdicts = {f.check: f.verdict for f in result.report.findings if f.subject == "weights"}
+    assert verdicts["permutation"] is Verdict.NOT_APPLICABLE
+    assert verdicts["agreement"] is Verdict.NOT_APPLICABLE
+    assert verdicts["erasure"] is Verdict.NOT_APPLICABLE
+    assert result.report.judgement.verdict is Verdict.NOT_APPLICABLE
+
+
+def test_one_word_texts_only_are_not_applicable() -> None:
+    data = Dataset("toy", tuple(labelled(reader(), sentences(50, longest=1))), ("neg", "pos"))
+    result = run_audit(reader(), data, FAST)
+    for finding in result.report.findings:
+        if finding.subject == "weights":
+            assert finding.verdict is Verdict.NOT_APPLICABLE, finding.sentence
+
+
+def test_few_instances_are_inconclusive() -> None:
+    result = run_audit(reader(), toy_data(12), FAST)
+    decided = {f.verdict for f in result.report.findings}
+    assert Verdict.PASS not in decided
+    assert Verdict.FAIL not in decided
+
+
+@pytest.mark.parametrize(
+    "model", [reader(3), reader(deep=True), reader(embedded=False), reader(one_logit=True)],
+    ids=["three classes", "tanh head", "no gradients", "one logit"],
+)  # fmt: skip
+def test_every_kind_of_decoder_is_audited(model) -> None:
+    names = model.classes
+    data = Dataset("toy", tuple(labelled(model, sentences(40, shortest=3))), names)
+    settings = FAST.model_copy(update={"search_steps": 30})
+    result = run_audit(model, data, settings)
+    columns = result.instances.columns
+    assert ("adversary/exact_jsd" in columns) == (len(names) == 2 and model._head is not None)
+    assert ("adversary/search_jsd" in columns) == (model._head is None)
+    lower = [c for c in columns if c in ("adversary/bounded_jsd",)]
+    for column in lower:
+        gap = result.instances["adversary/bounded_upper"] - result.instances[column]
+        assert gap.min() >= -1e-9
+    assert isinstance(tidy(result.report), pl.DataFrame)

@@ -1,0 +1,85 @@
+"""Findings to one answer."""
+
+import pytest
+
+from attnaudit.checks import CHECKS, Finding, Verdict
+from attnaudit.runs.verdict import judge
+
+P, F, I, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE  # noqa: E741
+
+
+def finding(check: str, verdict: Verdict, subject: str = "weights", **more: str) -> Finding:
+    return Finding(
+        check=check, subject=subject, verdict=verdict, sentence=f"{check} says {verdict}.", **more
+    )
+
+
+def answer(performance: Verdict = P, **verdicts: Verdict):
+    findings = [finding(name, verdict) for name, verdict in verdicts.items()]
+    return judge(finding("performance", performance, "model"), findings)
+
+
+ALL = dict.fromkeys(CHECKS, P)
+
+
+def test_all_passing_may_be_shown() -> None:
+    result = answer(**ALL)
+    assert result.verdict is P
+    assert "may be shown" in result.headline
+
+
+@pytest.mark.parametrize("name", [n for n, c in CHECKS.items() if c.decisive])
+def test_one_decisive_failure_forbids(name: str) -> None:
+    result = answer(**{**ALL, name: F})
+    assert result.verdict is F
+    assert "may not be shown" in result.headline
+    assert CHECKS[name].title.lower() in result.headline
+
+
+@pytest.mark.parametrize("name", [n for n, c in CHECKS.items() if not c.decisive])
+def test_an_advisory_failure_is_a_caution(name: str) -> None:
+    result = answer(**{**ALL, name: F})
+    assert result.verdict is P
+    assert any(f"{name} says fail" in caution for caution in result.cautions)
+
+
+def test_failure_outweighs_doubt_and_doubt_outweighs_passing() -> None:
+    assert answer(**{**ALL, "agreement": F, "erasure": I}).verdict is F
+    assert answer(**{**ALL, "agreement": I}).verdict is I
+
+
+def test_a_model_near_chance_is_not_good_enough() -> None:
+    result = answer(performance=F, **ALL)
+    assert result.verdict is N
+    assert "not good enough to audit" in result.headline
+
+
+def test_unknown_performance_is_a_caution() -> None:
+    assert answer(performance=N, **ALL).cautions
+
+
+def test_not_applicable_checks_do_not_count() -> None:
+    assert answer(**{**ALL, "ground_truth": N}).verdict is P
+    assert answer(**dict.fromkeys(CHECKS, N)).verdict is N
+
+
+def test_a_check_that_random_scores_pass_is_void() -> None:
+    findings = [finding(n, P) for n in CHECKS] + [finding("agreement", P, "random")]
+    result = judge(finding("performance", P, "model"), findings)
+    assert result.verdict is I
+    assert any("void" in caution for caution in result.cautions)
+
+
+def test_evidence_that_fails_its_own_check_voids_it() -> None:
+    findings = [finding(n, P) for n in CHECKS] + [finding("ground_truth", F, "oracle")]
+    assert judge(finding("performance", P, "model"), findings).verdict is I
+
+
+def test_known_evidence_recommends_before_erasure() -> None:
+    findings = [
+        finding("erasure", F, recommended="leave_one_out"),
+        finding("ground_truth", F, recommended="gradient"),
+    ]
+    result = judge(finding("performance", P, "model"), findings)
+    assert result.recommended == "gradient"
+    assert "gradient" in result.advice
