@@ -74,10 +74,18 @@ def leave_one_out(net: AttentionClassifier, part: Batch) -> np.ndarray:
 
 
 @torch.no_grad()
-def permutations(net: AttentionClassifier, part: Batch, count: int = 100) -> np.ndarray:
-    """Outputs under random permutations of the weights, one decode each (spec 4.3)."""
+def base(net: AttentionClassifier, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states, weights and probability: what the other procedures start from."""
     hidden = encode(net, part)
     weights = net.attend(hidden, part.units)
+    return hidden, weights, probability(net, hidden, weights)
+
+
+@torch.no_grad()
+def permutations(
+    net: AttentionClassifier, part: Batch, hidden: Tensor, weights: Tensor, count: int = 100
+) -> np.ndarray:
+    """Outputs under random permutations of the weights, one decode each (spec 4.3)."""
     outputs = []
     for _ in range(count):
         shuffled = weights.clone()
@@ -98,12 +106,10 @@ def _jsd(a: Tensor, b: Tensor) -> Tensor:
     return 0.5 * _kl(a, middle) + 0.5 * _kl(b, middle)
 
 
-def adversary(net: AttentionClassifier, part: Batch) -> tuple[np.ndarray, np.ndarray]:
+def adversary(
+    net: AttentionClassifier, part: Batch, hidden: Tensor, weights: Tensor, output: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """The gradient search for adversarial weights (spec 4.4): output changes and divergences."""
-    with torch.no_grad():
-        hidden = encode(net, part)
-        weights = net.attend(hidden, part.units)
-        output = probability(net, hidden, weights)
     size, length = weights.shape
     logits = math.log(1 / length) + 3 * torch.randn(size, ADVERSARIES, length)
     logits.requires_grad_()

@@ -118,7 +118,8 @@ def test_parameters_that_are_no_numbers(folder, name, value):
 def rewrite(folder, edit):
     state = load_file(folder / "model.safetensors")
     edit(state)
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")  # fmt: skip # noqa: E501
+    whole = {name: tensor.contiguous() for name, tensor in state.items()}
+    save_file(whole, folder / "model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,8 @@ def test_divergence_names_the_epoch():
         {"patience": 0},
         {"clip": 0.0},
         {"select": "f1"},
+        {"device": "abacus"},
+        {"device": "cpu:x"},
     ],
 )
 def test_options_out_of_range_are_refused(wrong):

@@ -33,6 +33,7 @@ METHODS: dict[str, Method] = {
             "integrated_gradients", "integrated gradients", "Sundararajan et al. 2017",
             "the unit's share of the gain in probability from an empty text to this one",
             True, _GRADIENTS, "8 and more, until the scores add up", integrated_gradients,
+            costly=True,
         ),
         Method(
             "leave_one_out", "leave-one-out", f"{_JAIN}, section 4.1",

@@ -40,7 +40,7 @@ class Options:
     seed: int = 0
     tolerance: float = 1e-3
     max_nodes: int = 256
-    token_budget: int = 16_384
+    token_budget: int = 2_048
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Method:
         needs: `gradients`, or nothing.
         cost: Encoder passes per instance of `T` units, in words.
         compute: The method itself.
+        costly: Whether audits compute it on the instances drawn for costly work only.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Method:
     needs: frozenset[str]
     cost: str
     compute: Callable[[Encoded, Options], Attribution]
+    costly: bool = False
 
 
 def on_units(scores: Tensor, encoded: Encoded) -> Tensor:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
-from attnaudit.models.cut import Batch, Model
+from attnaudit.models.cut import Batch, Model, States
 from attnaudit.models.encoded import Encoded
 
 
@@ -31,18 +31,28 @@ def embedding_gradient(
     # cuDNN's recurrent kernels have no backward pass in evaluation mode
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         states = model.encode_embedded(batch, leaf)
+    return _slope(model, leaf, states, target, hold_weights=hold_weights)
+
+
+def _slope(
+    model: Model, leaf: Tensor, states: States, target: Tensor, *, hold_weights: bool
+) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         weights = model.attend(states)
         if hold_weights:
             weights = weights.detach()
         outputs = model.decode(states, weights)
         probability = outputs.gather(1, target.unsqueeze(1)).squeeze(1).exp()
-        (gradient,) = torch.autograd.grad(probability.sum(), leaf)
+        (gradient,) = torch.autograd.grad(probability.sum(), leaf, retain_graph=True)
     return gradient, probability.detach()
 
 
-def _embedded(encoded: Encoded) -> Tensor:
-    with torch.no_grad():
-        return encoded.model.embed(encoded.batch)
+def _times_input(encoded: Encoded, *, hold_weights: bool) -> Tensor:
+    leaf, states = encoded.traced
+    slope, _ = _slope(
+        encoded.model, leaf, states, encoded.predicted, hold_weights=hold_weights
+    )
+    return on_units((leaf.detach() * slope).sum(-1), encoded)
 
 
 def gradient(encoded: Encoded, options: Options) -> Attribution:
@@ -50,17 +60,9 @@ def gradient(encoded: Encoded, options: Options) -> Attribution:
 
     It is the derivative with respect to the active coordinate of a one-hot input.
     """
-    embedded = _embedded(encoded)
-    slope, _ = embedding_gradient(
-        encoded.model, encoded.batch, embedded, encoded.predicted, hold_weights=True
-    )
-    return Attribution(on_units((embedded * slope).sum(-1).abs(), encoded))
+    return Attribution(_times_input(encoded, hold_weights=True).abs())
 
 
 def input_x_gradient(encoded: Encoded, options: Options) -> Attribution:
     """`e_t · ∂p/∂e_t` of the whole model, weights included (Bastings & Filippova 2020)."""
-    embedded = _embedded(encoded)
-    slope, _ = embedding_gradient(
-        encoded.model, encoded.batch, embedded, encoded.predicted, hold_weights=False
-    )
-    return Attribution(on_units((embedded * slope).sum(-1), encoded))
+    return Attribution(_times_input(encoded, hold_weights=False))

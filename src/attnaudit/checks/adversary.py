@@ -21,7 +21,6 @@ from attnaudit.checks.view import View, column
 from attnaudit.measures.adversary_exact import bounds_multiclass, exact_adversary
 from attnaudit.measures.adversary_permutation import permutation_adversary, reversed_order
 from attnaudit.measures.adversary_search import (
-    SearchOptions,
     SearchResult,
     search_adversary,
     search_adversary_autograd,
@@ -79,18 +78,17 @@ def search(view: View) -> SearchResult:
         encoded.batch.ids, encoded.units, settings.search_candidates, settings.seed, "search"
     )
     noise = noise.to(encoded.weights)
-    options = SearchOptions(
-        epsilon=settings.thresholds.epsilon,
-        hinge=settings.search_hinge,
-        steps=settings.search_steps,
-    )
+    epsilon, hinge = settings.thresholds.epsilon, settings.search_hinge
+    count, steps = settings.search_candidates, settings.search_steps
     if encoded.linear is None:
         return search_adversary_autograd(
-            encoded.decode, encoded.weights, encoded.units, noise, options
-        )
+            encoded.decode, encoded.weights, encoded.units,
+            candidates=count, epsilon=epsilon, hinge=hinge, steps=steps, noise=noise,
+        )  # fmt: skip
     return search_adversary(
-        encoded.linear.scores, encoded.linear.bias, encoded.weights, encoded.units, noise, options
-    )
+        encoded.linear.scores, encoded.linear.bias, encoded.weights, encoded.units,
+        candidates=count, epsilon=epsilon, hinge=hinge, steps=steps, noise=noise,
+    )  # fmt: skip
 
 
 def _found(view: View, kind: str, jsd: Tensor, change: Tensor, weights: Tensor) -> Columns:
@@ -104,7 +102,7 @@ def _found(view: View, kind: str, jsd: Tensor, change: Tensor, weights: Tensor) 
 def _best_order(view: View, scores: Tensor, bias: Tensor) -> Columns:
     """The best order of the weights, on the instances chosen for what costs much."""
     encoded = view.encoded
-    rows = torch.as_tensor(view.chosen.nonzero()[0], device=scores.device)
+    rows = view.rows
     best = permutation_adversary(
         scores[rows], bias[rows], encoded.weights[rows], encoded.units[rows],
         view.settings.thresholds.epsilon,

@@ -200,8 +200,11 @@ AGREEMENT = Check(
     range=(-1.0, 1.0),
     needs=frozenset(),
     decisive=True,
-    caveat="Neither yardstick is the truth. Where they disagree with each other they cannot judge, "
-    "and 'share significant' mostly measures length.",
+    caveat="Neither yardstick is the truth: where known evidence can judge, this check only "
+    "cautions. Where the yardsticks disagree with each other they cannot judge; the order of "
+    "units that do not matter is noise to all of them; and 'share significant' mostly measures "
+    "length.",
     measure=measure,
     conclude=conclude,
+    stands_in_for="ground_truth",
 )

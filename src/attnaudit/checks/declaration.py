@@ -48,6 +48,8 @@ class Check:
         needs: `truth`, `gradients`, `retraining`, or nothing.
         decisive: Whether a failure alone forbids showing the weights.
         caveat: When not to trust it.
+        stands_in_for: The check whose place it takes where that one cannot decide; None for a
+            check that speaks for itself.
         measure: Instances to columns.
         conclude: All columns to findings.
     """
@@ -65,3 +67,4 @@ class Check:
     caveat: str
     measure: Callable[[View], Columns]
     conclude: Callable[[pl.DataFrame, Facts], list[Finding]]
+    stands_in_for: str | None = None

@@ -24,15 +24,35 @@ CALIBRATION = ("random", "oracle", NULL)
 MOST_STEPS = 64
 
 
+def by_size(name: str) -> str:
+    """What the magnitudes of a signed method are called.
+
+    Example:
+        >>> by_size("leave_one_out")
+        '|leave_one_out|'
+    """
+    return f"|{name}|"
+
+
+def title_of(name: str) -> str:
+    """The title of a method, or of its magnitudes."""
+    bare = name.strip("|")
+    title = METHODS[bare].title
+    return title if bare == name else f"the size of {title}"
+
+
 def measure(view: View) -> Columns:
     """Comprehensiveness and sufficiency of every attribution, and decision flips."""
-    rows = torch.as_tensor(view.chosen.nonzero()[0], device=view.units.device)
+    rows = view.rows
     size = len(view.encoded)
     if not len(rows):
         return {}
-    some = Encoded(view.encoded.model, view.encoded.batch.take(rows))
+    some = view.sample
     scores = {name: view.scores(name)[rows] for name in view.applicable()}
     scores[NULL] = instance_uniform(some.batch.ids, some.units, 1, view.settings.seed, NULL)[:, 0]
+    # weights have no sign, so the fair rivals are the sizes of signed scores
+    for name in [name for name in scores if name in METHODS and METHODS[name].signed]:
+        scores[by_size(name)] = scores[name].abs()
     if any(view.records[int(row)].truth is not None for row in rows):
         scores["oracle"] = view.truth[rows]
     undefined, constant = view.single[rows], view.constant[rows]
@@ -143,33 +163,44 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     if not operators:
         return []
     frame = frame.filter(pl.col("drawn"))
-    methods = [m for m in (*METHODS, "oracle") if f"flip_fraction.{m}" in frame.columns]
+    sizes = [by_size(m) for m in METHODS if METHODS[m].signed]
+    methods = [m for m in (*METHODS, *sizes, "oracle") if f"flip_fraction.{m}" in frame.columns]
     estimates = _table(frame, operators, methods, facts)
+    signless = [m for m in methods if m not in METHODS or not METHODS[m].signed]
+    rivals = [m for m in signless if m not in (*CALIBRATION, "weights")]
+    shown = [m for m in methods if m in METHODS and m not in (*CALIBRATION, "weights")]
     findings = []
     for subject in ("weights", "random"):
-        rivals = [m for m in methods if m not in (*CALIBRATION, "weights")]
-        verdicts = {}
-        for operator in operators:
-            gain, lead, best = _compare(frame, operator, subject, rivals, facts)
-            verdicts[operator] = (_rule(gain, lead, facts), gain, lead, best)
-        verdict, gain, lead, best = verdicts[operators[0]]
-        others = [o for o in operators[1:] if verdicts[o][0] != verdict]
-        notes = [f"Erasure {OPERATORS[o]} ({o}) says: {verdicts[o][0].value}." for o in others]
+        found = {o: _compare(frame, o, subject, rivals, facts) for o in operators}
+        verdicts = {o: _rule(gain, lead, facts) for o, (gain, lead, _) in found.items()}
+        verdict, (gain, lead, best) = verdicts[operators[0]], found[operators[0]]
+        _, over, better = _compare(frame, operators[0], subject, shown, facts)
+        notes = [
+            f"Erasure by {o} ({OPERATORS[o]}) says: {verdicts[o].value}."
+            for o in operators[1:]
+            if verdicts[o] != verdict
+        ]
         notes += _drift_notes(estimates)
         if len(operators) < len(settings.operators):
             left = ", ".join(o for o in settings.operators if o not in operators)
             notes.append(f"This model does not allow erasing by: {left}.")
+        if _clearly_better(over) and METHODS[better].signed:
+            notes.append(
+                f"Weights cannot say for or against; {METHODS[better].title}, which can, lowers "
+                f"the probability {spoken(over, 3)} further."
+            )
+        own = subject == "weights"
         findings.append(
             Finding(
                 check="erasure", subject=subject, verdict=verdict,
                 sentence=_sentence(subject, verdict, gain, lead, best),
                 headline=next(e for e in estimates if e.statistic == "comprehensiveness"
                               and e.subject == subject and e.group == operators[0]),
-                estimates=(*estimates, gain, lead) if subject == "weights" else (gain, lead),
+                estimates=(*estimates, gain, lead, over) if own else (gain, lead),
                 thresholds={"erasure_margin": settings.thresholds.erasure_margin,
                             "least_instances": float(settings.thresholds.least_instances)},
-                notes=tuple(notes) if subject == "weights" else (),
-                recommended=best if _clearly_better(lead) and subject == "weights" else None,
+                notes=tuple(notes) if own else (),
+                recommended=better if own and _clearly_better(over) else None,
             )
         )  # fmt: skip
     return findings
@@ -257,17 +288,17 @@ def _rule(gain: Estimate, lead: Estimate, facts: Facts) -> Verdict:
 
 
 def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, best: str) -> str:
-    title = METHODS[best].title
+    title = title_of(best)
     who = "the highest weights" if subject == "weights" else "random units (calibration)"
     base = (
         f"Erasing {who} lowers the predicted probability by {spoken(gain, 3)} more than erasing "
-        f"random units; by {title} it falls {spoken(lead, 3)} further."
+        f"random units; erasing by {title} lowers it {spoken(lead, 3)} further."
     )
     return (
         base
         + {
             Verdict.PASS: " The weights find what the prediction rests on about as well as any method.",
-            Verdict.FAIL: f" {title.capitalize()} finds what the prediction rests on; the weights do "
+            Verdict.FAIL: f" {title[0].upper()}{title[1:]} finds what the prediction rests on; the weights do "
             "not, or clearly less well.",
             Verdict.INCONCLUSIVE: " That is too close, or too few instances, to decide.",
             Verdict.NOT_APPLICABLE: " No instance has two units.",

@@ -23,10 +23,11 @@ def measure(view: View) -> Columns:
     flags = truth.nan_to_num() > 0
     columns = {}
     for name in (*view.applicable(), "oracle"):
-        scores = view.scores(name).nan_to_num()
+        scores = view.scores(name)
+        missing = unknown | scores.isnan().any(1)
         for statistic, function in STATISTICS.items():
-            value = function(scores, flags, view.units).double()
-            columns[f"{statistic}.{name}"] = column(value.masked_fill(unknown, float("nan")))
+            value = function(scores.nan_to_num(), flags, view.units).double()
+            columns[f"{statistic}.{name}"] = column(value.masked_fill(missing, float("nan")))
     mass = mass_on_truth(view.encoded.weights, flags, view.units).double()
     share = (flags & view.units).sum(1) / view.units.sum(1).clamp(min=1)
     columns["mass.weights"] = column(mass.masked_fill(unknown, float("nan")))
@@ -44,8 +45,8 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                     subject="truth")  # fmt: skip
     nulls = {"auroc": 0.5, "average_precision": share.value, "token_f1": share.value}
     estimates = [
-        average(values_of(frame, f"{statistic}.{method}"), settings, statistic=statistic,
-                subject=method, null=nulls[statistic])
+        average(values_of(_tried(frame, method), f"{statistic}.{method}"), settings,
+                statistic=statistic, subject=method, null=nulls[statistic])
         for statistic in STATISTICS
         for method in methods
     ]  # fmt: skip
@@ -71,6 +72,12 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     return findings
 
 
+def _tried(frame: pl.DataFrame, method: str) -> pl.DataFrame:
+    """The instances on which the method was computed."""
+    costly = method in METHODS and METHODS[method].costly
+    return frame.filter(pl.col("drawn")) if costly else frame
+
+
 def _best(by_method: dict[str, Estimate], frame: pl.DataFrame, facts: Facts) -> str | None:
     """The method that finds clearly more evidence than the weights, if there is one."""
     rivals = {m: e for m, e in by_method.items() if m not in ("weights", "random", "oracle")}
@@ -78,7 +85,9 @@ def _best(by_method: dict[str, Estimate], frame: pl.DataFrame, facts: Facts) -> 
         return None
     best = max(rivals, key=lambda m: -1.0 if rivals[m].value is None else rivals[m].value or 0.0)
     lead = average(
-        values_of(frame, f"auroc.{best}") - values_of(frame, "auroc.weights"), facts.settings,
+        values_of(_tried(frame, best), f"auroc.{best}")
+        - values_of(_tried(frame, best), "auroc.weights"),
+        facts.settings,
         statistic="auroc_lead", subject=f"{best}-weights", null=0.0,
     )  # fmt: skip
     return best if lead.low is not None and lead.low > 0 else None

@@ -75,7 +75,9 @@ class Settings(BaseModel):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000
     checks: tuple[str, ...] = ("agreement", "permutation", "adversary", "erasure", "ground_truth")
-    token_budget: Positive = Field(16_384, description="Padded tokens in one pass.")
+    token_budget: Positive = Field(
+        2048, description="Padded tokens in one pass: small for a CPU's cache, larger for a GPU."
+    )
     chunk: Positive = Field(256, description="Instances finished, and stored, at a time.")
     permutations: Positive = 100
     top_k: Share = Field(0.1, description="Share of units that top-k overlap compares.")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnaudit.attribution import METHODS, Attribution, Options
+from attnaudit.attribution import METHODS, Attribution, Method, Options
 from attnaudit.checks.settings import Settings
 from attnaudit.data.records import Text
 from attnaudit.errors import NotApplicable
@@ -28,6 +28,7 @@ class View:
         records: The records of the batch, in order.
         settings: The audit's settings.
         chosen: `(B,)`, whether the costly checks run on the instance.
+        rows: The chosen rows as indices.
         drift: The reference that tells how far perturbed inputs drift, or None.
     """
 
@@ -45,6 +46,7 @@ class View:
         self.chosen = chosen
         self.drift = drift
         self._attributions: dict[str, Attribution] = {}
+        self.rows = torch.as_tensor(chosen.nonzero()[0], device=encoded.units.device)
         self._options = Options(
             seed=settings.seed,
             tolerance=settings.ig_tolerance,
@@ -64,8 +66,30 @@ class View:
             NotApplicable: The model lacks what the method needs.
         """
         if name not in self._attributions:
-            self._attributions[name] = METHODS[name].compute(self.encoded, self._options)
+            method = METHODS[name]
+            if not method.costly or len(self.rows) == len(self.encoded):
+                self._attributions[name] = method.compute(self.encoded, self._options)
+            else:
+                self._attributions[name] = self._on_sample(method)
         return self._attributions[name]
+
+    def _on_sample(self, method: Method) -> Attribution:
+        """A costly method on the chosen rows, NaN on the others."""
+        scores = torch.full_like(self.encoded.weights, torch.nan)
+        error = torch.full_like(scores[:, 0], torch.nan)
+        if len(self.rows):
+            some = method.compute(self.sample, self._options)
+            scores[self.rows] = some.scores
+            if some.error is not None:
+                error[self.rows] = some.error
+        else:
+            self.encoded.model.embed(self.encoded.batch)  # raises where the method cannot apply
+        return Attribution(scores, error)
+
+    @cached_property
+    def sample(self) -> Encoded:
+        """The chosen instances alone."""
+        return Encoded(self.encoded.model, self.encoded.batch.take(self.rows))
 
     def scores(self, name: str) -> Float[Tensor, "B L"]:
         """The scores of one attribution; `oracle` is the truth itself, NaN where unknown."""
@@ -121,10 +145,11 @@ class View:
                 truth[row, self.units[row]] = flags
         return truth
 
-    def per_unit(self, values: Tensor) -> list[list[float]]:
-        """Values `(B, L)` as one list per instance, units only."""
+    def per_unit(self, values: Tensor) -> list[list[float] | None]:
+        """Values `(B, L)` as one list per instance, units only; None where they are NaN."""
         values, units = values.detach().float().cpu(), self.units.cpu()
-        return [values[row][units[row]].tolist() for row in range(len(values))]
+        rows = [values[row][units[row]].tolist() for row in range(len(values))]
+        return [None if any(value != value for value in row) else row for row in rows]
 
 
 def column(values: Tensor) -> np.ndarray:

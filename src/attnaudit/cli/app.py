@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import attnaudit
+from attnaudit.data.tokens import TOKENIZERS
 from attnaudit.errors import AttnauditError
 
 OUT, ERR = Console(), Console(stderr=True)
@@ -34,14 +35,22 @@ TruthColumn = Annotated[
 IdColumn = Annotated[str | None, typer.Option(help="Column that holds ids; else row numbers.")]
 Split = Annotated[str | None, typer.Option(help="Split of the data: train, dev, test.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use this many records, drawn by the seed.")]
-Tokens = Annotated[str, typer.Option(help="How texts are cut into units: words, whitespace.")]
+Tokens = Annotated[
+    str | None, typer.Option(help=f"How texts are cut into units: {', '.join(TOKENIZERS)}.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 DropUnlabelled = Annotated[
     bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
 ]
+DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out records without text.")]
 DataDir = Annotated[
     str | None, typer.Option(help="Folder with your copy of a named data set (see `list data`).")
 ]
+
+
+def label_of(column: str | None) -> str | None:
+    """A label column, or None where the user says there is none."""
+    return None if column in (None, "", "none") else column
 
 
 def _version(asked: bool) -> None:

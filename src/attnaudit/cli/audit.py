@@ -12,6 +12,7 @@ from attnaudit.checks import CHECKS, Settings
 from attnaudit.cli.app import (
     OUT,
     DataDir,
+    DropEmpty,
     DropUnlabelled,
     IdColumn,
     LabelColumn,
@@ -22,9 +23,10 @@ from attnaudit.cli.app import (
     Tokens,
     TruthColumn,
     app,
+    label_of,
 )
-from attnaudit.cli.data import one_set
 from attnaudit.cli.output import show_result
+from attnaudit.data.sources import load_data
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 
@@ -52,9 +54,10 @@ def audit(
     id_column: IdColumn = None,
     split: Split = None,
     limit: Limit = None,
-    tokenizer: Tokens = "words",
+    tokenizer: Tokens = None,
     data_dir: DataDir = None,
     drop_unlabelled: DropUnlabelled = False,
+    drop_empty: DropEmpty = False,
     check: CheckNames = None,
     search: Annotated[
         bool, typer.Option("--search", help="Run the published adversary search as well.")
@@ -77,11 +80,11 @@ def audit(
     """  # fmt: skip
     loaded = load(model, device)
     with OUT.status("reading the data"):
-        records = one_set(
-            data, split=split, text_column=text_column, label_column=label_column,
+        records = load_data(
+            data, split=split, text_column=text_column, label_column=label_of(label_column),
             truth_column=truth_column, id_column=id_column, limit=limit, seed=seed,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            classes=loaded.classes,
+            drop_empty=drop_empty, classes=loaded.classes,
         )  # fmt: skip
     settings = Settings(
         seed=seed, search=search, costly_limit=costly_limit,

@@ -23,7 +23,7 @@ def explain(
         typer.Option("--method", help=f"Repeat for more: {', '.join(METHODS)}."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    tokenizer: Tokens = "words",
+    tokenizer: Tokens = None,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
 ) -> None:
@@ -32,7 +32,7 @@ def explain(
     Example: attnaudit explain model/ "not a good film"
     """
     explanation = api.explain(
-        load(model, device), text, methods=method, tokenizer=tokenizer, seed=seed
+        load(model, device), text, methods=method, tokenizer=tokenizer or "words", seed=seed
     )
     if as_json:
         OUT.print_json(json.dumps(explanation.__dict__))

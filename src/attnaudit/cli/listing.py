@@ -77,6 +77,6 @@ def _data() -> Table:
     table = _table("Named data sets", "name", "what it is", "classes", "hub", "terms")
     for name, named in NAMED_SETS.items():
         table.add_row(
-            name, named.description, ", ".join(named.classes), named.hub or "built in", named.terms
+            name, named.title, ", ".join(named.classes), named.hub or "built in", named.terms
         )
     return table

@@ -11,6 +11,7 @@ from rich.table import Table
 from attnaudit.cli.app import (
     OUT,
     DataDir,
+    DropEmpty,
     DropUnlabelled,
     LabelColumn,
     Limit,
@@ -18,6 +19,7 @@ from attnaudit.cli.app import (
     TextColumn,
     Tokens,
     app,
+    label_of,
 )
 from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
@@ -52,9 +54,10 @@ def train(
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     limit: Limit = None,
-    tokenizer: Tokens = "words",
+    tokenizer: Tokens = None,
     data_dir: DataDir = None,
     drop_unlabelled: DropUnlabelled = False,
+    drop_empty: DropEmpty = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
 ) -> None:
@@ -69,8 +72,9 @@ def train(
         done = train_model(
             data, encoder=encoder, attention=attention, hidden=hidden,
             embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
-            progress=progress, text_column=text_column, label_column=label_column, limit=limit,
-            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled, seed=seed,
+            progress=progress, text_column=text_column, label_column=label_of(label_column), limit=limit,
+            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
+            drop_empty=drop_empty, seed=seed,
         )  # fmt: skip
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)

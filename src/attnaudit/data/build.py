@@ -64,6 +64,8 @@ def build_dataset(
         DataError: A column is missing, or a row cannot be used.
     """
     texts = table.column(columns.text, "text")
+    if columns.clean is not None:
+        texts = [columns.clean(text) if isinstance(text, str) else text for text in texts]
     truths = table.column(columns.truth, "truth") if columns.truth is not None else None
     labels, classes, notes = _labels(table, columns)
     ids = _ids(table, columns)
@@ -197,9 +199,8 @@ def _encodable(text: str) -> bool:
 def _cut(value: Any, columns: Columns) -> tuple[str, list[Span]]:
     if isinstance(value, list | tuple):
         return join_units(value)
-    text = columns.clean(value) if columns.clean else value
     default = "whitespace" if columns.text == _TOKENS else "words"
-    return text, find_tokenizer(columns.tokenizer or default)(text)
+    return value, find_tokenizer(columns.tokenizer or default)(value)
 
 
 def _observations(

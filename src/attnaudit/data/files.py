@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -20,7 +21,20 @@ from attnaudit.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def path_exists(source: str | Path) -> bool:
+    """Whether there is a file or folder; False for strings that can be no path.
+
+    Example:
+        >>> path_exists(""), path_exists("a text given by mistake " * 99)
+        (False, False)
+    """
+    try:
+        return str(source) != "" and Path(source).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def data_suffix(path: Path) -> str | None:
@@ -85,13 +99,14 @@ def decode(raw: bytes, name: str) -> str:
     zero = raw.find(b"\0")
     if zero >= 0:
         raise DataError(f"{name} is binary, not text: byte {zero} is zero")
+    body = raw.removeprefix(codecs.BOM_UTF8)
     try:
-        text = raw.decode("utf-8-sig")
+        text = body.decode()
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
+        line = body.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{name}, line {line}: byte 0x{error.object[error.start]:02x} at position "
-            f"{error.start} is not valid UTF-8. Save the file as UTF-8"
+            f"{name}, line {line}: byte 0x{body[error.start]:02x} at position "
+            f"{error.start + len(raw) - len(body)} is not valid UTF-8. Save the file as UTF-8"
         ) from error
     if not text.strip():
         raise DataError(f"{name} is empty: it holds nothing but blanks")

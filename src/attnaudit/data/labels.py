@@ -121,9 +121,10 @@ def class_indices(
     index = {name: number for number, name in enumerate(classes)}
     positions = {str(number): number for number in range(len(classes))}
     by_name = all(key is None or key in index for key in keys)
-    if not by_name and scheme.by_position and not any(_is_integer(name) for name in classes):
-        if all(key is None or key in positions for key in keys):
-            index = positions
+    # Classes that are integers themselves are meant by name only.
+    positional = scheme.by_position and not any(_is_integer(name) for name in classes)
+    if not by_name and positional and all(key is None or key in positions for key in keys):
+        index = positions
     for row, key in enumerate(keys):
         if key is not None and key not in index:
             raise DataError(

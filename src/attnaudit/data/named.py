@@ -76,7 +76,10 @@ _AG_NEWS = NamedSet(
     id_columns=("id",),
     rename={
         **{name: name for name in ("World", "Sports", "Business", "Sci/Tech")},
-        **{"0": "World", "1": "Sports", "2": "Business", "3": "Sci/Tech"},
+        "0": "World",
+        "1": "Sports",
+        "2": "Business",
+        "3": "Sci/Tech",
     },
 )
 
@@ -111,7 +114,6 @@ _SETS = (
         terms="offered for research; cite the paper",
         classes=("negative", "positive"),
         hub="stanfordnlp/imdb",
-        id_columns=("review_id",),
         rename={"0": "negative", "1": "positive", "neg": "negative", "pos": "positive"},
         clean=strip_line_breaks,
     ),
@@ -182,8 +184,9 @@ def load_named_with(
         data = draw(splits[chosen], limit, seed)
     else:
         table, chosen, note = _read(entry, data_dir, split)
-        columns = _columns(entry, table, columns.tokenizer)
-        data = build_dataset(table, columns, name, chosen, limit, seed)
+        found = columns_for(entry, table, columns.tokenizer)
+        data = build_dataset(table, found, name, chosen, limit, seed)
+        data = _with_classes(data, columns.scheme.classes)
     return replace(data, notes=(note, *data.notes)) if note else data
 
 
@@ -200,7 +203,8 @@ def make_splits(
         raise SettingsError(f"the set {entry.name!r} is not generated")
     if data_dir is not None:
         raise SettingsError(f"the set {entry.name!r} is generated: leave out data_dir=")
-    return entry.make()
+    made = entry.make()
+    return {name: _with_classes(data, columns.scheme.classes) for name, data in made.items()}
 
 
 def named_splits(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
@@ -252,7 +256,9 @@ def _folder(entry: NamedSet, data_dir: str | Path) -> Path:
     return folder
 
 
-def _columns(entry: NamedSet, table: Table, tokenizer: str | None) -> Columns:
+def columns_for(entry: NamedSet, table: Table, tokenizer: str | None = None) -> Columns:
+    """How a table of a named set is read, whether it is the layout of its files or of the hub."""
+
     def first(names: Sequence[str]) -> str | None:
         return next((name for name in names if name in table.columns), None)
 
@@ -270,11 +276,33 @@ def _columns(entry: NamedSet, table: Table, tokenizer: str | None) -> Columns:
 
 
 def _refuse_overrides(entry: NamedSet, columns: Columns) -> None:
-    free = {"tokenizer", "drop_unlabelled", "drop_empty"} - ({"tokenizer"} if entry.make else set())
+    free = {"scheme", "drop_unlabelled", "drop_empty"} | (set() if entry.make else {"tokenizer"})
     default = Columns()
     for name, value in vars(columns).items():
         if name not in free and value != getattr(default, name):
             raise SettingsError(
-                f"the named set {entry.name!r} decides on its {name} itself: leave out that "
-                "option, or give the set's file or folder as the source"
+                f"the named set {entry.name!r} decides on its {name} itself: leave "
+                "out that option, or give the set's file or folder as the source"
             )
+
+
+def _with_classes(data: Dataset, classes: tuple[str, ...] | None) -> Dataset:
+    """The same records with their labels as indices into classes in the order of a model, say.
+
+    Raises:
+        SettingsError: A class of the set is not among them.
+    """
+    if classes is None or classes == data.classes:
+        return data
+    absent = [name for name in data.classes if name not in classes]
+    if absent:
+        raise SettingsError(
+            f"the named set {data.name!r} has the classes {listed(data.classes)}; the classes "
+            f"asked for, {listed(classes)}, lack {listed(absent)}"
+        )
+    labels = [classes.index(name) for name in data.classes]
+    records = [
+        record if record.label is None else replace(record, label=labels[record.label])
+        for record in data
+    ]
+    return replace(data, records=tuple(records), classes=classes)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from attnaudit.data.build import Columns, build_dataset, check_limit
-from attnaudit.data.files import data_stem, data_suffix, read_file
+from attnaudit.data.files import data_stem, data_suffix, path_exists, read_file
 from attnaudit.data.folders import read_folder, split_name, unknown_split
 from attnaudit.data.frames import Table, from_pandas, from_polars, from_rows, listed
 from attnaudit.data.hub import from_hub, is_hub_name, read_hub
@@ -154,7 +154,7 @@ def read_source(source: Source, split: str | None) -> tuple[Table, str, str, str
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        if str(source) and _exists(path):
+        if path_exists(source):
             if path.is_dir():
                 table, chosen, note = read_folder(path, split)
                 return table, path.resolve().name, chosen, note
@@ -203,13 +203,6 @@ def split_of_table(table: Table, name: str, split: str | None) -> tuple[Table, s
     if not rows:
         raise unknown_split(table.name, str(split), set(names))
     return table.take(rows), name, split_name(str(split)), ""
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _no_source(source: str, path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.data.build import Columns, build_dataset, check_limit, draw
-from attnaudit.data.files import data_suffix
+from attnaudit.data.files import data_suffix, path_exists
 from attnaudit.data.folders import folder_splits, split_name
 from attnaudit.data.frames import listed
 from attnaudit.data.hub import hub_splits, is_hub_name
@@ -26,7 +26,7 @@ SPLITS = ("train", "dev", "test")
 DEV_FRACTION = 0.15
 FRACTIONS = (0.8, 0.1, 0.1)
 
-_Load = Callable[[str | None, Columns], Dataset]
+_Load = Callable[[str | None, Columns, int | None], Dataset]
 
 
 def split_dataset(
@@ -84,7 +84,8 @@ def load_splits(
 
     Args:
         source: As in `load_data`.
-        limit: At most so many records in each split, drawn at random.
+        limit: At most so many records in each split, drawn at random; a split that is cut out of
+            train is in proportion to what is left there.
         seed: For the limit and the cut.
         **options: Further options of `load_data`, except `split`.
 
@@ -106,11 +107,8 @@ def load_splits(
     if entry is not None and entry.make is not None:
         splits = make_splits(entry, columns, data_dir)
     else:
-        available, load = _opened(source, name, data_dir)
-        if not available:
-            splits = split_dataset(load(None, columns), seed=seed)
-        else:
-            splits = _completed(_loaded(available, load, columns, entry is None), seed)
+        available, load = _opened(source, seed, name, data_dir)
+        splits = _loaded(available, load, columns, entry is None, limit, seed)
     splits = {split: draw(splits[split], limit, seed) for split in SPLITS}
     return {split: _with_overlap(data, splits["train"], name) for split, data in splits.items()}
 
@@ -137,36 +135,35 @@ def _assign(
         for name in by_remainder[: max(0, len(texts) - sum(sizes.values()))]:
             sizes[name] += 1
         places = [name for name, size in sizes.items() for _ in range(size)]
-        for text, name in zip(texts, places, strict=False):
-            chosen[text] = name
+        chosen.update(zip(texts, places, strict=False))
         owed = {name: exact[name] - places[: len(texts)].count(name) for name in shares}
     return chosen
 
 
 def _opened(
-    source: Source, name: str | None, data_dir: str | Path | None
+    source: Source, seed: int, name: str | None, data_dir: str | Path | None
 ) -> tuple[tuple[str, ...], _Load]:
     """The splits of a source (none where it has no such thing) and what loads one of them."""
 
-    def load(split: str | None, columns: Columns) -> Dataset:
-        return load_with(source, columns, split, None, 0, name, data_dir)
+    def load(split: str | None, columns: Columns, limit: int | None) -> Dataset:
+        return load_with(source, columns, split, limit, seed, name, data_dir)
 
     if isinstance(source, str) and source in NAMED_SETS:
         return named_splits(source, data_dir), load
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path) and data_dir is None:
         path = Path(source)
-        if path.is_dir():
+        if path_exists(source) and path.is_dir():
             return tuple(split for split in folder_splits(path) if split != "all"), load
-        if not path.exists() and is_hub_name(str(source)) and data_suffix(path) is None:
+        if not path_exists(source) and is_hub_name(str(source)) and data_suffix(path) is None:
             return tuple(hub_splits(str(source))), load
     if data_dir is not None:
         raise SettingsError("data_dir= (--data-dir) goes with a named set")
     # One table for all splits is read once.
     table, found, _, _ = read_source(source, None)
 
-    def load_rows(split: str | None, columns: Columns) -> Dataset:
+    def load_rows(split: str | None, columns: Columns, limit: int | None) -> Dataset:
         rows = split_of_table(table, found, split)[0]
-        return build_dataset(rows, columns, name or found, split or "all")
+        return build_dataset(rows, columns, name or found, split or "all", limit, seed)
 
     if "split" not in table.columns:
         return (), load_rows
@@ -175,23 +172,42 @@ def _opened(
 
 
 def _loaded(
-    available: Sequence[str], load: _Load, columns: Columns, own_classes: bool
+    available: Sequence[str],
+    load: _Load,
+    columns: Columns,
+    own_classes: bool,
+    limit: int | None,
+    seed: int,
 ) -> dict[str, Dataset]:
-    """The splits that are there, with the classes of train unless the set decides on them."""
-    if "train" not in available:
+    """All three splits, those that are missing cut out of train.
+
+    Their classes are those of train, unless the set decides on them (`own_classes` is False).
+    """
+    if available and "train" not in available:
         raise DataError(f"there is no train split: the splits are {listed(available)}")
-    loaded = {"train": load("train", columns)}
-    classes = loaded["train"].classes
-    if own_classes and classes and columns.scheme.classes is None:
-        columns = replace(columns, scheme=Scheme(classes, by_position=False))
+    shares = _shares(available)
+    enough = None if limit is None else math.ceil(limit / shares[0])
+    train = load("train" if available else None, columns, enough)
+    splits = {"train": train} if shares[0] == 1 else split_dataset(train, shares, seed)
+    if own_classes and train.classes and columns.scheme.classes is None:
+        columns = replace(columns, scheme=Scheme(train.classes, by_position=False))
     for split in SPLITS[1:]:
         if split in available:
             try:
-                loaded[split] = load(split, columns)
+                splits[split] = load(split, columns, limit)
             except DataError as error:
                 hint = f" (the classes are those of train; this is the split {split!r})"
                 raise DataError(f"{error}{hint}") from error
-    return loaded
+    return splits
+
+
+def _shares(available: Sequence[str]) -> tuple[float, float, float]:
+    """The shares of train that stay train, and become dev and test where these are missing."""
+    if "dev" not in available and "test" in available:
+        return 1 - DEV_FRACTION, DEV_FRACTION, 0.0
+    dev = 0.0 if "dev" in available else FRACTIONS[1]
+    test = 0.0 if "test" in available else FRACTIONS[2]
+    return 1 - dev - test, dev, test
 
 
 def _with_overlap(data: Dataset, train: Dataset, name: str | None) -> Dataset:
@@ -200,13 +216,3 @@ def _with_overlap(data: Dataset, train: Dataset, name: str | None) -> Dataset:
     shared = sum(record.text in known for record in data)
     note = (f"{shared} of {len(data)} texts are in train too",) if shared else ()
     return replace(data, name=name or data.name, notes=(*data.notes, *note))
-
-
-def _completed(loaded: dict[str, Dataset], seed: int) -> dict[str, Dataset]:
-    """The splits with those that are missing cut out of train."""
-    missing = [split for split in ("dev", "test") if split not in loaded]
-    if not missing:
-        return loaded
-    dev = 0.0 if "dev" in loaded else (DEV_FRACTION if len(missing) == 1 else FRACTIONS[1])
-    test = 0.0 if "test" in loaded else FRACTIONS[2]
-    return loaded | split_dataset(loaded["train"], (1 - dev - test, dev, test), seed)

@@ -53,12 +53,13 @@ def _from_flags(flags: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
 
 
 def _from_spans(spans: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
+    # Human annotations hold empty spans; they mark nothing.
     truth = [False] * n
     for span in spans:
         whole = len(span) == 2 and all(
             isinstance(end, int) and not isinstance(end, bool) for end in span
         )
-        if not whole or not 0 <= span[0] < span[1] <= n:
+        if not whole or not 0 <= span[0] <= span[1] <= n:
             raise DataError(
                 f"{place}: {list(span)} is no span of the {n} units. A span is [start, end], "
                 "counted from 0, end exclusive, in the same units as the text (--tokenizer)"

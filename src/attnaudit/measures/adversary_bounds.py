@@ -19,22 +19,22 @@ from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.measures.masks import by_length, check_mask, compact_index
 
 GRID = 16
-"""Into how many parts a line is cut before its feasible ends are bisected."""
+"""Into how many parts a line is cut before the ends of its feasible part are bisected."""
 
-HALVINGS = 30
-"""Bisections of a feasible end, which place it to 1e-10 of its line."""
+HALVINGS = 34
+"""Bisections of such an end, which place it to 1e-11 of its line."""
 
-EDGE_UNITS = 24
-"""Between how many units of an instance the pairs are tried."""
+UNITS = 24
+"""How many units of an instance the lines join: half the lightest, half nearest in output."""
 
-EDGES_REFINED = 8
-"""How many pairs per instance are bisected: those that promise the largest divergence."""
+REFINED = 8
+"""How many lines per instance are bisected: those that promise the largest divergence."""
 
 ROUNDS = 12
 """How often the best weights are moved along a line to or from one unit."""
 
 CELLS_AT_ONCE = 1 << 20
-"""How many outputs are computed in one step; bounds memory."""
+"""About how many outputs are computed in one step; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -103,190 +103,197 @@ def bounds_multiclass(
     best, upper = original.clone(), torch.zeros(len(mask), dtype=torch.float64, device=mask.device)
     offset = bias.to(score).expand(len(mask), scores.shape[-1])
     lengths = mask.sum(-1)
-    cells = max(1, CELLS_AT_ONCE // (GRID * scores.shape[-1]))
-    for rows, width in by_length(lengths.where(lengths > 1, 0), cells):
+    cells = max(1, CELLS_AT_ONCE // (128 * scores.shape[-1]))
+    for rows, width in by_length(lengths.where(lengths > 1, 0), cells, power=1):
         index, real = compact_index(mask[rows])
-        a = original[rows].gather(-1, index).masked_fill(~real, 0.0)
+        index, real = index[:, :width], real[:, :width]
+        a = original[rows].gather(-1, index)
         wide = index.unsqueeze(-1).expand(-1, -1, score.shape[-1])
-        problem = _Problem(score[rows].gather(1, wide), offset[rows], a, real, epsilon)
-        found = torch.zeros_like(best[rows])
-        found[:, :] = 0.0
-        best[rows] = found.scatter_add_(-1, index, problem.solve()[:, :width])
+        logits = score[rows].gather(1, wide) + offset[rows].unsqueeze(1)
+        found = _Problem(logits, a, real, epsilon).solve()
+        best[rows] = torch.zeros_like(best[rows]).scatter_(-1, index, found)
         lightest = a.masked_fill(~real, math.inf).argmin(-1, keepdim=True)
-        alone = torch.zeros_like(a).scatter_(-1, lightest, 1.0)
-        upper[rows] = jensen_shannon(alone, a)
-    outputs = _softmax(score, offset, torch.stack((original, best), 1))
+        upper[rows] = jensen_shannon(torch.zeros_like(a).scatter_(-1, lightest, 1.0), a)
+    outputs = torch.softmax(
+        offset.unsqueeze(1) + torch.bmm(torch.stack((original, best), 1), score), -1
+    )
     change = total_variation(outputs[:, 0], outputs[:, 1])
     lower = jensen_shannon(best, original)
     return Bounds(lower, torch.maximum(upper, lower), best, change)
 
 
-def _softmax(score: Tensor, offset: Tensor, weights: Float[Tensor, "B K T"]) -> Tensor:
-    return torch.softmax(offset.unsqueeze(1) + torch.bmm(weights, score), -1)
-
-
 class _Problem:
     """Instances with their units in front, and the search for their best feasible weights."""
 
-    def __init__(
-        self, score: Tensor, offset: Tensor, weights: Tensor, real: Tensor, epsilon: float
-    ) -> None:
-        self.weights, self.real, self.epsilon = weights, real, epsilon
-        # Logits that a unit alone would give: a mix of units has the mix of their logits.
-        self.logits = score + offset.unsqueeze(1)
-        self.base = torch.softmax((weights.unsqueeze(-1) * score).sum(1) + offset, -1)
+    def __init__(self, logits: Tensor, weights: Tensor, real: Tensor, epsilon: float) -> None:
+        # What a unit alone would give: weights that mix units mix these logits.
+        self.logits, self.weights, self.real = logits, weights, real
+        self.base = torch.softmax((weights.unsqueeze(-1) * logits).sum(1), -1)
+        # A margin that keeps rounding from carrying the result beyond ε.
+        self.epsilon = max(0.0, epsilon - 1e-12)
+        self.batch = torch.arange(len(real), device=real.device).unsqueeze(-1)
+        self.units = self._chosen()
 
     def solve(self) -> Tensor:
         """The best weights found, `(B, T)`."""
         best, value = self.weights, torch.zeros_like(self.weights[:, 0])
         for candidate in (self._single(), self._pair()):
             best, value = self._better(best, value, candidate)
-        # From the original as well as from the best: a ray always has a feasible start.
+        # From the original as well: it is feasible, whatever the units alone are.
         for start in (self.weights, best):
-            here, reached = self._moved(start)
+            here, reached = start, jensen_shannon(start, self.weights)
+            moving = torch.ones_like(reached, dtype=torch.bool)
             for _ in range(ROUNDS):
                 before = reached
-                following, _ = self._moved(here)
+                # Each instance stops for itself, so that its batch has no influence.
+                following = torch.where(moving.unsqueeze(-1), self._moved(here), here)
                 here, reached = self._better(here, reached, following)
-                if not (reached > before + 1e-6).any():
+                moving &= reached > before + 1e-6
+                if not moving.any():
                     break
             best, value = self._better(best, value, here)
         return best
 
-    def _change(self, logits: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Total variation from the original output, of logits `(R, …, C)`."""
-        base = self.base if rows is None else self.base[rows]
-        shape = (len(base), *[1] * (logits.dim() - 2), base.shape[-1])
-        return total_variation(torch.softmax(logits, -1), base.view(shape))
-
     def _better(self, best: Tensor, value: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Row by row whichever diverges more, provided that it is feasible."""
-        logits = torch.bmm(other.unsqueeze(1), self.logits).squeeze(1)
         found = jensen_shannon(other, self.weights)
-        wins = (found > value) & (self._change(logits) <= self.epsilon)
+        outputs = torch.softmax((other.unsqueeze(-1) * self.logits).sum(1), -1)
+        fits = total_variation(outputs, self.base) <= self.epsilon + 0.5e-12
+        wins = (found > value) & fits
         return torch.where(wins.unsqueeze(-1), other, best), torch.where(wins, found, value)
+
+    def _alone(self) -> Tensor:
+        """The output change of each unit alone; infinite off the units."""
+        change = total_variation(torch.softmax(self.logits, -1), self.base.unsqueeze(1))
+        return change.masked_fill(~self.real, math.inf)
+
+    def _chosen(self) -> Tensor:
+        """The units that lines join."""
+        width = self.weights.shape[1]
+        if width <= UNITS:
+            return torch.arange(width, device=self.real.device).expand_as(self.weights)
+        light = self.weights.masked_fill(~self.real, math.inf)
+        lightest = light.topk(UNITS // 2, -1, largest=False).indices
+        change = self._alone().scatter_(-1, lightest, math.inf)
+        return torch.cat((lightest, change.topk(UNITS // 2, -1, largest=False).indices), -1)
 
     def _single(self) -> Tensor:
         """All weight on the lightest unit that alone is feasible."""
-        fits = (self._change(self.logits) <= self.epsilon) & self.real
+        fits = self._alone() <= self.epsilon
         lightest = self.weights.masked_fill(~fits, math.inf).argmin(-1, keepdim=True)
         return torch.zeros_like(self.weights).scatter_(-1, lightest, 1.0)
 
     def _pair(self) -> Tensor:
-        """The best mix of two units, among the lightest ones and those nearest in output."""
-        units = self._chosen_units()
-        size = units.shape[1]
-        first, second = torch.triu_indices(size, size, 1, device=units.device)
-        i, j = units[:, first], units[:, second]
-        batch = torch.arange(len(units), device=units.device).unsqueeze(-1)
-        valid = self.real[batch, i] & self.real[batch, j]
-        low, high, promise = self._stretches(self.logits[batch, i], self.logits[batch, j], valid)
-        mixes = torch.stack((promise, 1 - promise), -1)  # of the outer grid points, `(B, P, 2, 2)`
-        value = self._pair_divergence(mixes, i, j).amax(-1).masked_fill(low > high, -math.inf)
-        top = value.topk(min(EDGES_REFINED, value.shape[1]), -1).indices
-        i, j, low, high = (x.gather(-1, top) for x in (i, j, low, high))
-        outer = promise.gather(1, top.unsqueeze(-1).expand(-1, -1, 2))
-        ends = torch.stack((low, high), -1)
-        a, b = self.logits[batch, i].unsqueeze(2), self.logits[batch, j].unsqueeze(2)
-        ends = self._bisect(a, b, ends, outer)
-        mixes = torch.stack((ends, 1 - ends), -1)
-        value = self._pair_divergence(mixes, i, j).masked_fill((low > high).unsqueeze(-1), -1.0)
+        """The best mix of two of the chosen units."""
+        size = self.units.shape[1]
+        first, second = torch.triu_indices(size, size, 1, device=self.real.device)
+        i, j = self.units[:, first], self.units[:, second]
+        # In an instance much shorter than the longest one, a unit may be chosen twice.
+        valid = self.real.gather(-1, i) & self.real.gather(-1, j) & (i != j)
+        origin, target = self.logits[self.batch, j], self.logits[self.batch, i]
+        zero = torch.zeros(i.shape, dtype=self.base.dtype, device=i.device)
+        inside, outside = self._stretch(origin, target, zero, zero + 1, None)
+        valid = (valid & ~inside.isnan().any(-1)).unsqueeze(-1)
+        promise = self._pair_divergence(outside, i, j).masked_fill(~valid, -1.0)
+        top = promise.amax(-1).topk(min(REFINED, i.shape[1]), -1).indices
+        ends = self._bisected(origin, target, inside, outside, top)
+        i, j = i.gather(-1, top), j.gather(-1, top)
+        value = self._pair_divergence(ends, i, j).masked_fill(~_take(valid, top), -1.0)
         place = value.flatten(1).argmax(-1, keepdim=True)
-        share = ends.flatten(1).gather(-1, place)
-        i, j = i.gather(-1, place // 2), j.gather(-1, place // 2)
-        best = torch.zeros_like(self.weights).scatter_(-1, i, share)
-        return best.scatter_(-1, j, 1 - share)
+        share = ends.flatten(1).gather(-1, place).nan_to_num(0.0)
+        best = torch.zeros_like(self.weights).scatter_(-1, j.gather(-1, place // 2), 1 - share)
+        return best.scatter_(-1, i.gather(-1, place // 2), share)
 
-    def _chosen_units(self) -> Tensor:
-        width = self.weights.shape[1]
-        if width <= EDGE_UNITS:
-            return torch.arange(width, device=self.weights.device).expand_as(self.weights)
-        half = EDGE_UNITS // 2
-        light = self.weights.masked_fill(~self.real, math.inf)
-        lightest = light.topk(half, -1, largest=False).indices
-        change = self._change(self.logits).masked_fill(~self.real, math.inf)
-        change.scatter_(-1, lightest, math.inf)
-        return torch.cat((lightest, change.topk(half, -1, largest=False).indices), -1)
+    def _moved(self, start: Tensor) -> Tensor:
+        """The best end of a feasible line from `start` to a unit, or away from it."""
+        # Away from a unit leads until its weight is 0, so the heaviest units matter as well.
+        heavy = start.topk(min(4, start.shape[1]), -1).indices
+        units = torch.cat((self.units, heavy), -1)
+        own = start.gather(-1, units)
+        least = torch.where(own < 1, -own / (1 - own).clamp_min(1e-12), 0.0)
+        target = self.logits[self.batch, units]
+        origin = (start.unsqueeze(-1) * self.logits).sum(1, keepdim=True).expand_as(target)
+        inside, outside = self._stretch(origin, target, least, torch.ones_like(least), 0.0)
+        real = self.real.gather(-1, units).unsqueeze(-1)
+        promise = self._line_divergence(start, outside, units).masked_fill(~real, -1.0)
+        top = promise.amax(-1).topk(min(REFINED, units.shape[1]), -1).indices
+        ends = self._bisected(origin, target, inside, outside, top)
+        units = units.gather(-1, top)
+        value = self._line_divergence(start, ends, units).masked_fill(~_take(real, top), -1.0)
+        place = value.flatten(1).argmax(-1, keepdim=True)
+        step = ends.flatten(1).gather(-1, place)
+        unit = units.gather(-1, place // 2)
+        return _along(start, step.unsqueeze(-1), unit)[:, 0, 0]
 
-    def _stretches(self, a: Tensor, b: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The outermost feasible shares of the first unit of each pair, and the points beyond.
+    def _change(self, origin: Tensor, target: Tensor, step: Tensor) -> Tensor:
+        """Output changes at `step (B, P, G)` of the way from one to the other `(B, P, C)`."""
+        logits = origin.unsqueeze(2) + step.unsqueeze(-1) * (target - origin).unsqueeze(2)
+        return total_variation(torch.softmax(logits, -1), self.base[:, None, None])
+
+    def _stretch(
+        self, origin: Tensor, target: Tensor, start: Tensor, stop: Tensor, known: float | None
+    ) -> tuple[Tensor, Tensor]:
+        """The outermost feasible points of lines, on a grid of steps from `start` to `stop`.
 
         Returns:
-            Lowest and highest feasible share `(B, P)`, lowest above highest where none is, and
-            `(B, P, 2)` the infeasible grid points outside them (or 0 and 1).
+            `inside (B, P, 2)`, the lowest and highest feasible step, and `outside (B, P, 2)`, the
+            grid points next to them. Without a feasible one `inside` is `known`, or NaN.
         """
-        grid = torch.linspace(0, 1, GRID + 1, dtype=a.dtype, device=a.device)
-        share = grid.expand(*valid.shape, -1)
-        change = self._change_between(a, b, share)
-        # Nothing feasible on the grid: look again, more closely, where it came nearest.
-        near = grid[change.argmin(-1)].unsqueeze(-1)
-        closer = (near + (grid - 0.5) * 2 / GRID).clamp(0, 1)
+        grid = torch.linspace(0, 1, GRID + 1, dtype=origin.dtype, device=origin.device)
+        gap = ((stop - start) / GRID).unsqueeze(-1)
+        steps = start.unsqueeze(-1) + grid * (stop - start).unsqueeze(-1)
+        change = self._change(origin, target, steps)
         missed = ~(change <= self.epsilon).any(-1, keepdim=True)
-        share = torch.where(missed, closer, share)
-        if missed.any():
-            change = torch.where(missed, self._change_between(a, b, closer), change)
-        fits = (change <= self.epsilon) & valid.unsqueeze(-1)
-        low = share.masked_fill(~fits, math.inf).amin(-1)
-        high = share.masked_fill(~fits, -math.inf).amax(-1)
-        step = torch.where(missed.squeeze(-1), 2 / GRID / GRID, 1 / GRID)
-        beyond = torch.stack((low - step, high + step), -1).nan_to_num(0.5, 0.5, 0.5)
-        return low, high, beyond.clamp(0, 1)
+        if known is None and missed.any():
+            # Look again, more closely, where a line came nearest.
+            near = steps.gather(-1, change.argmin(-1, keepdim=True))
+            closer = torch.maximum(near + (2 * grid - 1) * gap, start.unsqueeze(-1))
+            closer = torch.minimum(closer, stop.unsqueeze(-1))
+            steps = torch.where(missed, closer, steps)
+            gap = torch.where(missed, gap * 2 / GRID, gap)
+            change = self._change(origin, target, steps)
+        fits = change <= self.epsilon
+        low = steps.masked_fill(~fits, math.inf).amin(-1)
+        high = steps.masked_fill(~fits, -math.inf).amax(-1)
+        inside = torch.stack((low, high), -1)
+        inside = inside.masked_fill(inside.isinf(), math.nan if known is None else known)
+        outside = torch.cat((inside[..., :1] - gap, inside[..., 1:] + gap), -1)
+        outside = torch.maximum(outside, start.unsqueeze(-1))
+        return inside, torch.minimum(outside, stop.unsqueeze(-1))
 
-    def _change_between(self, a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-        """Output changes of mixes: `share (B, P, G)` of logits `a`, the rest of `b (B, P, C)`."""
-        a, b = a.unsqueeze(2), b.unsqueeze(2)
-        return self._change(b + share.unsqueeze(-1) * (a - b))
-
-    def _bisect(self, a: Tensor, b: Tensor, inside: Tensor, outside: Tensor) -> Tensor:
-        """Moves feasible shares of `a` as far towards `outside` as they stay feasible."""
-        inside = inside.nan_to_num(0.5, 0.5, 0.5)
-        arrived = self._change(b + outside.unsqueeze(-1) * (a - b)) <= self.epsilon
+    def _bisected(
+        self, origin: Tensor, target: Tensor, inside: Tensor, outside: Tensor, top: Tensor
+    ) -> Tensor:
+        """The ends `(B, R, 2)` of the feasible parts of the lines `top (B, R)`."""
+        origin, target, inside, outside = (_take(x, top) for x in (origin, target, inside, outside))
+        arrived = self._change(origin, target, outside) <= self.epsilon
         inside = torch.where(arrived, outside, inside)
         for _ in range(HALVINGS):
             middle = (inside + outside) / 2
-            fits = self._change(b + middle.unsqueeze(-1) * (a - b)) <= self.epsilon
+            fits = self._change(origin, target, middle) <= self.epsilon
             inside, outside = torch.where(fits, middle, inside), torch.where(fits, outside, middle)
         return inside
 
-    def _pair_divergence(self, mixes: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        """Divergence of two-unit weights `(B, P, E, 2)` on the units `i` and `j (B, P)`."""
-        a = torch.stack((self.weights.gather(-1, i), self.weights.gather(-1, j)), -1).unsqueeze(2)
-        rest = (1 - a.sum(-1)).clamp_min(0.0)
-        # The other units of the original count as one, and as nothing in the mix.
-        mixes = torch.cat((mixes, torch.zeros_like(mixes[..., :1])), -1)
-        return jensen_shannon(mixes, torch.cat((a, rest.unsqueeze(-1)), -1))
+    def _pair_divergence(self, share: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        """Divergence of `share (B, P, E)` on unit `i` and the rest on unit `j (B, P)`."""
+        # The other units count as one: the mix has nothing there.
+        a, b = self.weights.gather(-1, i), self.weights.gather(-1, j)
+        mix = torch.stack((share, 1 - share, torch.zeros_like(share)), -1)
+        return jensen_shannon(mix, torch.stack((a, b, (1 - a - b).clamp_min(0)), -1).unsqueeze(2))
 
-    def _moved(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """The best end of any feasible line from `start` to a unit, or away from it."""
-        here = torch.bmm(start.unsqueeze(1), self.logits)
-        least = -start / (1 - start).clamp_min(1e-12)  # where the unit's weight becomes 0
-        least = torch.where(start < 1, least, 0.0)
-        grid = torch.linspace(0, 1, GRID + 1, dtype=start.dtype, device=start.device)[1:]
-        best, value = start, jensen_shannon(start, self.weights)
-        for end in (torch.ones_like(start), least):
-            steps = end.unsqueeze(-1) * grid
-            move = (self.logits - here).unsqueeze(2)
-            change = self._change(here.unsqueeze(2) + steps.unsqueeze(-1) * move)
-            fits = (change <= self.epsilon) & self.real.unsqueeze(-1)
-            # The last feasible point before the first infeasible one, then the edge itself.
-            count = fits.to(torch.int64).cumprod(-1).sum(-1)
-            inside = end * count / GRID
-            outside = end * (count + 1).clamp(max=GRID) / GRID
-            target = here + 0 * self.logits
-            step = self._bisect(self.logits, target, inside, outside)
-            step = step.masked_fill(~self.real, 0.0)
-            value_t = self._line_divergence(start, step)
-            gain, unit = value_t.max(-1)
-            length = step.gather(-1, unit.unsqueeze(-1))
-            moved = start * (1 - length)
-            moved.scatter_add_(-1, unit.unsqueeze(-1), length)
-            wins = gain > value
-            best = torch.where(wins.unsqueeze(-1), moved.clamp_min(0.0), best)
-            value = torch.where(wins, gain, value)
-        return best, value
+    def _line_divergence(self, start: Tensor, step: Tensor, units: Tensor) -> Tensor:
+        """Divergence at `step (B, P, E)` of the way from `start` to `units (B, P)`."""
+        return jensen_shannon(_along(start, step, units), self.weights[:, None, None])
 
-    def _line_divergence(self, start: Tensor, step: Tensor) -> Tensor:
-        """JSD of `(1 − step_t) start + step_t e_t` from the weights, for every unit t."""
-        eye = torch.eye(start.shape[1], dtype=start.dtype, device=start.device)
-        moved = start.unsqueeze(1) * (1 - step.unsqueeze(-1)) + step.unsqueeze(-1) * eye
-        return jensen_shannon(moved.clamp_min(0.0), self.weights.unsqueeze(1))
+
+def _along(start: Tensor, step: Tensor, units: Tensor) -> Tensor:
+    """Weights `(B, P, E, T)` at `step (B, P, E)` of the way from `start (B, T)` to a unit."""
+    rest = (1 - step).unsqueeze(-1)
+    moved = start[:, None, None] * rest
+    index = units[:, :, None, None].expand(-1, -1, step.shape[-1], 1)
+    return moved.scatter_add_(-1, index, step.unsqueeze(-1)).clamp_min_(0.0)
+
+
+def _take(values: Tensor, top: Tensor) -> Tensor:
+    """Of values `(B, P, …)` the entries `top (B, R)`."""
+    return values.gather(1, top.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

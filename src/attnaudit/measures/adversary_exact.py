@@ -81,7 +81,7 @@ def exact_adversary(
         >>> weights = torch.tensor([[0.3, 0.5, 0.2]], dtype=torch.float64)
         >>> found = exact_adversary(scores, 0.0, weights, torch.ones(1, 3, dtype=bool), 0.1)
         >>> [round(w, 3) for w in found.weights[0].tolist()], round(found.jsd.item(), 3)
-        ([0.0, 0.0, 1.0], 0.424)
+        ([0.0, 0.0, 1.0], 0.423)
     """
     check_mask(mask, scores=scores, weights=weights)
     check_epsilon(epsilon)
@@ -211,7 +211,7 @@ def _best_pairs(
 
 
 def _times_log(x: Tensor) -> Tensor:
-    """x ln x with 0 ln 0 = 0; anything where x is negative."""
+    """Entropy terms x ln x with 0 ln 0 = 0; anything where x is negative."""
     return x.clamp_min(torch.finfo(x.dtype).tiny).log_().mul_(x)
 
 

@@ -1,8 +1,11 @@
-"""The published search for adversarial weights, in score space and many instances at once.
+"""The published search for adversarial weights, many instances at once.
 
-Jain & Wallace (2019), section 4.2.2: `K` distributions are moved by Adam away from the weights and
-from each other while the output stays within ε. Where decode is linear the gradient is written out
-by hand, so a step costs a few passes over `(B, K, T)` numbers and no hidden state is read.
+Jain and Wallace (2019), section 4.2.2: K distributions start at random and are moved by Adam away
+from the weights and from each other, while the output stays within ε. Where decode is linear, the
+gradient is written out by hand, and a step is a few passes over `(K, B, T)` numbers: no hidden
+state is read and no graph is built. Any other decode goes through autograd, with the same loss:
+
+    Σ_k [ penalty · max(0, TVD_k − hinge) − JSD(α^k, α) ] − pair_weight · Σ_{i,j} JSD(α^i, α^j)
 """
 
 from __future__ import annotations
@@ -15,41 +18,24 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attnaudit.errors import DataError, SettingsError
 from attnaudit.measures.divergence import jensen_shannon, total_variation
+from attnaudit.measures.masks import by_length, check_mask, compact_index
 
 SPREAD = 3.0
-"""Standard deviation of the first logits (released code)."""
-BETA1, BETA2, TINY = 0.9, 0.999, 1e-8
+"""Standard deviation of the first logits, as in the published code."""
 
+BETA_1, BETA_2, TINY = 0.9, 0.999, 1e-8
+"""Adam's decay rates and the constant under its root: PyTorch's defaults."""
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """How the search goes about it; the defaults are the paper's.
+NOWHERE = -1e4
+"""The logit of padding: its weight is exactly 0, and unlike −∞ it times 0 is 0."""
 
-    Attributes:
-        epsilon: Candidates with a larger output change are not selected.
-        hinge: Output change from which the search itself is punished; ε by default. The released
-            code has .01 here and selects at .05.
-        penalty: Weight of the hinge.
-        learning_rate: Of Adam (AMSGrad).
-        steps: Steps at most.
-        patience: An instance stops once its loss has improved by less than `tolerance` over so
-            many steps; 0 never stops early. Known to the linear search only.
-        tolerance: See `patience`; in nats.
-    """
+UNITS_AT_ONCE = 1 << 12
+"""How many units move in one step (K numbers each): few enough to stay in the cache."""
 
-    epsilon: float = 0.05
-    hinge: float | None = None
-    penalty: float = 500.0
-    learning_rate: float = 0.01
-    steps: int = 500
-    patience: int = 50
-    tolerance: float = 1e-4
-
-    @property
-    def bar(self) -> float:
-        """From where the hinge punishes."""
-        return self.epsilon if self.hinge is None else self.hinge
+RECENTRE = 64
+"""After so many steps the logits are shifted back to a maximum of 0, so that none overflows."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +44,19 @@ class SearchResult:
 
     Attributes:
         weights: `(B, K, T)`, the candidates.
-        jsd: `(B, K)`, their divergence from the weights.
-        output_change: `(B, K)`, total variation distance of the outputs.
-        best_jsd: `(B,)`, the largest divergence among candidates within ε, else 0.
-        best: `(B,)`, which candidate that is; -1 where none is within ε.
-        steps_used: Steps taken.
+        jsd: `(B, K)` float64 in [0, ln 2], their divergence from the weights.
+        output_change: `(B, K)` float64 in [0, 1], total variation distance of the outputs.
+        best_jsd: `(B,)` float64, the largest divergence of a candidate within ε, 0 without one.
+        best: `(B,)`, which candidate that is; −1 for the weights themselves, where none is.
+        steps_used: `(B,)`, after how many steps an instance stopped.
     """
 
     weights: Float[Tensor, "B K T"]
     jsd: Float[Tensor, "B K"]
     output_change: Float[Tensor, "B K"]
-    best_jsd: Float[Tensor, "B"]
-    best: Int[Tensor, "B"]
-    steps_used: int
+    best_jsd: Float[Tensor, " B"]
+    best: Int[Tensor, " B"]
+    steps_used: Int[Tensor, " B"]
 
 
 def search_adversary(
@@ -78,157 +64,344 @@ def search_adversary(
     bias: Tensor,
     weights: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
+    *,
     noise: Float[Tensor, "B K T"],
-    options: SearchOptions | None = None,
+    candidates: int = 5,
+    epsilon: float = 0.05,
+    hinge: float | None = None,
+    penalty: float = 500.0,
+    pair_weight: float | None = None,
+    lr: float = 0.01,
+    steps: int = 500,
+    patience: int = 0,
+    tolerance: float = 1e-4,
 ) -> SearchResult:
-    """Search where decode is linear: `outputs = softmax(bias + Σ_t α_t scores_t)`.
+    """The search where decode is linear: outputs are softmax(bias + Σ_t α_t scores_t).
+
+    Instances do not influence each other, so results do not depend on the batch. The published
+    search takes 500 steps and is usually still moving then, so stopping early is off by default.
+    With `patience`, an instance stops at the first multiple of so many steps at which its loss is
+    less than `tolerance` per candidate below that at the multiple before.
 
     Args:
-        scores: `(B, T, C)`.
+        scores: `(B, T, C)`, what unit t adds to the logit of a class per unit of weight.
         bias: `(C,)` or `(B, C)`.
         weights: `(B, T)`, distributions over the mask.
-        mask: `(B, T)`, True at units.
-        noise: `(B, K, T)`, standard normal: the first logits are three times this.
-        options: See `SearchOptions`.
+        mask: `(B, T)`, True on real units.
+        noise: `(B, K, T)` standard normal numbers; the first logits are three times these.
+        candidates: K, how many distributions to search for; must fit the noise.
+        epsilon: Candidates with a larger output change are not selected, in [0, 1].
+        hinge: Output change from which the search is punished; None for ε. The published code has
+            .01 here and selects at .05.
+        penalty: Weight of the hinge.
+        pair_weight: Weight of each ordered pair of candidates; None for 1/K², as published.
+        lr: Learning rate of Adam (AMSGrad).
+        steps: Steps at most.
+        patience: Steps between two looks at the loss; 0 never stops early.
+        tolerance: See above, in nats.
+
+    Returns:
+        Candidates in the dtype of `weights`, and which of them is selected.
+
+    Raises:
+        DataError: The shapes do not fit.
+        SettingsError: An option is out of range.
+
+    Example:
+        >>> scores, weights = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), torch.tensor([[0.9, 0.1]])
+        >>> noise = torch.tensor([[[-1.0, 1.0]]])
+        >>> mask = torch.ones(1, 2, dtype=bool)
+        >>> found = search_adversary(
+        ...     scores, torch.zeros(2), weights, mask, noise=noise, candidates=1
+        ... )
+        >>> found.best.item(), bool(found.best_jsd > 0.4)
+        (0, True)
     """
-    options = options or SearchOptions()
-    offset = (bias if bias.dim() == 2 else bias.expand(len(scores), -1)).unsqueeze(1)
-    base = torch.softmax(torch.bmm(weights.unsqueeze(1), scores) + offset, -1)
-    logits = (SPREAD * noise).masked_fill(~mask.unsqueeze(1), -math.inf)
-    problem = _Problem(
-        scores, offset, weights.unsqueeze(1), mask.unsqueeze(1), base, options.penalty, options.bar
+    _check(weights, mask, noise, candidates, epsilon, steps)
+    if scores.dim() != 3 or scores.shape[:2] != mask.shape:
+        raise DataError(
+            f"scores have shape {tuple(scores.shape)} but the mask {tuple(mask.shape)}; "
+            "give scores (B, T, C)"
+        )
+    offset = bias.to(scores).expand(len(mask), scores.shape[-1])
+    loss = _Loss(
+        epsilon if hinge is None else hinge,
+        penalty,
+        1 / candidates**2 if pair_weight is None else pair_weight,
     )
-    used = _descend(logits, problem, options)
-    found = torch.softmax(logits, -1).nan_to_num()
-    outputs = torch.softmax(torch.bmm(found, scores) + offset, -1)
-    return _selected(found, outputs, base, weights, options.epsilon, used)
+    found = torch.zeros_like(noise, dtype=weights.dtype)
+    used = torch.full((len(mask),), steps, dtype=torch.int64, device=mask.device)
+    for rows, width in by_length(mask.sum(-1), UNITS_AT_ONCE, power=1):
+        index, real = compact_index(mask[rows])
+        index, real = index[:, :width], real[:, :width]
+        deep = index.unsqueeze(-1).expand(-1, -1, scores.shape[-1])
+        own = weights[rows].gather(-1, index).masked_fill(~real, 0.0)
+        linear = _Linear.of(scores[rows].gather(1, deep), offset[rows], own, real)
+        start = noise[rows].gather(-1, index.unsqueeze(1).expand(-1, candidates, -1))
+        descent = _Descent(start.to(own), own, real, linear, loss)
+        part, used[rows] = descent.run(lr, steps, patience, tolerance)
+        wide = torch.zeros_like(found[rows])
+        found[rows] = wide.scatter_(-1, index.unsqueeze(1).expand_as(part), part)
+    both = torch.cat((weights.masked_fill(~mask, 0.0).unsqueeze(1), found), 1).to(torch.float64)
+    score = scores.to(torch.float64).masked_fill(~mask.unsqueeze(-1), 0.0)
+    outputs = torch.softmax(torch.bmm(both, score) + offset.unsqueeze(1), -1)
+    return _selected(found, outputs[:, 1:], outputs[:, :1], both[:, :1], epsilon, used)
 
 
 def search_adversary_autograd(
     decode: Callable[[Tensor], Tensor],
     weights: Float[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
+    *,
     noise: Float[Tensor, "B K T"],
-    options: SearchOptions | None = None,
+    candidates: int = 5,
+    epsilon: float = 0.05,
+    hinge: float | None = None,
+    penalty: float = 500.0,
+    pair_weight: float | None = None,
+    lr: float = 0.01,
+    steps: int = 500,
 ) -> SearchResult:
-    """The same search for any differentiable decode, `(B, K, T)` to log-probabilities."""
-    options = options or SearchOptions()
-    with torch.no_grad():
-        base = decode(weights.unsqueeze(1)).exp()
+    """The same search for any differentiable decode.
+
+    Args:
+        decode: Takes weights `(B, K, T)`, returns log-probabilities `(B, K, C)`.
+        weights: See `search_adversary`, also for the arguments below.
+        mask: `(B, T)`, True on real units.
+        noise: `(B, K, T)` standard normal numbers.
+        candidates: K, how many distributions to search for.
+        epsilon: Candidates with a larger output change are not selected.
+        hinge: Output change from which the search is punished; None for ε.
+        penalty: Weight of the hinge.
+        pair_weight: Weight of each ordered pair of candidates; None for 1/K².
+        lr: Learning rate of Adam (AMSGrad).
+        steps: Steps taken.
+
+    Returns:
+        Candidates in the dtype of `weights`, and which of them is selected.
+
+    Raises:
+        DataError: The shapes do not fit.
+        SettingsError: An option is out of range.
+    """
+    _check(weights, mask, noise, candidates, epsilon, steps)
+    loss = _Loss(
+        epsilon if hinge is None else hinge,
+        penalty,
+        1 / candidates**2 if pair_weight is None else pair_weight,
+    )
     closed = ~mask.unsqueeze(1)
-    logits = (SPREAD * noise).masked_fill(closed, 0.0).requires_grad_()
-    optimiser = torch.optim.Adam([logits], lr=options.learning_rate, amsgrad=True)
-    original, k = weights.unsqueeze(1), noise.shape[1]
-    for _ in range(options.steps):
+    original = weights.masked_fill(~mask, 0.0).unsqueeze(1)
+    logits = (SPREAD * noise.to(weights)).masked_fill(closed, 0.0).requires_grad_()
+    optimiser = torch.optim.Adam([logits], lr=lr, betas=(BETA_1, BETA_2), eps=TINY, amsgrad=True)
+    with torch.no_grad():
+        base = decode(original).exp()
+    for _ in range(steps):
         with torch.enable_grad():
-            other = torch.softmax(logits.masked_fill(closed, -math.inf), -1)
-            excess = torch.relu(total_variation(decode(other).exp(), base) - options.bar)
-            pairs = jensen_shannon(other.unsqueeze(1), other.unsqueeze(2)).sum() / k**2
-            loss = (options.penalty * excess - jensen_shannon(other, original)).sum() - pairs
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            other = _weights_of(logits, closed)
+            change = total_variation(decode(other).exp(), base)
+            loss(other, original, change).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     with torch.no_grad():
-        found = torch.softmax(logits.masked_fill(closed, -math.inf), -1).nan_to_num()
-        outputs = decode(found).exp()
-    return _selected(found, outputs, base, weights, options.epsilon, options.steps)
+        found = _weights_of(logits, closed)
+        change_of = decode(found).exp()
+    used = torch.full((len(mask),), steps, dtype=torch.int64, device=mask.device)
+    return _selected(found, change_of, base, original.to(torch.float64), epsilon, used)
+
+
+def _weights_of(logits: Tensor, closed: Tensor) -> Tensor:
+    """Softmax over the units; all 0 for an instance without units."""
+    return torch.softmax(logits.masked_fill(closed, NOWHERE), -1).masked_fill(closed, 0.0)
 
 
 def _selected(
-    found: Tensor, outputs: Tensor, base: Tensor, weights: Tensor, epsilon: float, used: int
+    found: Tensor, outputs: Tensor, base: Tensor, original: Tensor, epsilon: float, used: Tensor
 ) -> SearchResult:
-    change = total_variation(outputs, base)
-    jsd = jensen_shannon(found, weights.unsqueeze(1))
-    allowed = torch.where(change <= epsilon, jsd, -1.0)
-    best_jsd, best = allowed.max(1)
-    best = torch.where(best_jsd >= 0, best, -1)
+    """The largest divergence within ε, with the weights themselves as the last resort."""
+    change = total_variation(outputs.to(torch.float64), base.to(torch.float64))
+    jsd = jensen_shannon(found.to(torch.float64), original)
+    best_jsd, best = jsd.masked_fill(~(change <= epsilon), -1.0).max(1)
+    best = best.masked_fill(best_jsd < 0, -1)
     return SearchResult(found, jsd, change, best_jsd.clamp(min=0), best, used)
 
 
+def _check(
+    weights: Tensor, mask: Tensor, noise: Tensor, candidates: int, epsilon: float, steps: int
+) -> None:
+    check_mask(mask, weights=weights)
+    wanted = (len(mask), candidates, mask.shape[1])
+    if candidates < 1 or steps < 0 or not 0 <= epsilon <= 1:
+        raise SettingsError(
+            f"candidates is {candidates}, steps {steps} and epsilon {epsilon}; they must be at "
+            "least 1, at least 0, and between 0 and 1"
+        )
+    if noise.shape != wanted:
+        raise DataError(
+            f"noise has shape {tuple(noise.shape)}, but {wanted} is needed: (B, candidates, T)"
+        )
+
+
 @dataclass(frozen=True)
-class _Problem:
-    """What the gradient needs, for the instances that are still moving."""
+class _Loss:
+    """The published loss per instance."""
 
-    scores: Tensor
-    offset: Tensor
-    weights: Tensor
-    open: Tensor
-    base: Tensor
-    penalty: float
     hinge: float
+    penalty: float
+    pair_weight: float
 
-    def take(self, rows: Tensor) -> _Problem:
-        return _Problem(
-            self.scores[rows], self.offset[rows], self.weights[rows], self.open[rows],
-            self.base[rows], self.penalty, self.hinge,
-        )  # fmt: skip
-
-    def slope(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient with respect to the logits `(B, K, T)`, and the loss `(B,)`.
-
-        With `m` the mean of two distributions, `∂JSD(p, q)/∂p = ½ ln(p / m)`.
-        """
-        k = logits.shape[1]
-        first, second = torch.triu_indices(k, k, 1, device=logits.device)
-        log_p = torch.log_softmax(logits, -1).masked_fill_(~self.open, 0.0)
-        p = log_p.exp().mul_(self.open)
-        closed = (~self.open).to(p.dtype)
-        # ln(p + q) with ln 1 off the units, so that nothing there is infinite
-        log_sum = torch.log(p + self.weights + closed)
-        pair_sum = torch.log(p[:, first] + p[:, second] + closed)
-        meets = torch.zeros(k, len(first), dtype=p.dtype, device=p.device)
-        meets[first, torch.arange(len(first))] = 1.0
-        meets[second, torch.arange(len(first))] = 1.0
-        towards = 0.5 * (log_p - log_sum + math.log(2))
-        apart = ((k - 1) * (log_p + math.log(2)) - torch.matmul(meets, pair_sum)) / k**2
-
-        outputs = torch.softmax(torch.bmm(p, self.scores) + self.offset, -1)
-        gap = outputs - self.base
-        change = 0.5 * gap.abs().sum(-1, keepdim=True)
-        sign = 0.5 * gap.sign()
-        slope = outputs * (sign - (outputs * sign).sum(-1, keepdim=True))
-        slope = slope * (self.penalty * (change > self.hinge))
-        total = torch.bmm(slope, self.scores.transpose(1, 2)) - towards - apart
-        result = p * (total - (p * total).sum(-1, keepdim=True))
-        loss = self._loss(p, towards, apart, log_sum, pair_sum, change)
-        return result, loss
-
-    def _loss(
-        self, p: Tensor, towards: Tensor, apart: Tensor, log_sum: Tensor, pair_sum: Tensor,
-        change: Tensor,
-    ) -> Tensor:  # fmt: skip
-        """Up to the entropy of the weights, which is constant: enough to see it settle."""
-        original = 0.5 * (self.weights * (math.log(2) - log_sum)).sum((1, 2))
-        hinge = self.penalty * torch.relu(change - self.hinge).sum((1, 2))
-        return hinge - (p * (towards + apart)).sum((1, 2)) - original
+    def __call__(
+        self,
+        other: Float[Tensor, "B K T"],
+        original: Float[Tensor, "B 1 T"],
+        change: Float[Tensor, "B K"],
+    ) -> Float[Tensor, " B"]:
+        pairs = jensen_shannon(other.unsqueeze(1), other.unsqueeze(2)).sum((1, 2))
+        each = self.penalty * torch.relu(change - self.hinge) - jensen_shannon(other, original)
+        return each.sum(1) - self.pair_weight * pairs
 
 
-def _descend(logits: Tensor, problem: _Problem, options: SearchOptions) -> int:
-    """Adam with AMSGrad, in place; instances that have settled leave the batch."""
-    rows = torch.arange(len(logits), device=logits.device)
-    here = logits
-    mean, square, largest = (torch.zeros_like(logits) for _ in range(3))
-    past: Tensor | None = None
-    for step in range(1, options.steps + 1):
-        slope, loss = problem.slope(here)
-        mean.mul_(BETA1).add_(slope, alpha=1 - BETA1)
-        square.mul_(BETA2).addcmul_(slope, slope, value=1 - BETA2)
+@dataclass(frozen=True)
+class _Linear:
+    """A linear decode as the descent wants it: candidates first, a sigmoid for two classes."""
+
+    scores: Tensor  # (B, T, C), or (B, T) of log-odds
+    offset: Tensor  # (B, C), or (B,)
+    base: Tensor  # (1, B, C) probabilities, or (1, B)
+
+    @staticmethod
+    def of(scores: Tensor, offset: Tensor, weights: Tensor, real: Tensor) -> _Linear:
+        scores = scores.masked_fill(~real.unsqueeze(-1), 0.0)
+        if scores.shape[-1] == 2:
+            scores, offset = scores[..., 1] - scores[..., 0], offset[..., 1] - offset[..., 0]
+            return _Linear(scores, offset, torch.sigmoid((weights * scores).sum(-1) + offset)[None])
+        logits = torch.bmm(weights.unsqueeze(1), scores).squeeze(1) + offset
+        return _Linear(scores, offset, torch.softmax(logits, -1)[None])
+
+    def change(self, p: Float[Tensor, "K B T"]) -> tuple[Tensor, Tensor]:
+        """Outputs, and their total variation `(K, B)` from the original."""
+        if self.scores.dim() == 2:
+            outputs = torch.sigmoid((p * self.scores).sum(-1) + self.offset)
+            return outputs, (outputs - self.base).abs()
+        logits = torch.bmm(p.transpose(0, 1), self.scores).transpose(0, 1) + self.offset
+        outputs = torch.softmax(logits, -1)
+        return outputs, total_variation(outputs, self.base)
+
+    def push(self, slope: Tensor, p: Tensor, loss: _Loss) -> None:
+        """Adds the gradient of the hinge with respect to `p` to `slope (K, B, T)`."""
+        outputs, change = self.change(p)
+        active = (change > loss.hinge) * loss.penalty
+        if self.scores.dim() == 2:
+            steep = (outputs - self.base).sign_() * outputs * (1 - outputs) * active
+            slope.addcmul_(steep.unsqueeze(-1), self.scores)
+            return
+        sign = 0.5 * (outputs - self.base).sign_()
+        steep = outputs * (sign - (outputs * sign).sum(-1, keepdim=True)) * active.unsqueeze(-1)
+        slope += torch.bmm(steep.transpose(0, 1), self.scores.mT).transpose(0, 1)
+
+    def take(self, rows: Tensor) -> _Linear:
+        return _Linear(self.scores[rows], self.offset[rows], self.base[:, rows])
+
+
+class _Descent:
+    """Adam with AMSGrad on the logits of instances of similar length, in place."""
+
+    def __init__(
+        self, noise: Tensor, weights: Tensor, real: Tensor, linear: _Linear, loss: _Loss
+    ) -> None:
+        count = noise.shape[1]
+        logits = (SPREAD * noise).masked_fill(~real.unsqueeze(1), NOWHERE).transpose(0, 1)
+        self.linear, self.loss = linear, loss
+        self.logits = logits.contiguous()
+        self.memory = [torch.zeros_like(self.logits) for _ in range(3)]
+        # The weights stand below the candidates, so that one product gives all sums of pairs.
+        self.p = torch.cat((self.logits, weights.unsqueeze(0)))
+        self.adds, self.counts = _pairings(count, loss.pair_weight, self.p)
+        self.own = 0.5 + (count - 1) * loss.pair_weight
+
+    def run(
+        self, lr: float, steps: int, patience: int, tolerance: float
+    ) -> tuple[Float[Tensor, "B K T"], Int[Tensor, " B"]]:
+        """The weights found, and after how many steps each instance stopped."""
+        total = self.logits.shape[1]
+        rows = torch.arange(total, device=self.logits.device)
+        found = self._weights().transpose(0, 1).clone()
+        used = torch.full((total,), steps, dtype=torch.int64, device=self.logits.device)
+        past: Tensor | None = None
+        for step in range(1, steps + 1):
+            if step % RECENTRE == 1:
+                self.logits -= self.logits.amax(-1, keepdim=True)
+            self._step(step, lr)
+            if not patience or step % patience or step == steps:
+                continue
+            now = self._loss_now()
+            if past is not None and (moving := past - now > tolerance * len(self.logits)).sum() < (
+                len(rows)
+            ):
+                found[rows[~moving]] = self._weights().transpose(0, 1)[~moving]
+                used[rows[~moving]] = step
+                rows, now = rows[moving], now[moving]
+                self._keep(moving)
+            past = now
+            if not len(rows):
+                return found, used
+        found[rows] = self._weights().transpose(0, 1)
+        return found, used
+
+    def _step(self, step: int, lr: float) -> None:
+        count = len(self.logits)
+        p = torch.exp(self.logits, out=self.p[:count])
+        p /= p.sum(-1, keepdim=True)
+        slope = self._slope(p)
+        mean, square, largest = self.memory
+        mean.lerp_(slope, 1 - BETA_1)
+        square.mul_(BETA_2).addcmul_(slope, slope, value=1 - BETA_2)
         torch.maximum(largest, square, out=largest)
-        root = largest.sqrt().div_(math.sqrt(1 - BETA2**step)).add_(TINY)
-        here.addcdiv_(mean, root, value=-options.learning_rate / (1 - BETA1**step))
-        if not options.patience or step % options.patience:
-            continue
-        if past is not None:
-            moving = past - loss > options.tolerance
-            if here is not logits:
-                logits[rows] = here
-            if not moving.any():
-                return step
-            if moving.float().mean() < 0.8:
-                rows, loss = rows[moving], loss[moving]
-                here, mean, square, largest = (x[moving] for x in (here, mean, square, largest))
-                problem = problem.take(moving)
-        past = loss
-    if here is not logits:
-        logits[rows] = here
-    return options.steps
+        # PyTorch divides the root by √(1 − β₂ⁿ); multiplying the rest instead saves a pass.
+        correction = math.sqrt(1 - BETA_2**step)
+        root = torch.sqrt(largest, out=slope).add_(TINY * correction)
+        self.logits.addcdiv_(mean, root, value=-lr * correction / (1 - BETA_1**step))
+
+    def _slope(self, p: Float[Tensor, "K B T"]) -> Float[Tensor, "K B T"]:
+        """The gradient of the loss with respect to the logits.
+
+        ∂JSD(p, q)/∂p = ½ ln(2p / (p + q)), and ln p = logit − a constant per candidate. Softmax
+        takes a gradient g to p (g − Σ p g), so that constants, ln 2 among them, drop out.
+        """
+        flat = self.p.view(len(self.p), -1)
+        sums = torch.mm(self.adds, flat).clamp_min_(torch.finfo(p.dtype).tiny).log_()
+        slope = torch.mm(self.counts, sums).view_as(p)
+        slope.add_(self.logits, alpha=-self.own)
+        self.linear.push(slope, p, self.loss)
+        slope *= p
+        return slope.sub_(p * slope.sum(-1, keepdim=True))
+
+    def _weights(self) -> Tensor:
+        return torch.softmax(self.logits, -1).masked_fill(self.logits <= NOWHERE / 2, 0.0)
+
+    def _loss_now(self) -> Tensor:
+        p = self._weights()
+        change = self.linear.change(p)[1]
+        return self.loss(p.transpose(0, 1), self.p[-1].unsqueeze(1), change.T)
+
+    def _keep(self, moving: Tensor) -> None:
+        self.logits = self.logits[:, moving]
+        self.memory = [x[:, moving] for x in self.memory]
+        self.p = self.p[:, moving]
+        self.linear = self.linear.take(moving)
+
+
+def _pairings(count: int, pair_weight: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows are added: every two candidates, and each candidate and the weights.
+
+    Returns:
+        `(P, K + 1)` ones and zeros, and `(K, P)` how much the logarithm of each sum counts in the
+        gradient of a candidate.
+    """
+    first, second = torch.triu_indices(count + 1, count + 1, 1)
+    adds = torch.zeros(len(first), count + 1)
+    place = torch.arange(len(first))
+    adds[place, first] = adds[place, second] = 1.0
+    with_weights = (second == count).to(adds.dtype)
+    counts = adds[:, :count].T * (0.5 * with_weights + pair_weight * (1 - with_weights))
+    return adds.to(like), counts.contiguous().to(like)

@@ -11,7 +11,7 @@ from attnaudit.errors import ModelError
 
 Result = TypeVar("Result")
 
-TOKEN_BUDGET = 16_384
+TOKEN_BUDGET = 2_048
 
 
 def by_length(records: Sequence[Any]) -> list[int]:

@@ -8,18 +8,26 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attnaudit.errors import ModelError
+from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 
 SUM_TOLERANCE = 1e-3
 
 
 class Encoded:
-    """A batch with its states, weights and outputs, each computed on first use."""
+    """A batch with its states, weights and outputs, each computed on first use.
 
-    def __init__(self, model: Model, batch: Batch) -> None:
+    Args:
+        model: The model.
+        batch: The instances.
+        trace: Keep what the encoder's pass needs for gradients, so that they cost a backward
+            pass only. Takes more memory.
+    """
+
+    def __init__(self, model: Model, batch: Batch, *, trace: bool = False) -> None:
         self.model = model
         self.batch = batch
+        self._trace = trace
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -30,8 +38,30 @@ class Encoded:
         return self.batch.units
 
     @cached_property
+    def traced(self) -> tuple[Float[Tensor, "B L E"], States]:
+        """Embeddings as a leaf, and the states with the graph that leads back to them.
+
+        Raises:
+            NotApplicable: The model gives no embeddings.
+        """
+        with torch.no_grad():
+            embedded = self.model.embed(self.batch)
+        leaf = embedded.detach().requires_grad_()
+        # cuDNN's recurrent kernels have no backward pass in evaluation mode
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            return leaf, self.model.encode_embedded(self.batch, leaf)
+
+    @cached_property
     def states(self) -> States:
         """The encoder's pass."""
+        if self._trace:
+            try:
+                states = self.traced[1]
+            except NotApplicable:
+                pass
+            else:
+                extra = {name: value.detach() for name, value in states.extra.items()}
+                return States(states.hidden.detach(), states.units, extra)
         with torch.no_grad():
             return self.model.encode(self.batch)
 
@@ -105,11 +135,16 @@ def check_weights(weights: Tensor, units: Tensor, name: str, ids: tuple[str, ...
             f"{tuple(units.shape)} positions. Return one weight per stored position."
         )
     some = units.any(1)
+    sums = weights.sum(1)
+    off = ((sums - 1).abs() > SUM_TOLERANCE) & some
+    fine = (weights >= 0) & torch.isfinite(weights) & (units | (weights == 0))
+    if bool(fine.all()) and not bool(off.any()):
+        return
     problems = {
         "is not finite": ~torch.isfinite(weights).all(1),
         "is negative": (weights < 0).any(1),
         "stands on a position that is no unit": (weights * ~units != 0).any(1),
-        "does not sum to 1": some & ((weights.sum(1) - 1).abs() > SUM_TOLERANCE),
+        "does not sum to 1": off,
     }
     for what, rows in problems.items():
         if rows.any():

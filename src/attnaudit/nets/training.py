@@ -75,6 +75,11 @@ class TrainOptions:
         ]
         if wrong:
             raise SettingsError("; ".join(wrong))
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).splitlines()[0]
+            raise SettingsError(f"device {self.device!r} cannot be used here: {first}") from error
 
 
 @dataclass(frozen=True)

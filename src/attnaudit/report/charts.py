@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from itertools import pairwise
 
 import altair as alt
 import numpy as np
-import vl_convert
 
 from attnaudit.checks import Estimate
+from attnaudit.report.vega import Spec
 from attnaudit.report.wording import count, interval_of, number, shortened, spoken, value_of
 
-WIDE, NARROW = 680, 330
+WIDE, NARROW, SMALL = 720, 350, 480
 LABEL, TEXT = 13, 12
 ROW, HEAD, LINE, AXIS = 58, 18, 15, 12
 INK, MUTED, LINES, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--accent)"
-
-Spec = dict[str, Any]
+PAPER = "var(--paper)"
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,14 @@ class Distribution:
         values: One value per instance; NaN is left out.
         estimate: The mean with its interval.
         colour: A CSS colour.
+        short: What the row is called where there is little room, if not the same.
     """
 
     label: str
     values: np.ndarray
     estimate: Estimate | None
     colour: str = ACCENT
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,11 @@ def distribution_rows(
                 "from to": f"{number(float(low))} to {number(float(high))}",
                 "instances": count(int(size)), "row": row.label,
             }
-            for size, low, high in zip(counts, edges, edges[1:], strict=False)
+            for size, (low, high) in zip(counts, pairwise(edges), strict=True)
             if size
         ]  # fmt: skip
         words = spoken(row.estimate) if row.estimate else f"n = {count(len(finite))}"
-        names.append({"y": index + 0.2, "label": shortened(row.label, 34), "words": words})
+        names.append(_name(index + 0.2, row.label, row.short, words))
         means += _interval(row.estimate, base, row.colour, row.label)
     height = ROW * len(rows)
     top_of = -HEAD * len(guides) / ROW if guides else 0
@@ -157,10 +156,10 @@ def interval_rows(
         words = spoken(first) if single and first is not None else ""
         names.append({"y": index + 10 / height, "label": shortened(row.label, 34), "words": words})
         for place, estimate in enumerate(row.estimates):
-            y = index + (HEAD + 4 + LINE * (place + 0.5)) / height
+            at = index + (HEAD + 4 + LINE * (place + 0.5)) / height
             colour = row.colours[place] if row.colours else series[place].colour
             label = row.label if single else f"{row.label}, {series[place].name}"
-            points += _interval(estimate, round(y, 4), colour, label, series[place].shape)
+            points += _interval(estimate, round(at, 4), colour, label, series[place].shape)
     top_of = -HEAD * len(guides) / height if guides else 0
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
@@ -172,28 +171,11 @@ def interval_rows(
     return _assembled(layers, height * len(rows) + HEAD * len(guides))
 
 
-def static_svg(spec: Spec, width: int) -> str:
-    """The picture without JavaScript: for print, and where scripts are off."""
-    svg: str = vl_convert.vegalite_to_svg(
-        {**spec, "width": width}, vl_version=_version(), allowed_base_urls=[]
-    )
-    return re.sub(r"\s+(xmlns:xlink)=\"[^\"]*\"", "", svg, count=1)
-
-
-@cache
-def javascript() -> str:
-    """Vega, Vega-Lite and vega-embed in one piece; `window.vegaEmbed` draws a chart."""
-    bundle: str = vl_convert.javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;", vl_version=_version()
-    )
-    return bundle
-
-
-def _version() -> str | None:
-    """The Vega-Lite that altair writes, where the converter knows it; else its newest."""
-    wanted = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    known = getattr(vl_convert, "get_vegalite_versions", list)()
-    return wanted if wanted in known else None
+def _name(y: float, label: str, short: str, words: str) -> Spec:
+    return {
+        "y": y, "label": shortened(label, 44), "short": shortened(short or label, 24),
+        "words": words,
+    }  # fmt: skip
 
 
 def _chart(values: list[Spec]) -> alt.Chart:
@@ -233,7 +215,7 @@ def _intervals(
     x = alt.X("x:Q", scale=scale) if axis is None else _x("x", axis, scale)
     base = _chart(points)
     layers = [
-        base.mark_rule(strokeWidth=2.5, clip=True).encode(
+        base.mark_rule(strokeWidth=2.5).encode(
             alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip
         ),
         base.mark_point(size=55, filled=True, opacity=1).encode(
@@ -249,16 +231,30 @@ def _intervals(
 def _names(
     names: list[Spec], y: alt.Y, scale: alt.Scale, domain: tuple[float, float]
 ) -> list[alt.Chart]:
+    """Names at the left and numbers at the right, each over a halo that lines do not cross."""
     left = alt.X(datum=domain[0], type="quantitative", scale=scale)
     right = alt.X(datum=domain[1], type="quantitative", scale=scale)
     base = _chart(names)
+
+    def text(x: alt.X, size: float, field: str, color: str, halo: float) -> alt.Chart:
+        chart: alt.Chart = base.mark_text(
+            align="left" if x is left else "right",
+            fontWeight=600 if x is left else 400,
+            fontSize=alt.ExprRef(f"width < {SMALL} ? {size - 1} : {size}"),
+            text=alt.ExprRef(field),
+            color=color,
+            stroke=color,
+            strokeWidth=halo,
+            strokeJoin="round",
+        ).encode(x, y)
+        return chart
+
+    called = f"width < {SMALL} ? datum.short : datum.label"
     return [
-        base.mark_text(align="left", fontSize=LABEL, fontWeight=600, color=INK).encode(
-            left, y, alt.Text("label:N")
-        ),
-        base.mark_text(align="right", fontSize=TEXT, color=MUTED).encode(
-            right, y, alt.Text("words:N")
-        ),
+        text(left, LABEL, called, PAPER, 4),
+        text(right, TEXT, "datum.words", PAPER, 4),
+        text(left, LABEL, called, INK, 0),
+        text(right, TEXT, "datum.words", MUTED, 0),
     ]
 
 
@@ -291,7 +287,7 @@ def _assembled(layers: list[alt.Chart], height: float) -> Spec:
         alt.layer(*layers)
         .properties(width="container", height=height, background="transparent")
         .properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
-        .configure(font=font, padding={"left": 4, "right": 4, "top": 4, "bottom": 4})
+        .configure(font=font, aria=False, padding={"left": 4, "right": 4, "top": 4, "bottom": 4})
         .configure_view(stroke=None)
         .configure_axis(
             labelColor=MUTED, titleColor=MUTED, gridColor=LINES, domainColor=LINES,

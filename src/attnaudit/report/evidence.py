@@ -130,10 +130,12 @@ def remark_on(finding: Finding, counted: Verdict) -> str:
     """How a calibration row should come out, or why a verdict does not count as it is."""
     if finding.subject == "random":
         passed = finding.verdict is Verdict.PASS
-        return "must not pass, and does: the check is void" if passed else "must not pass"
+        return "but must not: the check is void" if passed else "as expected"
     if finding.subject == "oracle":
         failed = finding.verdict is Verdict.FAIL
-        return "must pass, and fails: the check is void" if failed else "must pass"
+        if failed:
+            return "but must not: the check is void"
+        return "as expected" if finding.verdict is Verdict.PASS else "a pass was expected"
     if counted is not finding.verdict:
         return f"{finding.verdict} by its rule, but void: see its calibration"
     return ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -47,7 +48,7 @@ def figures_of(result: AuditResult, finding: Finding) -> tuple[Figure, ...]:
     return tuple(draw(result, finding))
 
 
-def agreement(result: AuditResult, finding: Finding) -> Iterable[Figure]:
+def agreement(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How alike weights and yardsticks order the units, instance by instance."""
     frame, estimates = result.instances, _all_of(result, "agreement")
     pairs = (
@@ -65,45 +66,48 @@ def agreement(result: AuditResult, finding: Finding) -> Iterable[Figure]:
         for pair, colour in pairs
         if f"agreement/tau.{pair}" in frame.columns
     ]
+    if not rows:
+        return
     own = [_find(estimates, "kendall_tau", pair) for pair, _ in pairs[:2]]
     said = [f"{subject(e.subject.split('~')[1])} {value_of(e)}" for e in own if e is not None]
     bar = finding.thresholds.get("agreement_tau", 0.5)
     yield Figure(
         name="agreement",
-        title=f"How the weights order the units: with {', with '.join(said)}"
-        if said
-        else "How the weights order the units",
+        title=f"How alike the units are ordered: weights and {', weights and '.join(said)}",
         caption="One histogram a pair: instances by their Kendall tau-b (1 the same order, 0 "
         "unrelated, −1 the opposite order). The dot is the mean, the line its interval. Random "
         "scores show what unrelated orders look like at these lengths. Heights are scaled within "
         "each row.",
         spec=distribution_rows(
-            rows, domain=(-1, 1), bins=40, axis="Kendall tau-b of one instance (−1 to 1)",
+            rows, domain=(-1, 1), bins=40, axis="Kendall tau-b (−1 to 1)",
             guides=(Guide(0, "unrelated 0"), Guide(bar, f"bar {threshold(bar)}", dashed=False)),
         ),
         description=_described(rows),
     )  # fmt: skip
 
 
-def permutation(result: AuditResult, finding: Finding) -> Iterable[Figure]:
+def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How far the output moves under permuted weights, by the largest weight and the class."""
     frame, classes = result.instances, result.report.plan.model.classes
     rows = [_moved(frame, finding, "all instances", "all", pl.lit(True), ACCENT)]
     split = len(classes) <= MOST_CLASSES_SHOWN
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
         weight = f"max weight [{low:.2f}, {min(high, 1.0):.2f})"
-        label = f"max weight {low:.2f} to {min(high, 1.0):.2f}"
+        size = f"{low:.2f}–{min(high, 1.0):.2f}"
+        label = f"largest weight {size}"
         if not split:
-            rows.append(_moved(frame, finding, label, weight, inside, SECOND))
+            rows.append(_moved(frame, finding, label, weight, inside, SECOND, size))
             continue
         for index, name in enumerate(classes):
             rows.append(
                 _moved(frame, finding, f"{label}, {shortened(name, 12)}",
                        f"predicted={name}, {weight}", inside & (pl.col("predicted") == index),
-                       PALETTE[1 + index % 3])
+                       PALETTE[1 + index % 3], f"{size}, {shortened(name, 12)}")
             )  # fmt: skip
     rows = [row for row in rows if len(row.values)]
+    if not rows:
+        return
     bar = finding.thresholds.get("permutation_tvd", 0.1)
     yield Figure(
         name="permutation",
@@ -118,7 +122,7 @@ def permutation(result: AuditResult, finding: Finding) -> Iterable[Figure]:
         "are scaled within each row.",
         spec=distribution_rows(
             rows, domain=(0, 1), bins=40,
-            axis="median output change of one instance (total variation, 0 to 1)",
+            axis="median output change (total variation, 0 to 1)",
             guides=(Guide(bar, f"bar {threshold(bar)}", dashed=False),),
         ),
         description=_described(rows),
@@ -126,16 +130,22 @@ def permutation(result: AuditResult, finding: Finding) -> Iterable[Figure]:
 
 
 def _moved(
-    frame: pl.DataFrame, finding: Finding, label: str, group: str, inside: pl.Expr, colour: str
+    frame: pl.DataFrame,
+    finding: Finding,
+    label: str,
+    group: str,
+    inside: pl.Expr,
+    colour: str,
+    short: str = "",
 ) -> Distribution:
     values = _values(frame.filter(inside), "permutation/median_tvd")
     return Distribution(
         label, values[np.isfinite(values)],
-        _find(finding.estimates, "median_tvd", "weights", group), colour,
+        _find(finding.estimates, "median_tvd", "weights", group), colour, short,
     )  # fmt: skip
 
 
-def adversary(result: AuditResult, finding: Finding) -> Iterable[Figure]:
+def adversary(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How different an explanation of the same prediction can be, by kind of adversary."""
     kinds = [k for k in SHORT if f"adversary/{k}_jsd" in result.instances.columns]
     rows = [
@@ -145,6 +155,8 @@ def adversary(result: AuditResult, finding: Finding) -> Iterable[Figure]:
         )
         for kind in kinds
     ]  # fmt: skip
+    if not rows:
+        return
     bar = finding.thresholds.get("adversary_jsd", 0.4)
     share = finding.headline
     yield Figure(
@@ -158,14 +170,14 @@ def adversary(result: AuditResult, finding: Finding) -> Iterable[Figure]:
         "nothing in common with it. Heights are scaled within each row.",
         spec=distribution_rows(
             rows, domain=(0, 0.7), bins=35,
-            axis="largest divergence of one instance (Jensen-Shannon, 0 to 0.69)",
+            axis="largest divergence (Jensen-Shannon, 0 to 0.69)",
             guides=(Guide(bar, f"clearly different {threshold(bar)}", dashed=False),),
         ),
         description=_described(rows),
     )  # fmt: skip
 
 
-def erasure(result: AuditResult, finding: Finding) -> Iterable[Figure]:
+def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """Comprehensiveness and sufficiency of every attribution, by erasure operator."""
     present = {e.group for e in finding.estimates if e.statistic == "comprehensiveness"}
     operators = [o for o in (*OPERATORS, *sorted(present - set(OPERATORS))) if o in present]
@@ -195,14 +207,15 @@ def erasure(result: AuditResult, finding: Finding) -> Iterable[Figure]:
             f"an erasure operator. {better} A grey tick is what random units give.",
             spec=interval_rows(
                 rows, series, domain=_domain(rows), nulls=True,
-                axis=f"{kind} (fall in the predicted probability)",
+                axis=f"{kind} (fall in probability)",
+                guides=(Guide(0, "no fall 0"),),
             ),
             description=_told(rows),
             legend=series,
         )  # fmt: skip
 
 
-def ground_truth(result: AuditResult, finding: Finding) -> Iterable[Figure]:
+def ground_truth(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How well every attribution finds the known evidence."""
     methods = [m for m in (*METHODS, "oracle") if _find(finding.estimates, "auroc", m)]
     methods.sort(key=lambda m: -(_value(_find(finding.estimates, "auroc", m))))
@@ -231,7 +244,7 @@ def ground_truth(result: AuditResult, finding: Finding) -> Iterable[Figure]:
     )  # fmt: skip
 
 
-DRAWN: dict[str, Callable[[AuditResult, Finding], Iterable[Figure]]] = {
+DRAWN: dict[str, Callable[[AuditResult, Finding], Iterator[Figure]]] = {
     "agreement": agreement,
     "permutation": permutation,
     "adversary": adversary,
@@ -255,6 +268,8 @@ def _all_of(result: AuditResult, check: str) -> list[Estimate]:
 
 
 def _values(frame: pl.DataFrame, column: str) -> np.ndarray:
+    if column not in frame.columns:
+        return np.empty(0)
     return frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 

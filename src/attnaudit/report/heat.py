@@ -85,7 +85,9 @@ def heat_row(
         ]
         last = end
     shown += _gap(len(units) - last)
-    top = tuple((units[i], score_of(scores[i], largest)) for i in order[:TOP] if values[i])
+    named = [(units[i], score_of(scores[i], largest)) for i in order[:TOP] if values[i]]
+    # a score that rounds to 0 is no news
+    top = tuple((unit, score) for unit, score in named if score.strip("−0."))
     return HeatRow(title, note, tuple(shown), top, signed)
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from attnaudit.errors import RunError
-from attnaudit.report.charts import NARROW, WIDE, Figure, javascript, static_svg
+from attnaudit.report.charts import NARROW, WIDE, Figure
+from attnaudit.report.files import write_text
 from attnaudit.report.summary import summarise
+from attnaudit.report.vega import javascript, static_svg
 from attnaudit.runs.audit import AuditResult
 
 
@@ -28,7 +27,7 @@ def render_html(result: AuditResult) -> str:
     """
     summary = summarise(result)
     figures = [figure for section in summary.sections for figure in section.figures]
-    bundle = _inline(_drawing()) if figures else ""
+    bundle = _inline(javascript()) if figures else ""
     script = _inline(_asset("report.js"))
     html: str = (
         _environment()
@@ -37,11 +36,11 @@ def render_html(result: AuditResult) -> str:
             s=summary,
             model_name=result.report.plan.model.name,
             version=result.report.plan.attnaudit_version,
-            css=Markup(_asset("style.css")),  # noqa: S704 - our own file
+            css=Markup(_asset("style.css")),  # our own file
             stills={figure.name: _stills(figure) for figure in figures},
             charts=bool(figures),
-            bundle=Markup(bundle),  # noqa: S704 - a library's code, closing tags defused
-            script=Markup(script),  # noqa: S704 - our own file
+            bundle=Markup(bundle),  # a library's code, closing tags defused
+            script=Markup(script),  # our own file
             script_sources=" ".join(_hash(code) for code in (bundle, script) if code),
         )
     )
@@ -54,22 +53,14 @@ def write_html(result: AuditResult, path: Path) -> Path:
     Raises:
         RunError: The file cannot be written; the message says why.
     """
-    path = Path(path)
-    content = render_html(result).encode("utf-8", "replace")
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        why = error.strerror or str(error)
-        raise RunError(
-            f"cannot write the report to {path}: {why}. Choose a place that you may write and "
-            "that has room, and make the report again: the audit itself is kept."
-        ) from error
-    return path
+    return write_text(Path(path), render_html(result))
+
+
+def render_frame(result: AuditResult) -> str:
+    """The report in a frame of its own, for notebooks: its style stays inside."""
+    document = escape(render_html(result))
+    style = "width:100%;height:44rem;border:1px solid #8886"
+    return f'<iframe title="attnaudit report" style="{style}" srcdoc="{document}"></iframe>'
 
 
 @cache
@@ -86,14 +77,9 @@ def _environment() -> Environment:
 def _stills(figure: Figure) -> dict[str, Markup]:
     # the converter escapes the texts of the chart as XML
     return {
-        name: Markup(static_svg(figure.spec, width))  # noqa: S704
+        name: Markup(static_svg(figure.spec, width))
         for name, width in (("wide", WIDE), ("narrow", NARROW))
     }
-
-
-@cache
-def _drawing() -> str:
-    return f"(() => {{{javascript()}\n}})();"
 
 
 @cache

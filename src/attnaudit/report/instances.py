@@ -69,10 +69,10 @@ def _picks(frame: pl.DataFrame, better: str | None) -> list[tuple[str, list[int]
     def pick(column: pl.Expr, wanted: pl.Expr, count: int, *, largest: bool) -> list[int]:
         found = (
             frame.lazy()
-            .select(row=pl.int_range(pl.len()), key=column.cast(pl.Float64), wanted=wanted)
+            .select("index", row=pl.int_range(pl.len()), key=column.cast(pl.Float64), wanted=wanted)
             .filter(pl.col("wanted") & pl.col("key").is_not_null() & pl.col("key").is_not_nan())
             .filter(~pl.col("row").is_in(list(taken)))
-            .sort("key", "row", descending=[largest, False])
+            .sort("key", "index", descending=[largest, False])
             .head(count)
             .collect()["row"]
             .to_list()
@@ -123,14 +123,19 @@ def _instance(
     predicted, label = int(str(row["predicted"])), row.get("label")
     probability = _float(row.get(f"probability.{predicted}"))
     wanted: list[tuple[str, list[float | None], bool, str]] = [
-        ("attention weights", weights, False, f"the model's own; {_sure(probability)}")
+        (
+            "attention weights",
+            weights,
+            False,
+            f"the model's own, giving probability {number(probability, 3)}",
+        )
     ]
     if better:
         wanted.append((
             METHODS[better].title, _list(row[f"scores.{better}"]), METHODS[better].signed,
             METHODS[better].meaning,
         ))  # fmt: skip
-    other = _adversary(row)
+    other = _adversary(row, report.plan.settings.thresholds.adversary_jsd)
     if other is not None:
         wanted.append(other)
     windows = windows_of([scores for _, scores, _, _ in wanted], len(units))
@@ -152,24 +157,24 @@ def _instance(
     )  # fmt: skip
 
 
-def _sure(probability: float | None) -> str:
-    return f"probability of the prediction {number(probability, 3)}"
-
-
-def _adversary(row: dict[str, object]) -> tuple[str, list[float | None], bool, str] | None:
-    """The adversary's weights: those in another order where there are any."""
-    for kind in ADVERSARIES:
-        weights, jsd = (
-            row.get(f"adversary/{kind}_weights"),
-            _float(row.get(f"adversary/{kind}_jsd")),
-        )
-        if isinstance(weights, list) and jsd:
-            change = number(_float(row.get(f"adversary/{kind}_tvd")), 3)
-            return (
-                f"other weights: {SUBJECTS[kind]}", weights, False,
-                f"probability moves by {change}; divergence {number(jsd)} of 0.69",
-            )  # fmt: skip
-    return None
+def _adversary(
+    row: dict[str, object], bar: float
+) -> tuple[str, list[float | None], bool, str] | None:
+    """The adversary's weights: the same in another order, or others where no order is different."""
+    found = [
+        (kind, jsd)
+        for kind in ADVERSARIES
+        for jsd in (_float(row.get(f"adversary/{kind}_jsd")),)
+        if jsd is not None and isinstance(row.get(f"adversary/{kind}_weights"), list)
+    ]
+    if not found:
+        return None
+    kind, jsd = next((one for one in found if one[1] >= bar), found[0])
+    change = number(_float(row.get(f"adversary/{kind}_tvd")), 3)
+    note = f"an adversary: probability moves by {change}, divergence {number(jsd)} of 0.69"
+    if jsd < bar:
+        note = f"an adversary found none clearly different: divergence {number(jsd)} of 0.69"
+    return SUBJECTS[kind], _list(row[f"adversary/{kind}_weights"]), False, note
 
 
 def _float(value: object) -> float | None:

@@ -20,12 +20,19 @@ from attnaudit.report.evidence import (
 from attnaudit.report.figures import figures_of
 from attnaudit.report.instances import Instance, shown_instances
 from attnaudit.report.references import references_of
-from attnaudit.report.wording import PERFORMANCE, count, duration, number, threshold, title_of
+from attnaudit.report.wording import (
+    PERFORMANCE,
+    QUESTION,
+    count,
+    duration,
+    number,
+    threshold,
+    title_of,
+    typeset,
+)
 from attnaudit.runs.audit import AuditResult
 from attnaudit.runs.schema import AuditReport
 from attnaudit.runs.verdict import SUBJECT
-
-QUESTION = "May these attention weights be shown as an explanation?"
 
 
 @dataclass(frozen=True)
@@ -132,15 +139,15 @@ def summarise(result: AuditResult) -> Summary:
     return Summary(
         question=QUESTION,
         verdict=judgement.verdict,
-        headline=judgement.headline,
-        advice=judgement.advice,
+        headline=typeset(judgement.headline),
+        advice=typeset(judgement.advice),
         recommended=METHODS[recommended].title if recommended in METHODS else recommended,
         reasons=tuple(
             ReasonRow(r.check, title_of(r.check), r.verdict,
-                      r.check in CHECKS and CHECKS[r.check].decisive, r.sentence)
+                      r.check in CHECKS and CHECKS[r.check].decisive, typeset(r.sentence))
             for r in judgement.reasons
         ),
-        cautions=judgement.cautions,
+        cautions=tuple(typeset(c) for c in judgement.cautions),
         evidence=evidence_rows(report),
         sections=sections,
         instances=shown_instances(report, result.instances),
@@ -189,18 +196,18 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
         question=check.question if check else PERFORMANCE[1],
         verdict=counted,
         remark=remark_on(finding, counted),
-        sentence=finding.sentence,
+        sentence=typeset(finding.sentence),
         decisive=check is None or check.decisive,
         facts=facts,
         figures=figures_of(result, finding),
         calibration=tuple(
             Calibration(
                 "Random scores" if f.subject == "random" else "Known evidence",
-                f.verdict, f.sentence, remark_on(f, f.verdict),
+                f.verdict, typeset(f.sentence), remark_on(f, f.verdict),
             )
             for f in others
         ),
-        notes=finding.notes,
+        notes=tuple(typeset(n) for n in finding.notes),
         caveat=check.caveat if check else "",
         paper=check.paper if check else "",
         thresholds=threshold_rows(finding),

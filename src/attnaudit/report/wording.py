@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from attnaudit.checks import CHECKS, Estimate, Verdict
 
 NOTHING = "–"
 MINUS = "−"
+QUESTION = "May these attention weights be shown as an explanation?"
 
 SIGNS = {
     Verdict.PASS: "✓",
@@ -238,6 +240,18 @@ def visible(text: str) -> str:
         "�" if unicodedata.category(c) in ("Cc", "Cs") or c in STEERING else c
         for c in text.replace("\t", " ").replace("\n", " ")
     )
+
+
+def typeset(text: str) -> str:
+    """A sentence with true minus signs, no −0.00, and sizes that do not break across lines.
+
+    Example:
+        >>> typeset("tau -0.00 (-0.03 to 0.01, n = 300)").replace("\u00a0", "_")
+        'tau 0.00 (−0.03 to 0.01, n_=_300)'
+    """
+    text = re.sub(r"(?<=[\s(])-(?=\d)", MINUS, text)
+    text = re.sub(rf"{MINUS}(0(?:\.0+)?)(?![\d.])", r"\1", text)
+    return text.replace("n = ", "n\u00a0=\u00a0")
 
 
 STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

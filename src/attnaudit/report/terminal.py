@@ -1,0 +1,171 @@
+"""An audit, or one explanation, for the terminal. Texts of data are never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from attnaudit.attribution import METHODS
+from attnaudit.checks import Verdict
+from attnaudit.report.evidence import evidence_rows
+from attnaudit.report.heat import HeatRow, Unit, heat_row, windows_of
+from attnaudit.report.wording import (
+    MINUS,
+    NOTHING,
+    QUESTION,
+    SIGNS,
+    count,
+    duration,
+    number,
+    subject,
+    typeset,
+    visible,
+)
+from attnaudit.runs.explain import Explanation
+from attnaudit.runs.schema import AuditReport
+
+STYLES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_APPLICABLE: "bright_black",
+}
+# from faint to strong, dark text on light ground: legible whatever the terminal's own colours
+FOR = ("#d9ebf9", "#b5d7f1", "#8cbfe6", "#5fa5d9")
+AGAINST = ("#fae5d3", "#f4cba6", "#ecad77", "#e08f4b")
+DARK = "#101418"
+FAINTEST = 0.08
+
+
+def render_terminal(report: AuditReport) -> Group:
+    """Verdict, evidence and advice of an audit."""
+    judgement, plan = report.judgement, report.plan
+    style = STYLES[judgement.verdict]
+    about = (
+        f"\n\n{visible(plan.model.name)} on {visible(plan.data.name)}, {visible(plan.data.split)} "
+        f"({count(plan.data.instances)} texts), {duration(report.seconds)}"
+    )
+    verdict = Text.assemble(
+        (f"{SIGNS[judgement.verdict]} {judgement.verdict}", f"bold {style}"),
+        "\n",
+        visible(typeset(judgement.headline)),
+        ("\n\nWhat to do. ", "bold"),
+        visible(typeset(judgement.advice)),
+        (about, "dim"),
+    )
+    parts: list[RenderableType] = [
+        Panel(verdict, title=Text(QUESTION), title_align="left", border_style=style,
+              padding=(1, 2)),
+        _evidence(report),
+    ]  # fmt: skip
+    if judgement.cautions:
+        parts.append(Text("Keep in mind", style="bold"))
+        parts += [_item(Text(visible(typeset(caution)))) for caution in judgement.cautions]
+    return Group(*parts)
+
+
+def render_explanation(explanation: Explanation) -> Group:
+    """One prediction: its probabilities, and the text under every attribution."""
+    chances = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
+    heading = Text.assemble(
+        "predicted ",
+        (visible(explanation.predicted), "bold"),
+        (f"  {' · '.join(f'{visible(name)} {number(p, 3)}' for name, p in chances)}", "dim"),
+    )
+    parts: list[RenderableType] = [heading, render_scores(explanation.units, explanation.scores)]
+    if explanation.completeness_error is not None:
+        parts.append(
+            Text(
+                "\nintegrated gradients add up to within "
+                f"{abs(explanation.completeness_error):.1e} of the probability",
+                style="dim",
+            )
+        )
+    for name, why in explanation.left_out.items():
+        parts.append(Text(f"\n{subject(name)}: left out, {visible(why)}", style="yellow"))
+    return Group(*parts)
+
+
+def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -> Group:
+    """One text under several attributions: shaded units, and the largest scores in words.
+
+    Args:
+        units: The units of the text.
+        scores: One score per unit, by method; a name that no method has is shown as it is.
+    """
+    windows = windows_of(list(scores.values()), len(units))
+    parts: list[RenderableType] = []
+    for name, values in scores.items():
+        signed = METHODS[name].signed if name in METHODS else min(values, default=0) < 0
+        row = heat_row(subject(name), units, values, windows=windows, signed=signed)
+        meaning = METHODS[name].meaning if name in METHODS else ""
+        heading = Text.assemble(("\n" + visible(row.title), "bold"), (f"  {meaning}", "dim"))
+        parts += [heading, Padding(_shaded(row), (0, 2)), Padding(_largest(row), (0, 2))]
+    if any(value < 0 for values in scores.values() for value in values):
+        parts.append(Text.assemble(
+            "\n", (" for ", f"{DARK} on {FOR[-1]}"), " the prediction  ",
+            (" −against ", f"{DARK} on {AGAINST[-1]}"), " it",
+        ))  # fmt: skip
+    return Group(*parts)
+
+
+def _evidence(report: AuditReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    interval = f"Value ({report.plan.settings.confidence * 100:g}% interval)"
+    table.add_column("Check", ratio=1)
+    table.add_column("Verdict", min_width=14)
+    table.add_column(interval, justify="right", min_width=len(interval))
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("By chance", justify="right", min_width=9)
+    for row in evidence_rows(report):
+        style = "dim" if row.calibration else ""
+        verdict = Text(f"{SIGNS[row.verdict]} {row.verdict}",
+                       style=style or f"bold {STYLES[row.verdict]}")  # fmt: skip
+        if row.calibration:
+            title = Text(f"  ↳ {row.title}, {row.remark}", style=style)
+        else:
+            title = Text.assemble((row.title, "bold"), (f"\n{row.measured}", "dim"))
+            if row.remark:
+                title.append(f"\n{row.remark}", style="yellow")
+        value = row.value if row.interval == NOTHING else f"{row.value} ({row.interval})"
+        table.add_row(title, verdict, *(Text(c, style=style) for c in (value, row.n, row.null)))
+    return table
+
+
+def _shaded(row: HeatRow) -> Text:
+    text = Text()
+    for unit in row.units:
+        against = MINUS if unit.shade < -0.25 else ""
+        text.append(against + visible(unit.text), style=_style(unit))
+        text.append(" ")
+    return text
+
+
+def _style(unit: Unit) -> str:
+    if unit.gap:
+        return "dim"
+    strength = abs(unit.shade)
+    if strength < FAINTEST:
+        return ""
+    shades = FOR if unit.shade > 0 else AGAINST
+    return f"{DARK} on {shades[min(int(strength * len(shades)), len(shades) - 1)]}"
+
+
+def _largest(row: HeatRow) -> Text:
+    text = Text("largest ", style="dim")
+    for word, score in row.top:
+        text.append(f"“{visible(word)}” ")
+        text.append(f"{score}  ", style="dim")
+    return text
+
+
+def _item(content: RenderableType) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row("•", content)
+    return grid

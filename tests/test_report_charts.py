@@ -1,0 +1,180 @@
+"""Pictures: what they draw is what the table holds, and no instance is in the file."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+import pytest
+
+from attnaudit.checks import Estimate
+from attnaudit.report.charts import (
+    NARROW,
+    WIDE,
+    Distribution,
+    Figure,
+    Guide,
+    IntervalRow,
+    Series,
+    distribution_rows,
+    interval_rows,
+)
+from attnaudit.report.figures import figures_of
+from attnaudit.report.vega import javascript, static_svg
+from attnaudit.runs.verdict import SUBJECT
+from tests.report_fixture import CLASSES, hostile_result
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Figure]:
+    result = hostile_result()
+    own = [f for f in result.report.findings if f.subject == SUBJECT]
+    return {figure.name: figure for f in own for figure in figures_of(result, f)}
+
+
+def rows_of(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    return [row for values in spec["datasets"].values() for row in values if field in row]
+
+
+def points(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each interval once: layers share one set of values."""
+    return rows_of(spec, "interval")
+
+
+def test_every_check_has_its_picture(figures: dict[str, Figure]) -> None:
+    assert list(figures) == [
+        "agreement", "permutation", "adversary", "comprehensiveness", "sufficiency", "ground_truth",
+    ]  # fmt: skip
+    for figure in figures.values():
+        assert figure.title
+        assert figure.caption
+        assert figure.description
+
+
+def test_histograms_hold_every_instance_once(figures: dict[str, Figure]) -> None:
+    frame = hostile_result().instances
+    columns = {
+        "weights · gradient": "agreement/tau.weights~gradient",
+        "random · leave-one-out": "agreement/tau.random~leave_one_out",
+    }
+    bars = rows_of(figures["agreement"].spec, "from to")
+    for row, column in columns.items():
+        drawn = sum(int(bar["instances"]) for bar in bars if bar["row"] == row)
+        assert drawn == frame[column].is_not_null().sum()
+    moved = rows_of(figures["permutation"].spec, "from to")
+    whole = sum(int(bar["instances"]) for bar in moved if bar["row"] == "all instances")
+    parts = sum(int(bar["instances"]) for bar in moved if bar["row"] != "all instances")
+    assert whole == parts == frame["permutation/median_tvd"].is_not_null().sum()
+
+
+def test_bars_match_numpy(figures: dict[str, Figure]) -> None:
+    values = hostile_result().instances["adversary/permutation_jsd"].to_numpy()
+    expected, _ = np.histogram(values, bins=35, range=(0, 0.7))
+    bars = rows_of(figures["adversary"].spec, "from to")
+    drawn = [int(b["instances"]) for b in bars if b["row"] == "same weights, reordered"]
+    assert drawn == [int(size) for size in expected if size]
+
+
+def test_means_and_intervals_are_those_of_the_findings(figures: dict[str, Figure]) -> None:
+    report = hostile_result().report
+    numbers = {
+        (e.value, e.value if e.low is None else e.low, e.value if e.high is None else e.high)
+        for f in report.findings
+        for e in f.estimates
+    }
+    for figure in figures.values():
+        drawn = points(figure.spec)
+        assert drawn
+        for point in drawn:
+            assert (point["x"], point["low"], point["high"]) in numbers
+    erased = points(figures["comprehensiveness"].spec)
+    known = [e for f in report.findings if f.subject == SUBJECT for e in f.estimates
+             if e.statistic == "comprehensiveness"]  # fmt: skip
+    assert len(erased) == len(known)
+
+
+def test_few_classes_are_told_apart_and_many_are_not(figures: dict[str, Figure]) -> None:
+    rows = {bar["row"] for bar in rows_of(figures["permutation"].spec, "from to")}
+    assert len([row for row in rows if row.endswith(CLASSES[0])]) >= 2
+    result = hostile_result()
+    permutation = next(f for f in result.report.findings if f.check == "permutation")
+    model = result.report.plan.model.model_copy(update={"classes": tuple("abcde")})
+    plan = result.report.plan.model_copy(update={"model": model})
+    many = replace(result, report=result.report.model_copy(update={"plan": plan}))
+    (figure,) = figures_of(many, permutation)
+    drawn = {bar["row"] for bar in rows_of(figure.spec, "from to")}
+    assert drawn == {row.split(",")[0] for row in rows}
+
+
+def test_only_variables_of_the_page_colour_a_picture(figures: dict[str, Figure]) -> None:
+    for figure in figures.values():
+        svg = static_svg(figure.spec, NARROW)
+        colours = set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg))
+        assert colours
+        assert all(c in ("none", "transparent") or c.startswith("var(--") for c in colours)
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_still_pictures_are_well_formed_and_as_wide_as_asked(
+    figures: dict[str, Figure], width: int
+) -> None:
+    for figure in figures.values():
+        root = ElementTree.fromstring(static_svg(figure.spec, width))
+        assert abs(float(root.attrib["width"]) - width) <= 1
+        texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert len(texts) > 4
+
+
+def test_specs_are_valid_vega_lite(figures: dict[str, Figure]) -> None:
+    for figure in figures.values():
+        alt.LayerChart.from_dict(figure.spec).to_dict()
+
+
+def test_empty_and_single_rows_are_drawn() -> None:
+    estimate = Estimate(statistic="t", subject="w", value=0.5, n=1)
+    spec = distribution_rows(
+        [Distribution("none", np.array([np.nan]), None), Distribution("one", np.ones(1), estimate)],
+        domain=(0, 1), bins=5, axis="x", guides=(Guide(0.9, "bar"),),
+    )  # fmt: skip
+    assert sum(int(b["instances"]) for b in rows_of(spec, "from to")) == 1
+    assert "one" in static_svg(spec, WIDE)
+    spec = interval_rows(
+        [IntervalRow("a", (estimate, None))], (Series("x", "red"), Series("y", "blue")),
+        domain=(0, 1), axis="x", nulls=True,
+    )  # fmt: skip
+    assert len(points(spec)) == 1
+    assert static_svg(spec, WIDE).startswith("<svg")
+
+
+def test_values_outside_the_domain_are_in_the_last_bin() -> None:
+    spec = distribution_rows(
+        [Distribution("x", np.array([-3.0, 0.5, 7.0]), None)], domain=(0, 1), bins=4, axis="x"
+    )
+    assert [b["instances"] for b in rows_of(spec, "from to")] == ["1", "1", "1"]
+
+
+def test_labels_of_data_are_escaped_in_still_pictures(figures: dict[str, Figure]) -> None:
+    svg = static_svg(figures["permutation"].spec, WIDE)
+    assert "</script>" not in svg
+    assert "&lt;" in svg
+
+
+def test_the_library_is_one_piece_that_asks_for_nothing() -> None:
+    code = javascript()
+    assert "vegaEmbed" in code
+    assert not re.search(r"\bimport\s*\(|\bimport\s+[\w{*]", code)
+    assert "cdn." not in code
+
+
+def test_the_frame_of_a_check_without_rows_gives_no_picture() -> None:
+    result = hostile_result()
+    permutation = next(f for f in result.report.findings if f.check == "permutation")
+    frame = result.instances.with_columns(
+        pl.lit(None, dtype=pl.Float64).alias("permutation/median_tvd")
+    )
+    assert figures_of(replace(result, instances=frame), permutation) == ()
