@@ -134,3 +134,17 @@ def test_without_labels_nothing_is_called_wrong() -> None:
     frame = result.instances.with_columns(pl.lit(None, dtype=pl.Int64).alias("label"))
     shown = shown_instances(replace(result, instances=frame).report, frame)
     assert all(i.right is None and i.label is None for i in shown)
+
+
+def test_texts_without_the_other_attribution_are_not_chosen() -> None:
+    result = hostile_result()
+    better = result.report.judgement.recommended or "leave_one_out"
+    column = pl.col(f"scores.{better}")
+    known = result.instances["id"].head(20).to_list()
+    frame = result.instances.with_columns(pl.when(pl.col("id").is_in(known)).then(column))
+    shown = shown_instances(result.report, frame)
+    assert shown
+    assert {i.id for i in shown} <= set(known)
+    assert all(len(i.rows) >= 2 for i in shown)
+    none = result.instances.with_columns(pl.when(pl.lit(False)).then(column))
+    assert all(i.rows[0].title == "attention weights" for i in shown_instances(result.report, none))

@@ -19,7 +19,8 @@ def answer(performance: Verdict = P, **verdicts: Verdict):
     return judge(finding("performance", performance, "model"), findings)
 
 
-ALL = dict.fromkeys(CHECKS, P)
+ALL = {**dict.fromkeys(CHECKS, P), "ground_truth": N}
+KNOWN = {**ALL, "ground_truth": P}
 
 
 def test_all_passing_may_be_shown() -> None:
@@ -34,6 +35,14 @@ def test_one_decisive_failure_forbids(name: str) -> None:
     assert result.verdict is F
     assert "may not be shown" in result.headline
     assert CHECKS[name].title.lower() in result.headline
+
+
+def test_known_evidence_judges_in_place_of_agreement() -> None:
+    result = answer(**{**KNOWN, "agreement": F})
+    assert result.verdict is P
+    assert any("agreement says fail" in caution for caution in result.cautions)
+    assert answer(**{**KNOWN, "ground_truth": F}).verdict is F
+    assert answer(**{**KNOWN, "ground_truth": I, "agreement": F}).verdict is F
 
 
 @pytest.mark.parametrize("name", [n for n, c in CHECKS.items() if not c.decisive])
@@ -64,7 +73,7 @@ def test_not_applicable_checks_do_not_count() -> None:
 
 
 def test_a_check_that_random_scores_pass_is_void() -> None:
-    findings = [finding(n, P) for n in CHECKS] + [finding("agreement", P, "random")]
+    findings = [finding(n, v) for n, v in ALL.items()] + [finding("agreement", P, "random")]
     result = judge(finding("performance", P, "model"), findings)
     assert result.verdict is I
     assert any("void" in caution for caution in result.cautions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.estimates import above, share
@@ -73,12 +73,19 @@ def _balanced(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
 
 
+def _rank_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """ROC-AUC as the Mann-Whitney statistic: far quicker to resample than scikit-learn's."""
+    positives = int((labels == 1).sum())
+    above = float(rankdata(scores)[labels == 1].sum()) - positives * (positives + 1) / 2
+    return above / (positives * (len(labels) - positives))
+
+
 def _auc(known: pl.DataFrame, labels: np.ndarray, facts: Facts) -> list[Estimate]:
     settings = facts.settings
     if len(facts.classes) != 2:
         return []
     interval = bootstrap_metric(
-        labels, known["probability.1"].to_numpy(), lambda y, s: float(roc_auc_score(y, s)),
+        labels, known["probability.1"].to_numpy(), _rank_auc,
         confidence=settings.confidence, resamples=min(settings.resamples, MOST), seed=settings.seed,
     )  # fmt: skip
     return [

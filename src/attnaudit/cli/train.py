@@ -51,6 +51,9 @@ def train(
         int | None, typer.Option(min=1, help="Stop after so many epochs without a better score.")
     ] = None,
     min_df: Annotated[int, typer.Option(min=1, help="Texts a word must occur in.")] = 1,
+    classes: Annotated[
+        str | None, typer.Option(help="Names of the classes in index order, with commas between.")
+    ] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
     limit: Limit = None,
@@ -72,7 +75,8 @@ def train(
         done = train_model(
             data, encoder=encoder, attention=attention, hidden=hidden,
             embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
-            progress=progress, text_column=text_column, label_column=label_of(label_column), limit=limit,
+            progress=progress, **({"classes": classes.split(",")} if classes else {}),
+            text_column=text_column, label_column=label_of(label_column), limit=limit,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty, seed=seed,
         )  # fmt: skip
@@ -80,8 +84,8 @@ def train(
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
 
 
-def show_training(done: Trained) -> None:
-    """Print one row an epoch, and which is kept."""
+def show_training(done: Trained, *, notes: bool = True) -> None:
+    """Print one row an epoch, and which is kept; then what is to be noted of the data."""
     sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
     table = Table(title=f"{done.model.name} ({sizes})", title_justify="left")
     names = list(done.result.history[0])
@@ -92,7 +96,7 @@ def show_training(done: Trained) -> None:
         table.add_row(f"{epoch}{mark}", *(f"{row[name]:.4f}" for name in names))
     OUT.print(table)
     OUT.print("* kept: best on the development split")
-    for part in done.splits.values():
+    for part in done.splits.values() if notes else ():
         for note in part.notes:
             OUT.print(f"{part.split}: {note}", markup=False)
     if done.coverage is not None:

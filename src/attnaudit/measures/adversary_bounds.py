@@ -33,6 +33,9 @@ REFINED = 8
 ROUNDS = 12
 """How often the best weights are moved along a line to or from one unit."""
 
+WALK = 200
+"""After so many steps a walk ends, wherever it is."""
+
 CELLS_AT_ONCE = 1 << 20
 """About how many outputs are computed in one step; bounds memory."""
 
@@ -137,7 +140,7 @@ class _Problem:
     def solve(self) -> Tensor:
         """The best weights found, `(B, T)`."""
         best, value = self.weights, torch.zeros_like(self.weights[:, 0])
-        for candidate in (self._single(), self._pair()):
+        for candidate in (self._single(), self._pair(), self._walked()):
             best, value = self._better(best, value, candidate)
         # From the original as well: it is feasible, whatever the units alone are.
         for start in (self.weights, best):
@@ -203,6 +206,49 @@ class _Problem:
         share = ends.flatten(1).gather(-1, place).nan_to_num(0.0)
         best = torch.zeros_like(self.weights).scatter_(-1, j.gather(-1, place // 2), 1 - share)
         return best.scatter_(-1, i.gather(-1, place // 2), share)
+
+    def _walked(self) -> Tensor:
+        """The best end of walks that leave the output as it is.
+
+        While more than C units have weight, some direction changes neither the output nor the sum
+        of the weights. A walk follows one, the way that diverges more, until a unit has no weight
+        left, and so ends at a vertex of all weights with this very output. Each walk first goes
+        towards one of the chosen units and then up the slope of the divergence.
+        """
+        count, width = self.units.shape[1], self.weights.shape[1]
+        here = self.weights.repeat_interleave(count, 0)
+        own, real = here, self.real.repeat_interleave(count, 0)
+        # Logits matter up to a constant over the classes; the row of ones keeps the sum.
+        rows = self.logits - self.logits.mean(-1, keepdim=True)
+        rows = torch.cat((rows[..., 1:], torch.ones_like(rows[..., :1])), -1)
+        rows = rows.repeat_interleave(count, 0)
+        aim = torch.nn.functional.one_hot(self.units.flatten(), width).to(here)
+        for _ in range(min(width, WALK)):
+            free = (here > 0) & real
+            direction = _within(aim, rows, free)
+            moves = direction.abs().amax(-1, keepdim=True) > 1e-9
+            if not moves.any():
+                break
+            ends = []
+            for way in (direction, -direction):
+                reach = (here / (-way).clamp_min(1e-300)).masked_fill(way >= 0, math.inf)
+                length, spent = reach.min(-1, keepdim=True)
+                end = (here + length.clamp_max(1e9) * way).clamp_min(0.0)
+                ends.append(end.scatter(-1, spent, 0.0))
+            first, second = (jensen_shannon(end, own).unsqueeze(-1) for end in ends)
+            there = torch.where(first >= second, *ends)
+            here = torch.where(moves & (torch.maximum(first, second) > 0), there, here)
+            aim = torch.log(here.clamp_min(1e-300) / (here + own).clamp_min(1e-300))
+        ends_ = here.view(-1, count, width)
+        sums = ends_.sum(-1, keepdim=True)
+        ends_ = ends_ / torch.where(sums > 0, sums, 1.0)
+        change = total_variation(
+            torch.softmax(torch.bmm(ends_, self.logits), -1), self.base[:, None]
+        )
+        value = jensen_shannon(ends_, self.weights.unsqueeze(1)).masked_fill(
+            change > self.epsilon, -1.0
+        )
+        return ends_[self.batch.squeeze(-1), value.argmax(-1)]
 
     def _moved(self, start: Tensor) -> Tensor:
         """The best end of a feasible line from `start` to a unit, or away from it."""
@@ -284,6 +330,21 @@ class _Problem:
     def _line_divergence(self, start: Tensor, step: Tensor, units: Tensor) -> Tensor:
         """Divergence at `step (B, P, E)` of the way from `start` to `units (B, P)`."""
         return jensen_shannon(_along(start, step, units), self.weights[:, None, None])
+
+
+def _within(aim: Tensor, rows: Float[Tensor, "R T C"], free: Tensor) -> Float[Tensor, "R T"]:
+    """What is left of a direction at the free units when all that `rows` measure stays as it is."""
+    seen = rows * free.unsqueeze(-1)
+    aim = aim.masked_fill(~free, 0.0)
+    gram = seen.mT @ seen
+    ridge = 1e-12 * gram.diagonal(0, -2, -1).sum(-1).clamp_min(1e-30)
+    gram = gram + ridge[:, None, None] * torch.eye(
+        gram.shape[-1], dtype=gram.dtype, device=gram.device
+    )
+    fitted = torch.linalg.solve(gram, seen.mT @ aim.unsqueeze(-1))
+    left = aim - (seen @ fitted).squeeze(-1)
+    scale = aim.abs().amax(-1, keepdim=True)
+    return left / torch.where(scale > 0, scale, 1.0)
 
 
 def _along(start: Tensor, step: Tensor, units: Tensor) -> Tensor:

@@ -80,8 +80,9 @@ def search_adversary(
 
     Instances do not influence each other, so results do not depend on the batch. The published
     search takes 500 steps and is usually still moving then, so stopping early is off by default.
-    With `patience`, an instance stops at the first multiple of so many steps at which its loss is
-    less than `tolerance` per candidate below that at the multiple before.
+    With `patience`, an instance stops at the first multiple of so many steps at which the
+    divergence of none of its candidates has moved by more than `tolerance` since the multiple
+    before. (The loss itself is no guide: its hinge jumps from step to step.)
 
     Args:
         scores: `(B, T, C)`, what unit t adds to the logit of a class per unit of weight.
@@ -97,7 +98,7 @@ def search_adversary(
         pair_weight: Weight of each ordered pair of candidates; None for 1/K², as published.
         lr: Learning rate of Adam (AMSGrad).
         steps: Steps at most.
-        patience: Steps between two looks at the loss; 0 never stops early.
+        patience: Steps between two looks at the divergence; 0 never stops early.
         tolerance: See above, in nats.
 
     Returns:
@@ -334,14 +335,14 @@ class _Descent:
             self._step(step, lr)
             if not patience or step % patience or step == steps:
                 continue
-            now = self._loss_now()
-            if past is not None and (moving := past - now > tolerance * len(self.logits)).sum() < (
-                len(rows)
-            ):
+            now = self._divergence()
+            if past is not None:
+                moving = ((past - now).abs() > tolerance).any(-1)
                 found[rows[~moving]] = self._weights().transpose(0, 1)[~moving]
                 used[rows[~moving]] = step
-                rows, now = rows[moving], now[moving]
-                self._keep(moving)
+                if not moving.all():
+                    rows, now = rows[moving], now[moving]
+                    self._keep(moving)
             past = now
             if not len(rows):
                 return found, used
@@ -379,10 +380,8 @@ class _Descent:
     def _weights(self) -> Tensor:
         return torch.softmax(self.logits, -1).masked_fill(self.logits <= NOWHERE / 2, 0.0)
 
-    def _loss_now(self) -> Tensor:
-        p = self._weights()
-        change = self.linear.change(p)[1]
-        return self.loss(p.transpose(0, 1), self.p[-1].unsqueeze(1), change.T)
+    def _divergence(self) -> Float[Tensor, "B K"]:
+        return jensen_shannon(self._weights(), self.p[-1]).T
 
     def _keep(self, moving: Tensor) -> None:
         self.logits = self.logits[:, moving]

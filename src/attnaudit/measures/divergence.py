@@ -104,13 +104,15 @@ def jensen_shannon(
         >>> round(jensen_shannon(p, torch.tensor([[0.0, 0.0, 1.0]])).item(), 4)
         0.6931
     """
-    # With u = (p − q) / (p + q), a term is m · (½ ln(1 − u²) + u artanh u): no term is negative
-    # and none is a difference of near-equal numbers, so nearly equal distributions stay exact.
+    # With u = (p − q) / (p + q), a term is ½ (p + q) · ½ ((1 + u) ln(1 + u) + (1 − u) ln(1 − u)).
+    # For small u, ln(1 + u) + ln(1 − u) is taken as ln(1 − u²): nothing cancels, so that nearly
+    # equal distributions keep their digits.
     total = p + q
     u = (p - q) / torch.where(total > 0, total, 1.0)
     disjoint = u.abs() >= 1
-    inner = torch.where(disjoint, 0.0, u)
-    relative = 0.5 * torch.log1p(-inner * inner) + inner * torch.atanh(inner)
+    u = torch.where(disjoint, 0.0, u)
+    up, down = torch.log1p(u), torch.log1p(-u)
+    relative = 0.5 * (torch.where(u.abs() < 0.5, torch.log1p(-u * u), up + down) + u * (up - down))
     terms = 0.5 * total * torch.where(disjoint, LN2, relative)
     return _masked(terms, mask).sum(-1).clamp(0.0, _largest(terms.dtype))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.covariance import LedoitWolf
-from sklearn.decomposition import PCA
 
 COMPONENTS = 16
 LEAST = 40
@@ -42,6 +40,10 @@ def fit_drift(features: np.ndarray, seed: int = 0) -> DriftReference | None:
         The reference, or None where fewer than 40 instances, or features that never vary, leave
         nothing to fit.
     """
+    # scikit-learn takes a second to import: only where it is used
+    from sklearn.covariance import LedoitWolf
+    from sklearn.decomposition import PCA
+
     features = np.asarray(features, dtype=np.float64)
     if len(features) < LEAST or not features.std(axis=0).max() > 0:
         return None

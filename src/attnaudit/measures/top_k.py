@@ -186,7 +186,8 @@ def top_k_kendall_distance(
     if form not in ("jain2019", "fagin2003"):
         raise SettingsError(f"form is {form!r}; choose 'jain2019' or 'fagin2003'")
     take = units_to_take(mask.sum(-1), k)
-    x, y = x.to(torch.float64), y.to(torch.float64)
+    defined = (take > 0) & finite_rows(mask, x, y)
+    x, y = (v.to(torch.float64).where(mask & defined.unsqueeze(-1), 0.0) for v in (x, y))
     in_x, in_y = _top_set(x, mask, take), _top_set(y, mask, take)
     kept = int(in_x.sum(-1).max()) * 2 if mask.numel() else 0
     # Only members of a list matter: bring them to the front and drop the rest.
@@ -214,7 +215,7 @@ def top_k_kendall_distance(
         discord = ((sign_x * sign_y) < 0).sum((-1, -2)) / 2
         largest = size * size + penalty * size * (size - 1)
         distance = (discord + against + apart * apart + missing) / largest
-    return distance.masked_fill(~((take > 0) & finite_rows(mask, x, y)), math.nan)
+    return distance.masked_fill(~defined, math.nan)
 
 
 def _top_set(x: Tensor, mask: Tensor, take: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from attnaudit.report.wording import count, interval_of, number, shortened, spok
 
 WIDE, NARROW, SMALL = 720, 350, 480
 LABEL, TEXT = 13, 12
-ROW, HEAD, LINE, AXIS = 58, 18, 15, 12
+ROW, HEAD, LINE, AXIS = 58, 18, 12, 12
 INK, MUTED, LINES, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--accent)"
 PAPER = "var(--paper)"
 
@@ -154,7 +154,7 @@ def interval_rows(
     for index, row in enumerate(rows):
         first = row.estimates[0]
         words = spoken(first) if single and first is not None else ""
-        names.append({"y": index + 10 / height, "label": shortened(row.label, 34), "words": words})
+        names.append(_name(index + 10 / height, row.label, "", words))
         for place, estimate in enumerate(row.estimates):
             at = index + (HEAD + 4 + LINE * (place + 0.5)) / height
             colour = row.colours[place] if row.colours else series[place].colour
@@ -173,7 +173,7 @@ def interval_rows(
 
 def _name(y: float, label: str, short: str, words: str) -> Spec:
     return {
-        "y": y, "label": shortened(label, 44), "short": shortened(short or label, 24),
+        "y": y, "label": shortened(label, 44), "short": shortened(short or label, 30),
         "words": words,
     }  # fmt: skip
 
@@ -234,19 +234,23 @@ def _names(
     """Names at the left and numbers at the right, each over a halo that lines do not cross."""
     left = alt.X(datum=domain[0], type="quantitative", scale=scale)
     right = alt.X(datum=domain[1], type="quantitative", scale=scale)
-    base = _chart(names)
+    base, numbers = _chart(names), _chart([row for row in names if row["words"]])
 
     def text(x: alt.X, size: float, field: str, color: str, halo: float) -> alt.Chart:
-        chart: alt.Chart = base.mark_text(
-            align="left" if x is left else "right",
-            fontWeight=600 if x is left else 400,
-            fontSize=alt.ExprRef(f"width < {SMALL} ? {size - 1} : {size}"),
-            text=alt.ExprRef(field),
-            color=color,
-            stroke=color,
-            strokeWidth=halo,
-            strokeJoin="round",
-        ).encode(x, y)
+        chart: alt.Chart = (
+            (base if x is left else numbers)
+            .mark_text(
+                align="left" if x is left else "right",
+                fontWeight=600 if x is left else 400,
+                fontSize=alt.ExprRef(f"width < {SMALL} ? {size - 1} : {size}"),
+                text=alt.ExprRef(field),
+                color=color,
+                stroke=color,
+                strokeWidth=halo,
+                strokeJoin="round",
+            )
+            .encode(x, y)
+        )
         return chart
 
     called = f"width < {SMALL} ? datum.short : datum.label"

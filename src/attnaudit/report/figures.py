@@ -89,7 +89,7 @@ def agreement(result: AuditResult, finding: Finding) -> Iterator[Figure]:
 def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How far the output moves under permuted weights, by the largest weight and the class."""
     frame, classes = result.instances, result.report.plan.model.classes
-    rows = [_moved(frame, finding, "all instances", "all", pl.lit(True), ACCENT)]
+    rows = [_moved(frame, finding, "all instances", "all", pl.lit(True), MUTED)]
     split = len(classes) <= MOST_CLASSES_SHOWN
     for low, high in pairwise(BINS):
         inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
@@ -97,13 +97,13 @@ def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         size = f"{low:.2f}–{min(high, 1.0):.2f}"
         label = f"largest weight {size}"
         if not split:
-            rows.append(_moved(frame, finding, label, weight, inside, SECOND, size))
+            rows.append(_moved(frame, finding, label, weight, inside, ACCENT, size))
             continue
         for index, name in enumerate(classes):
             rows.append(
                 _moved(frame, finding, f"{label}, {shortened(name, 12)}",
                        f"predicted={name}, {weight}", inside & (pl.col("predicted") == index),
-                       PALETTE[1 + index % 3], f"{size}, {shortened(name, 12)}")
+                       PALETTE[index % 4], f"{size}, {shortened(name, 12)}")
             )  # fmt: skip
     rows = [row for row in rows if len(row.values)]
     if not rows:
@@ -195,8 +195,7 @@ def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
                 subject(method),
                 tuple(_find(finding.estimates, kind, method, o) for o in operators),
             )
-            for method in (*METHODS, "oracle")
-            if any(_find(finding.estimates, kind, method, o) for o in operators)
+            for method in _ranked(finding.estimates, kind, operators)
         ]
         if not rows:
             continue
@@ -204,7 +203,8 @@ def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
             name=kind,
             title=title,
             caption=f"Mean {kind} over fixed fractions of the units, with its interval, one colour "
-            f"an erasure operator. {better} A grey tick is what random units give.",
+            f"an erasure operator. {better} A grey tick is what random units give. "
+            "The size of a signed score is what weights, which have no sign, are compared with.",
             spec=interval_rows(
                 rows, series, domain=_domain(rows), nulls=True,
                 axis=f"{kind} (fall in probability)",
@@ -261,6 +261,16 @@ def _find(
          if e.statistic == statistic and e.subject == about and e.group == group),
         None,
     )  # fmt: skip
+
+
+def _ranked(estimates: Sequence[Estimate], kind: str, operators: Sequence[str]) -> list[str]:
+    """Every attribution that was erased by: weights, the others best first, calibration last."""
+    value = {
+        e.subject: _value(e) for e in estimates if e.statistic == kind and e.group == operators[0]
+    }
+    best = -1 if kind == "comprehensiveness" else 1
+    place = {"weights": 0, "random": 2, "oracle": 3}
+    return sorted(value, key=lambda name: (place.get(name, 1), best * value[name]))
 
 
 def _all_of(result: AuditResult, check: str) -> list[Estimate]:

@@ -101,7 +101,7 @@ def score_of(value: float | None, largest: float) -> str:
 
     Example:
         >>> score_of(0.25, 0.5), score_of(0.00012, 0.0004), score_of(None, 1.0)
-        ('0.250', '0.00012', '–')
+        ('0.250', '0.000120', '–')
     """
     if value is None or not math.isfinite(value):
         return NOTHING

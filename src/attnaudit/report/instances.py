@@ -55,6 +55,10 @@ def shown_instances(report: AuditReport, frame: pl.DataFrame) -> tuple[Instance,
     if frame.is_empty() or "scores.weights" not in frame.columns:
         return ()
     better = better_of(report, frame.columns)
+    if better:
+        # costly attributions are known for some instances only
+        known = frame.filter(pl.col(f"scores.{better}").is_not_null())
+        frame = frame if known.is_empty() else known
     return tuple(
         _instance(report, frame.row(row, named=True), why, better)
         for why, rows in _picks(frame, better)
@@ -138,6 +142,7 @@ def _instance(
     other = _adversary(row, report.plan.settings.thresholds.adversary_jsd)
     if other is not None:
         wanted.append(other)
+    wanted = [row for row in wanted if len(row[1]) == len(units)]
     windows = windows_of([scores for _, scores, _, _ in wanted], len(units))
     shown = sum(end - start for start, end in windows)
     return Instance(

@@ -24,6 +24,7 @@ from attnaudit.report.wording import (
 from attnaudit.runs.audit import AuditResult
 from attnaudit.runs.schema import AuditReport
 
+UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 HEADER = ("Check", "Verdict", "Statistic", "Value", "Interval", "n", "By chance")
 
 
@@ -162,4 +163,7 @@ def _unlinked(match: re.Match[str]) -> str:
 
 
 def _scalar(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    # YAML takes JSON's quotes, but wants what it cannot print, or takes for a line end, escaped
+    return UNPRINTABLE.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)
+    )

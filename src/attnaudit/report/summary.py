@@ -32,7 +32,7 @@ from attnaudit.report.wording import (
 )
 from attnaudit.runs.audit import AuditResult
 from attnaudit.runs.schema import AuditReport
-from attnaudit.runs.verdict import SUBJECT
+from attnaudit.runs.verdict import SUBJECT, decides
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def summarise(result: AuditResult) -> Summary:
         advice=typeset(judgement.advice),
         recommended=METHODS[recommended].title if recommended in METHODS else recommended,
         reasons=tuple(
-            ReasonRow(r.check, title_of(r.check), r.verdict,
-                      r.check in CHECKS and CHECKS[r.check].decisive, typeset(r.sentence))
+            ReasonRow(r.check, title_of(r.check), r.verdict, _decides(report, r.check),
+                      typeset(r.sentence))
             for r in judgement.reasons
         ),
         cautions=tuple(typeset(c) for c in judgement.cautions),
@@ -178,6 +178,13 @@ def sections_of(result: AuditResult) -> tuple[Section, ...]:
     )
 
 
+def _decides(report: AuditReport, check: str) -> bool:
+    """Whether a check, or the gate before all of them, has a say in this audit's answer."""
+    return check not in CHECKS or decides(
+        check, [f for f in report.findings if f.subject == SUBJECT]
+    )
+
+
 def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section:
     check = CHECKS.get(finding.check)
     others = calibrating(result.report, finding.check)
@@ -197,7 +204,7 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
         verdict=counted,
         remark=remark_on(finding, counted),
         sentence=typeset(finding.sentence),
-        decisive=check is None or check.decisive,
+        decisive=_decides(result.report, finding.check),
         facts=facts,
         figures=figures_of(result, finding),
         calibration=tuple(

@@ -114,6 +114,8 @@ def subject(name: str) -> str:
         return SUBJECTS[name]
     if name in METHODS:
         return METHODS[name].title
+    if len(name) > 2 and name.startswith("|") and name.endswith("|"):
+        return f"size of {subject(name[1:-1])}"
     for mark, word in (("~", " and "), ("-", " over ")):
         first, found, second = name.partition(mark)
         if found:
@@ -211,7 +213,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(8.25), duration(75), duration(7300)
-        ('8.2 s', '1 min 15 s', '2 h 2 min')
+        ('8.2 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

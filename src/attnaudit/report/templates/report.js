@@ -22,10 +22,10 @@
   if (window.vegaEmbed) document.querySelectorAll("figure[data-chart]").forEach(draw);
 
   // Units: the title becomes a tip that also shows on focus and tap; one tab stop a row.
-  const show = (unit) => {
-    tip.textContent = unit.getAttribute("aria-label");
-    tip.hidden = false;
-    const at = unit.getClientRects()[0] || unit.getBoundingClientRect();
+  let shown = null;
+  const place = () => {
+    if (!shown) return;
+    const at = shown.getClientRects()[0] || shown.getBoundingClientRect();
     const box = tip.getBoundingClientRect();
     const left = Math.min(Math.max(8, at.left + at.width / 2 - box.width / 2),
       document.documentElement.clientWidth - box.width - 8);
@@ -33,7 +33,13 @@
     tip.style.left = `${left}px`;
     tip.style.top = `${above > 4 ? above : at.bottom + 6}px`;
   };
-  const hide = () => { tip.hidden = true; };
+  const show = (unit) => {
+    shown = unit;
+    tip.textContent = unit.getAttribute("aria-label");
+    tip.hidden = false;
+    place();
+  };
+  const hide = () => { shown = null; tip.hidden = true; };
   document.querySelectorAll(".units").forEach((row) => {
     const units = [...row.querySelectorAll(".u")];
     units.forEach((unit, index) => {
@@ -59,7 +65,8 @@
       next.focus();
     });
   });
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", place, { passive: true });
+  addEventListener("resize", place);
 
   // Print: what is folded is unfolded, and folded again afterwards.
   let folded = [];

@@ -1,0 +1,310 @@
+"""Tables of the documentation, made from the declarations in the code, so that they cannot drift.
+
+`hooks.py` puts them into the pages when the site is built. `python docs/gen.py` puts them into the
+files that are read without a build: README.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from attnaudit import errors
+from attnaudit.attribution import METHODS
+from attnaudit.checks import CHECKS, Settings, Thresholds
+from attnaudit.checks.erasing import OPERATORS
+from attnaudit.cli import app
+from attnaudit.data import NAMED_SETS, TOKENIZERS
+from attnaudit.nets.attentions import ATTENTIONS
+from attnaudit.nets.encoders import ENCODERS
+from attnaudit.report.references import PAPERS
+from attnaudit.report.wording import STATISTICS
+from attnaudit.runs.frame import COLUMNS
+
+# The thresholds that each check, and the gate, puts into its findings.
+USED = {
+    "performance": ("skill", "least_instances"),
+    "agreement": ("agreement_tau", "yardstick_tau", "least_instances"),
+    "permutation": ("permutation_tvd", "epsilon", "least_instances"),
+    "adversary": ("epsilon", "adversary_jsd", "adversary_share", "least_instances"),
+    "erasure": ("erasure_margin", "least_instances"),
+    "ground_truth": ("truth_auroc", "least_instances"),
+}
+PLACEHOLDER = re.compile(r"<!-- (?P<kind>[a-z]+): (?P<name>[a-z_]+) -->")
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Rows as a Markdown table."""
+    lines = [_row(header), _row("---" for _ in header), *map(_row, rows)]
+    return "\n".join(lines)
+
+
+def code(value: object) -> str:
+    """A value in code type; tuples without their brackets."""
+    if isinstance(value, tuple):
+        return ", ".join(map(code, value))
+    return f"`{value}`"
+
+
+def decides(check: Any) -> str:
+    """Whether a failure of the check decides an audit, in words."""
+    if not check.decisive:
+        return "cautions"
+    instead = getattr(check, "stands_in_for", None)
+    return f"where `{instead}` cannot" if instead else "yes"
+
+
+def checks() -> str:
+    """Every check with its question and its paper."""
+    header = ("check", "question", "decides", "needs", "paper")
+    return table(header, (_check_row(check, f"[`{check.name}`]({check.name.replace('_', '-')}.md)")
+                          for check in CHECKS.values()))  # fmt: skip
+
+
+def checks_plain() -> str:
+    """The same without links, for the README."""
+    header = ("check", "question", "decides", "needs", "paper")
+    return table(header, (_check_row(check, code(check.name)) for check in CHECKS.values()))
+
+
+def attributions() -> str:
+    """Every attribution method."""
+    return table(
+        ("method", "a score says", "sign", "needs", "encoder passes", "paper"),
+        (
+            (code(m.name), m.meaning, "for or against" if m.signed else "size only",
+             ", ".join(sorted(m.needs)) or "–", m.cost, m.paper)
+            for m in METHODS.values()
+        ),
+    )  # fmt: skip
+
+
+def thresholds() -> str:
+    """Every threshold, the checks that use it, and its source."""
+    return _thresholds(Thresholds.model_fields)
+
+
+def settings() -> str:
+    """Every setting of an audit but its thresholds."""
+    return table(
+        ("setting", "default", "meaning"),
+        (
+            (code(name), code(field.default), field.description or SETTINGS.get(name, ""))
+            for name, field in Settings.model_fields.items()
+            if name != "thresholds"
+        ),
+    )
+
+
+# What needs no comment in the code, but does here.
+SETTINGS = {
+    "seed": "Seed of everything random.",
+    "confidence": "Of every interval.",
+    "resamples": "Of the bootstrap over instances.",
+    "checks": "Which checks run.",
+    "permutations": "Random orders of the weights per instance.",
+    "search_candidates": "Adversaries that the published search seeks at once.",
+    "search_steps": "Optimiser steps of the published search.",
+    "operators": "How units are erased; the first one gives the verdict.",
+    "ig_tolerance": "Completeness error, in probability, that integrated gradients accept.",
+    "ig_max_nodes": "Quadrature nodes after which integrated gradients stop and say so.",
+}
+
+
+def operators() -> str:
+    """How units are erased."""
+    return table(("operator", "what happens"), ((code(k), v) for k, v in OPERATORS.items()))
+
+
+def data() -> str:
+    """The named data sets."""
+    return table(
+        ("name", "what it is", "classes", "rows used", "hub", "terms", "paper"),
+        (
+            (code(d.name), d.title, ", ".join(d.classes), d.keep, code(d.hub) if d.hub else
+             "built in", d.terms, d.paper)
+            for d in NAMED_SETS.values()
+        ),
+    )  # fmt: skip
+
+
+def models() -> str:
+    """What `attnaudit train` can build."""
+    rows = [("`--encoder`", code(n), e.description) for n, e in ENCODERS.items()]
+    rows += [("`--attention`", code(n), a.description) for n, a in ATTENTIONS.items()]
+    return table(("option", "name", "what it is"), rows)
+
+
+def tokenizers() -> str:
+    """How texts are cut into units."""
+    return table(
+        ("tokenizer", "units"),
+        ((code(name), _first(function)) for name, function in TOKENIZERS.items()),
+    )
+
+
+def statistics() -> str:
+    """Every statistic by the name that it has in the tidy frame."""
+    return table(
+        ("statistic", "called", "meaning"),
+        ((code(name), s.title, s.meaning) for name, s in STATISTICS.items()),
+    )
+
+
+def frame() -> str:
+    """The columns of the tidy frame."""
+    return table(
+        ("column", "type", "holds"),
+        ((code(name), str(kind), FRAME[name]) for name, kind in COLUMNS.items()),
+    )
+
+
+FRAME = {
+    "model": "name of the model",
+    "data": "name of the data set",
+    "check": "name of the check; `performance` for the gate",
+    "judged": "what the finding judges: `weights`, `model`, or a calibration row",
+    "verdict": "of that finding",
+    "statistic": "what was measured",
+    "method": "of which attribution, pair of attributions (`a~b`) or adversary",
+    "group": "among which instances, or by which erasure operator",
+    "value": "the estimate; null where no instance defines it",
+    "low": "lower end of the interval",
+    "high": "upper end of the interval",
+    "n": "instances that it rests on",
+    "undefined": "instances without a value, counted and left out",
+    "null": "what to expect where there is nothing to find",
+    "seed": "of the audit",
+}
+
+
+def faults() -> str:
+    """The errors that attnaudit raises."""
+    kinds = [e for e in vars(errors).values() if isinstance(e, type)]
+    return table(("error", "when"), ((code(kind.__name__), _first(kind)) for kind in kinds))
+
+
+def papers() -> str:
+    """The papers behind checks and attributions."""
+    return "\n".join(f"- **{name}.** {reference}" for name, reference in PAPERS.items())
+
+
+def check(name: str) -> str:
+    """What a check declares: the head of its page."""
+    c = CHECKS[name]
+    rows = (
+        ("question", c.question),
+        ("paper", c.paper),
+        ("statistic", c.statistic),
+        ("null", c.null),
+        ("better", "higher" if c.higher_is_better else "lower"),
+        ("range", f"{c.range[0]:g} to {c.range[1]:g}"),
+        ("needs", ", ".join(sorted(c.needs)) or "nothing but weights and a decode"),
+        ("decides the audit", decides(c)),
+    )
+    return table((f"`{name}`", c.title), rows)
+
+
+def caveat(name: str) -> str:
+    """A check's own word on when not to trust it."""
+    return f"> {CHECKS[name].caveat}"
+
+
+def bars(name: str) -> str:
+    """The thresholds that a check uses."""
+    return _thresholds(USED[name], users=False)
+
+
+def command(name: str) -> str:
+    """One command of the command line."""
+    found: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    said = re.sub(r"\s*Example: .*", "", found.help or "", flags=re.DOTALL)
+    parts = [said.replace("\n\n", "\n").replace("\n", " ")]
+    rows = [_parameter(p) for p in found.params if not p.hidden]
+    if rows:
+        parts.append(table(("argument or option", "default", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    f.__name__: f
+    for f in (checks, checks_plain, attributions, thresholds, settings, operators, data, models,
+              tokenizers, statistics, frame, faults, papers)
+}  # fmt: skip
+KINDS: dict[str, Callable[[str], str]] = {
+    "table": lambda name: TABLES[name](),
+    "check": check,
+    "caveat": caveat,
+    "bars": bars,
+    "command": command,
+}
+
+
+def filled(markdown: str) -> str:
+    """A page with `<!-- kind: name -->` replaced by what it stands for.
+
+    Raises:
+        KeyError: A placeholder that nothing stands behind.
+    """
+    return PLACEHOLDER.sub(lambda match: KINDS[match["kind"]](match["name"]), markdown)
+
+
+def refreshed(markdown: str) -> str:
+    """A file with everything between `<!-- kind: name -->` and `<!-- end -->` written anew."""
+    between = re.compile(rf"({PLACEHOLDER.pattern})\n.*?\n(<!-- end -->)", re.DOTALL)
+    return between.sub(
+        lambda m: f"{m[1]}\n{KINDS[m['kind']](m['name'])}\n{m[4]}",
+        markdown,
+    )
+
+
+def _row(cells: Iterable[object]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _check_row(check: Any, name: str) -> tuple[str, ...]:
+    needs = ", ".join(sorted(check.needs)) or "–"
+    return (name, check.question, decides(check), needs, check.paper)
+
+
+def _thresholds(names: Iterable[str], *, users: bool = True) -> str:
+    declared = Thresholds.model_fields
+    header = ("threshold", "default", *(("used by",) if users else ()), "meaning and source")
+    return table(
+        header,
+        (
+            (code(name), code(declared[name].default), *((_users(name),) if users else ()),
+             declared[name].description or "")
+            for name in names
+        ),
+    )  # fmt: skip
+
+
+def _users(name: str) -> str:
+    users = [check for check, used in USED.items() if name in used]
+    return "all" if len(users) == len(USED) else ", ".join(map(code, users))
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str]:
+    if parameter.param_type_name == "argument":
+        name = parameter.name.upper()
+        return code(name), "required" if parameter.required else code(parameter.default), (
+            parameter.help or "")  # fmt: skip
+    flag = getattr(parameter, "is_flag", False)
+    default = "off" if flag else "" if parameter.default is None else code(parameter.default)
+    return ", ".join(map(code, parameter.opts)), default, parameter.help or ""
+
+
+def _first(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ").rstrip(".")
+
+
+if __name__ == "__main__":
+    readme = Path(__file__).parents[1] / "README.md"
+    readme.write_text(refreshed(readme.read_text(encoding="utf-8")), encoding="utf-8")
