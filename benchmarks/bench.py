@@ -25,6 +25,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from tests.golden import golden_dir, golden_instances, golden_model
 
 from attnaudit.attribution import METHODS, Options
 from attnaudit.checks import Settings
@@ -40,7 +41,6 @@ from attnaudit.models.pooled import TextClassifier
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.vocabulary import Vocabulary, pad_sequences
 from benchmarks import published
-from tests.golden import golden_dir, golden_instances, golden_model
 
 WORDS, BUDGET = 5169, 2048
 OUT = Path("build")

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import binom, ks_2samp, kendalltau
+from scipy.stats import binom, kendalltau, ks_2samp
+from tests.golden import golden_batches, golden_instances, golden_model
 
 from attnaudit.attribution.gradient import embedding_gradient
 from attnaudit.attribution.leave_one_out import deleted_outputs
@@ -29,7 +30,6 @@ from attnaudit.measures.adversary_exact import exact_adversary
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.rank import kendall_tau
 from attnaudit.models.encoded import Encoded
-from tests.golden import golden_batches, golden_instances, golden_model
 
 EXACT, TAU, EPSILON = 1e-5, 1e-4, 0.05
 BATCH = 128

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,14 @@ def decides(check: Any) -> str:
     return f"where `{instead}` cannot" if instead else "yes"
 
 
+def consequence(check: Any) -> str:
+    """What a failure of the check leads to, in words."""
+    if not check.decisive:
+        return "cautions, and does not decide the audit"
+    instead = getattr(check, "stands_in_for", None)
+    return "forbids showing the weights" + (f", unless `{instead}` has decided" if instead else "")
+
+
 def checks() -> str:
     """Every check with its question and its paper."""
     header = ("check", "question", "decides", "needs", "paper")
@@ -102,7 +109,7 @@ def settings() -> str:
     )
 
 
-# What needs no comment in the code, but does here.
+# What the code leaves without a description.
 SETTINGS = {
     "seed": "Seed of everything random.",
     "confidence": "Of every interval.",
@@ -112,8 +119,6 @@ SETTINGS = {
     "search_candidates": "Adversaries that the published search seeks at once.",
     "search_steps": "Optimiser steps of the published search.",
     "operators": "How units are erased; the first one gives the verdict.",
-    "ig_tolerance": "Completeness error, in probability, that integrated gradients accept.",
-    "ig_max_nodes": "Quadrature nodes after which integrated gradients stop and say so.",
 }
 
 
@@ -206,7 +211,7 @@ def check(name: str) -> str:
         ("better", "higher" if c.higher_is_better else "lower"),
         ("range", f"{c.range[0]:g} to {c.range[1]:g}"),
         ("needs", ", ".join(sorted(c.needs)) or "nothing but weights and a decode"),
-        ("decides the audit", decides(c)),
+        ("a failure", consequence(c)),
     )
     return table((f"`{name}`", c.title), rows)
 
@@ -257,9 +262,9 @@ def filled(markdown: str) -> str:
 
 def refreshed(markdown: str) -> str:
     """A file with everything between `<!-- kind: name -->` and `<!-- end -->` written anew."""
-    between = re.compile(rf"({PLACEHOLDER.pattern})\n.*?\n(<!-- end -->)", re.DOTALL)
+    between = re.compile(rf"({PLACEHOLDER.pattern})\n(?:.*?\n)??(<!-- end -->)", re.DOTALL)
     return between.sub(
-        lambda m: f"{m[1]}\n{KINDS[m['kind']](m['name'])}\n{m[4]}",
+        lambda m: f"{m[1]}\n\n{KINDS[m['kind']](m['name'])}\n\n{m[4]}",
         markdown,
     )
 

@@ -8,5 +8,5 @@ from gen import filled
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill one page before it is rendered."""
+    """Fill the placeholders of one page before it is rendered."""
     return filled(markdown)

@@ -300,3 +300,16 @@ def test_bad_input_is_refused():
         exact_adversary(scores, 0.0, weights[:, :2], mask, 0.05)
     with pytest.raises(DataError, match=r"give scores \(B, T, C\)"):
         bounds_multiclass(scores, torch.zeros(2), weights, mask, 0.05)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_broken_instance_is_undefined_and_alone(broken):
+    scores, weights, mask = distributions([5, 5, 5], 14)
+    whole = exact_adversary(scores, 0.0, weights, mask, 0.05)
+    scores[1, mask[1].nonzero()[0]] = broken
+    found = exact_adversary(scores, 0.0, weights, mask, 0.05)
+    two = torch.stack((torch.zeros_like(scores), scores), -1)
+    bounds = bounds_multiclass(two, torch.zeros(2), weights, mask, 0.05)
+    for value in (found.jsd, found.output_change, bounds.lower, bounds.upper, bounds.output_change):
+        assert value.isnan().tolist() == [False, True, False]
+    assert torch.equal(found.jsd[[0, 2]], whole.jsd[[0, 2]])

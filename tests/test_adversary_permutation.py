@@ -171,3 +171,14 @@ def test_bad_input_is_refused():
         permutation_adversary(scores[:, :3], 0.0, weights, mask, 0.05)
     with pytest.raises(DataError, match="bool"):
         reversed_order(weights, mask.double())
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_broken_instance_is_undefined_and_alone(broken):
+    scores, weights, mask = distributions([9, 9, 9], 8)
+    whole = permutation_adversary(scores, 0.0, weights, mask, 0.01)
+    scores[1, mask[1].nonzero()[0]] = broken
+    found = permutation_adversary(scores, 0.0, weights, mask, 0.01)
+    for value in (found.jsd, found.output_change, found.upper, found.attainable):
+        assert value.isnan().tolist() == [False, True, False]
+    assert torch.equal(found.jsd[[0, 2]], whole.jsd[[0, 2]])

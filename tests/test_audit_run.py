@@ -158,7 +158,7 @@ def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_in_place_of_the_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("x")
-    with pytest.raises(RunError, match="it is a file|part of its path"):
+    with pytest.raises(RunError, match=r"it is a file|part of its path"):
         run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
 
 
@@ -168,7 +168,12 @@ def test_a_read_only_folder_says_so() -> None:
         run_audit(reader(), toy_data(40), FAST, out=Path("/proc/attnaudit-run"))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}', "\x00\x01"])  # fmt: skip
+DAMAGED = (
+    "", "[]", "{", '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}', "\x00\x01",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_findings_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "findings.json").write_text(content)
     with pytest.raises(RunError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,6 +15,7 @@ from tests.report_fixture import hostile_result
 pytestmark = pytest.mark.browser
 
 SIZES = [(1280, 900), (390, 844)]
+SMALLEST = 340
 FIGURES = 6
 
 # the contrast of every text with what lies behind it, as WCAG 2 defines it
@@ -158,6 +160,27 @@ def test_no_text_of_a_picture_is_cut_or_overlaps(
     found = pages[width, "light"].evaluate(CLASHES)
     assert found["seen"] > 110
     assert found["clashes"] == []
+
+
+def test_no_text_of_a_picture_overlaps_on_the_smallest_screen_with_many_instances(
+    browser: Browser, tmp_path: Path
+) -> None:
+    result = hostile_result()
+    findings = tuple(
+        f.model_copy(
+            update={"estimates": tuple(e.model_copy(update={"n": 123_456}) for e in f.estimates)}
+        )
+        for f in result.report.findings
+    )
+    large = replace(result, report=result.report.model_copy(update={"findings": findings}))
+    context = browser.new_context(viewport={"width": SMALLEST, "height": 800})
+    page = context.new_page()
+    page.goto(write_html(large, tmp_path / "large.html").as_uri())
+    expect(page.locator("figure.drawn")).to_have_count(FIGURES)
+    found = page.evaluate(CLASHES)
+    assert found["clashes"] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == SMALLEST
+    context.close()
 
 
 def test_pointing_and_arrow_keys_show_the_score(pages: dict[tuple[int, str], Page]) -> None:

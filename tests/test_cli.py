@@ -77,7 +77,9 @@ def test_explain_shows_units_and_scores(folder: Path) -> None:
     text = "not a good film, but the soup was cold"
     shown = run("explain", str(folder / "model"), text)
     assert "predicted" in shown
-    found = json.loads(run("explain", str(folder / "model"), text, "--json", "--method", "gradient"))
+    found = json.loads(
+        run("explain", str(folder / "model"), text, "--json", "--method", "gradient")
+    )
     assert found["units"][:3] == ["not", "a", "good"]
     assert len(found["scores"]["gradient"]) == len(found["units"])
     assert "no method is called" in run(

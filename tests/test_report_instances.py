@@ -15,8 +15,8 @@ from tests.report_fixture import LONG, bare, hostile_result
 SCORES = st.lists(st.floats(-1, 1, allow_nan=False), min_size=1, max_size=300)
 
 
+@settings(deadline=None)
 @given(st.lists(SCORES, min_size=1, max_size=3), st.integers(2 * CONTEXT + 1, 60))
-@settings(max_examples=60)
 def test_windows_are_apart_in_order_and_hold_the_highest(
     rows: list[list[float]], most: int
 ) -> None:
@@ -38,6 +38,7 @@ def test_windows_are_apart_in_order_and_hold_the_highest(
         assert shown <= most + 2 * most
 
 
+@settings(deadline=None)
 @given(SCORES)
 def test_shades_are_relative_to_the_largest_and_ranks_are_complete(scores: list[float]) -> None:
     units = [f"w{i}" for i in range(len(scores))]

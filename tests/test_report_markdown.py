@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -24,6 +24,7 @@ def plain(markup: str) -> str:
     return html.unescape(re.sub(r"<[^>]*>", "", markup))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
 @example("1. one")
 @example("- [x](javascript:alert(1)) <b>**b**</b>")
@@ -36,6 +37,7 @@ def test_escaped_text_is_read_as_itself(text: str) -> None:
     assert plain(shown).split() == ("x " + visible(text)).split()
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab|`*_[]()<>#-+!\\ 1.", max_size=20))
 def test_escaped_text_stays_in_its_cell(text: str) -> None:
     cell = escape(text)
@@ -91,6 +93,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=3))
 def test_yaml_is_read_back_as_it_was(value: object) -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.attribution import METHODS
@@ -33,6 +33,7 @@ def read(text: str) -> float:
     return float(text.replace("−", "-").removesuffix("%"))
 
 
+@settings(deadline=None)
 @given(FINITE, st.integers(0, 4))
 def test_numbers_are_rounded_and_never_minus_zero(value: float, digits: int) -> None:
     text = number(value, digits)
@@ -41,11 +42,13 @@ def test_numbers_are_rounded_and_never_minus_zero(value: float, digits: int) -> 
     assert "-" not in text
 
 
+@settings(deadline=None)
 @given(FINITE)
 def test_percent_is_a_hundred_times(value: float) -> None:
     assert math.isclose(read(number(value, 3, percent=True)), value * 100, abs_tol=0.05 + 1e-6)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 0.9), st.floats(0.0005, 0.1))
 def test_the_ends_of_an_interval_never_look_the_same(low: float, width: float) -> None:
     estimate = Estimate(statistic="x", subject="y", value=low, low=low, high=low + width, n=5)
@@ -86,6 +89,7 @@ def test_every_method_has_a_name() -> None:
     assert subject("something_new") == "something new"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_nothing_that_steers_a_terminal_stays_visible(text: str) -> None:
     shown = visible(text)
@@ -102,6 +106,7 @@ def test_sentences_are_typeset_without_changing_words() -> None:
     assert typeset("2019-05-01, x-1") == "2019-05-01, x-1"
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(3, 40))
 def test_labels_fit(text: str, longest: int) -> None:
     short = shortened(text, longest)

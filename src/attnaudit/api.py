@@ -17,7 +17,7 @@ from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import Report, bars
-from attnaudit.report.html import render_html, write_html
+from attnaudit.report.html import render_frame, write_html
 from attnaudit.report.markdown import render_card, write_card
 from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.explain import DEFAULT_METHODS, Explanation, explain_record
@@ -71,7 +71,7 @@ class Audit(AuditResult):
         return write_card(self, Path(path))
 
     def _repr_html_(self) -> str:
-        return render_html(self)
+        return render_frame(self)
 
     def __repr__(self) -> str:
         judgement = self.report.judgement

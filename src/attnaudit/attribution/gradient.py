@@ -13,7 +13,7 @@ from attnaudit.models.encoded import Encoded
 
 def embedding_gradient(
     model: Model, batch: Batch, embedded: Tensor, target: Tensor, *, hold_weights: bool
-) -> tuple[Float[Tensor, "B L E"], Float[Tensor, "B"]]:
+) -> tuple[Float[Tensor, "B L E"], Float[Tensor, B]]:
     """The gradient of a class probability with respect to the embeddings, and the probability.
 
     Args:
@@ -49,9 +49,7 @@ def _slope(
 
 def _times_input(encoded: Encoded, *, hold_weights: bool) -> Tensor:
     leaf, states = encoded.traced
-    slope, _ = _slope(
-        encoded.model, leaf, states, encoded.predicted, hold_weights=hold_weights
-    )
+    slope, _ = _slope(encoded.model, leaf, states, encoded.predicted, hold_weights=hold_weights)
     return on_units((leaf.detach() * slope).sum(-1), encoded)
 
 

@@ -45,9 +45,11 @@ def leave_one_out(encoded: Encoded, options: Options) -> Attribution:
     The size is the total variation distance between the outputs with and without the unit; the
     sign is positive where the predicted class loses probability without it.
     """
-    outputs = deleted_outputs(encoded, options.token_budget)
-    change = total_variation(outputs.exp(), encoded.probabilities.unsqueeze(1))
-    loss = encoded.of_predicted(encoded.outputs).unsqueeze(1) - encoded.of_predicted(outputs)
+    # in double precision, or a saturated model's effects drown in the rounding of p near 1
+    outputs = deleted_outputs(encoded, options.token_budget).double()
+    whole = encoded.outputs.double()
+    change = total_variation(outputs.exp(), whole.exp().unsqueeze(1))
+    loss = encoded.of_predicted(whole).unsqueeze(1) - encoded.of_predicted(outputs)
     signed = torch.where(loss < 0, -change, change)
     # a text of one unit leaves an empty text, for which a model need not have an answer
     alone = encoded.units.sum(1, keepdim=True) <= 1

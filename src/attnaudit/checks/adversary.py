@@ -28,6 +28,8 @@ from attnaudit.measures.adversary_search import (
 from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.measures.seeded import instance_normal
 
+PATIENCE = 50
+
 KINDS = {
     "permutation": "the same weights in another order",
     "exact": "any weights, the certified maximum",
@@ -88,6 +90,7 @@ def search(view: View) -> SearchResult:
     return search_adversary(
         encoded.linear.scores, encoded.linear.bias, encoded.weights, encoded.units,
         candidates=count, epsilon=epsilon, hinge=hinge, steps=steps, noise=noise,
+        patience=PATIENCE,
     )  # fmt: skip
 
 
@@ -178,11 +181,11 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     verdict = _rule(headline, bars.adversary_share, bars.least_instances)
     how = KINDS[decisive]
     sentence = {
-        Verdict.FAIL: f"For {_percent(headline)} of the instances, {how}, give a clearly "
+        Verdict.FAIL: f"For {_percent(headline)} of the instances, {how} give a clearly "
         "different explanation of the same prediction.",
         Verdict.PASS: f"Only for {_percent(headline)} of the instances do {how} give a clearly "
         "different explanation of the same prediction.",
-        Verdict.INCONCLUSIVE: f"For {_percent(headline)} of the instances, {how}, give a clearly "
+        Verdict.INCONCLUSIVE: f"For {_percent(headline)} of the instances, {how} give a clearly "
         "different explanation of the same prediction: too close to the bar, or too few, to "
         "decide.",
         Verdict.NOT_APPLICABLE: "No instance has weights that could be told apart from others.",

@@ -20,6 +20,7 @@ from attnaudit.measures.seeded import instance_uniform
 from attnaudit.models.encoded import Encoded
 
 NULL = "null"
+COMPLETENESS = "completeness_error.integrated_gradients"
 CALIBRATION = ("random", "oracle", NULL)
 MOST_STEPS = 64
 
@@ -180,7 +181,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
             for o in operators[1:]
             if verdicts[o] != verdict
         ]
-        notes += _drift_notes(estimates)
+        notes += _drift_notes(estimates) + _completeness_notes(frame, facts)
         if len(operators) < len(settings.operators):
             left = ", ".join(o for o in settings.operators if o not in operators)
             notes.append(f"This model does not allow erasing by: {left}.")
@@ -235,6 +236,11 @@ def _table(
                     subject=method, group=ZERO_WEIGHT, null=null_value)
             for method in methods
         ]  # fmt: skip
+    if COMPLETENESS in frame.columns:
+        estimates.append(
+            average(values_of(frame, COMPLETENESS), settings, statistic="completeness_error",
+                    subject="integrated_gradients", null=0.0)
+        )  # fmt: skip
     estimates.append(
         average(values_of(frame, "delta_js"), settings, statistic="delta_js",
                 subject="largest weight - other weight", group=ZERO_WEIGHT, null=0.0)
@@ -294,16 +300,29 @@ def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, be
         f"Erasing {who} lowers the predicted probability by {spoken(gain, 3)} more than erasing "
         f"random units; erasing by {title} lowers it {spoken(lead, 3)} further."
     )
-    return (
-        base
-        + {
-            Verdict.PASS: " The weights find what the prediction rests on about as well as any method.",
-            Verdict.FAIL: f" {title[0].upper()}{title[1:]} finds what the prediction rests on; the weights do "
-            "not, or clearly less well.",
-            Verdict.INCONCLUSIVE: " That is too close, or too few instances, to decide.",
-            Verdict.NOT_APPLICABLE: " No instance has two units.",
-        }[verdict]
-    )
+    better = title[0].upper() + title[1:]
+    judged = {
+        Verdict.PASS: "The weights find what the prediction rests on about as well as any method.",
+        Verdict.FAIL: f"{better} finds what the prediction rests on; the weights do not, or "
+        "clearly less well.",
+        Verdict.INCONCLUSIVE: "That is too close, or too few instances, to decide.",
+        Verdict.NOT_APPLICABLE: "No instance has two units.",
+    }
+    return f"{base} {judged[verdict]}"
+
+
+def _completeness_notes(frame: pl.DataFrame, facts: Facts) -> list[str]:
+    """How many integrated gradients do not add up to their tolerance."""
+    if COMPLETENESS not in frame.columns:
+        return []
+    tolerance = facts.settings.ig_tolerance
+    missed = values_of(frame, COMPLETENESS) > tolerance
+    if not missed.any():
+        return []
+    return [
+        f"Integrated gradients of {missed.sum()} of {len(missed)} instances miss their sum by more "
+        f"than {tolerance:g} after {facts.settings.ig_max_nodes} nodes; read their rows with care."
+    ]
 
 
 def _drift_notes(estimates: list[Estimate]) -> list[str]:

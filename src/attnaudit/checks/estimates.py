@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -86,7 +87,7 @@ def by_predicted(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[tuple[
 
 def by_max_weight(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     """Instances in four equal bins of their largest weight (spec section 4.3)."""
-    for low, high in zip(BINS, BINS[1:], strict=False):
+    for low, high in pairwise(BINS):
         inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
         yield f"max weight [{low:.2f}, {min(high, 1.0):.2f})", frame.filter(inside)
 
@@ -113,5 +114,8 @@ def spoken(estimate: Estimate, digits: int = 2) -> str:
         return f"undefined (n = {estimate.n})"
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.{digits}f} (n = {estimate.n})"
-    interval = f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ({interval}, n = {estimate.n})"
+    value, low, high = (
+        f"{round(number, digits) + 0.0:.{digits}f}"
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} ({low} to {high}, n = {estimate.n})"

@@ -99,6 +99,10 @@ class Settings(BaseModel):
         description="Instances, drawn by the seed, for what costs the most: erasure and the best "
         "order of the weights.",
     )
-    ig_tolerance: Annotated[float, Field(gt=0)] = 1e-3
-    ig_max_nodes: Positive = 256
+    ig_tolerance: Annotated[float, Field(gt=0)] = Field(
+        0.005, description="Completeness error, in probability, integrated gradients may have."
+    )
+    ig_max_nodes: Positive = Field(
+        64, description="Nodes after which they stop all the same; the error left is reported."
+    )
     thresholds: Thresholds = Thresholds()

@@ -71,14 +71,14 @@ def train(
     options = TrainOptions(
         epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
     )
+    named = {"classes": tuple(classes.split(","))} if classes else {}
     with bars() as progress:
         done = train_model(
             data, encoder=encoder, attention=attention, hidden=hidden,
             embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
-            progress=progress, **({"classes": classes.split(",")} if classes else {}),
-            text_column=text_column, label_column=label_of(label_column), limit=limit,
+            progress=progress, text_column=text_column, label_column=label_of(label_column), limit=limit,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty, seed=seed,
+            drop_empty=drop_empty, seed=seed, **named,  # type: ignore[arg-type]
         )  # fmt: skip
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)

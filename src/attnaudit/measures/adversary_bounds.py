@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.measures.divergence import jensen_shannon, total_variation
-from attnaudit.measures.masks import by_length, check_mask, compact_index
+from attnaudit.measures.masks import by_length, check_mask, compact_index, finite_rows
 
 GRID = 16
 """Into how many parts a line is cut before the ends of its feasible part are bisected."""
@@ -66,9 +66,11 @@ def bounds_multiclass(
 ) -> Bounds:
     """Bounds on the maximum of JSD(α', α) over all α' with TVD(output', output) ≤ ε.
 
-    The output is softmax(bias + Σ α_t scores_t). Tried are single units, mixes of two units, and
-    then lines from the best weights to or from each unit. The divergence is convex on every line,
-    so that only the ends of a feasible stretch can be best.
+    The output is softmax(bias + Σ α_t scores_t). Tried are single units, mixes of two units, walks
+    that leave the output as it is, and then lines from the best weights to or from each unit. The
+    divergence is convex on every line, so that only the ends of a feasible stretch can be best.
+    With two classes the lower bound is the maximum for nearly all instances; with more it may
+    fall short.
 
     Args:
         scores: `(B, T, C)`, what unit t adds to the logit of a class per unit of weight.
@@ -79,7 +81,8 @@ def bounds_multiclass(
 
     Returns:
         Lower and upper bound, with the weights and the output change of the lower one. An
-        instance of one unit, or of none, keeps its weights, with bounds of 0.
+        instance of one unit, or of none, keeps its weights, with bounds of 0; one with a score or
+        weight that is not finite has NaN for every number.
 
     Raises:
         DataError: The shapes do not fit.
@@ -101,8 +104,10 @@ def bounds_multiclass(
         )
     if not 0 <= epsilon <= 1:
         raise SettingsError(f"epsilon is {epsilon}, but must lie in [0, 1], e.g. 0.05")
-    score = scores.to(torch.float64).masked_fill(~mask.unsqueeze(-1), 0.0)
-    original = weights.to(torch.float64).masked_fill(~mask, 0.0)
+    defined = finite_rows(mask, scores.abs().amax(-1), weights)
+    mask = mask & defined.unsqueeze(-1)
+    score = scores.to(torch.float64).where(mask.unsqueeze(-1), 0.0)
+    original = weights.to(torch.float64).where(mask, 0.0)
     best, upper = original.clone(), torch.zeros(len(mask), dtype=torch.float64, device=mask.device)
     offset = bias.to(score).expand(len(mask), scores.shape[-1])
     lengths = mask.sum(-1)
@@ -122,7 +127,9 @@ def bounds_multiclass(
     )
     change = total_variation(outputs[:, 0], outputs[:, 1])
     lower = jensen_shannon(best, original)
-    return Bounds(lower, torch.maximum(upper, lower), best, change)
+    numbers = (lower, torch.maximum(upper, lower), change)
+    lower, upper, change = (x.where(defined, math.nan) for x in numbers)
+    return Bounds(lower, upper, best, change)
 
 
 class _Problem:
@@ -236,19 +243,19 @@ class _Problem:
                 end = (here + length.clamp_max(1e9) * way).clamp_min(0.0)
                 ends.append(end.scatter(-1, spent, 0.0))
             first, second = (jensen_shannon(end, own).unsqueeze(-1) for end in ends)
-            there = torch.where(first >= second, *ends)
+            there = torch.where(first >= second, ends[0], ends[1])
             here = torch.where(moves & (torch.maximum(first, second) > 0), there, here)
             aim = torch.log(here.clamp_min(1e-300) / (here + own).clamp_min(1e-300))
-        ends_ = here.view(-1, count, width)
-        sums = ends_.sum(-1, keepdim=True)
-        ends_ = ends_ / torch.where(sums > 0, sums, 1.0)
+        ended = here.view(-1, count, width)
+        sums = ended.sum(-1, keepdim=True)
+        ended = ended / torch.where(sums > 0, sums, 1.0)
         change = total_variation(
-            torch.softmax(torch.bmm(ends_, self.logits), -1), self.base[:, None]
+            torch.softmax(torch.bmm(ended, self.logits), -1), self.base[:, None]
         )
-        value = jensen_shannon(ends_, self.weights.unsqueeze(1)).masked_fill(
+        value = jensen_shannon(ended, self.weights.unsqueeze(1)).masked_fill(
             change > self.epsilon, -1.0
         )
-        return ends_[self.batch.squeeze(-1), value.argmax(-1)]
+        return ended[self.batch.squeeze(-1), value.argmax(-1)]
 
     def _moved(self, start: Tensor) -> Tensor:
         """The best end of a feasible line from `start` to a unit, or away from it."""
@@ -342,7 +349,7 @@ def _within(aim: Tensor, rows: Float[Tensor, "R T C"], free: Tensor) -> Float[Te
         gram.shape[-1], dtype=gram.dtype, device=gram.device
     )
     fitted = torch.linalg.solve(gram, seen.mT @ aim.unsqueeze(-1))
-    left = aim - (seen @ fitted).squeeze(-1)
+    left: Tensor = aim - (seen @ fitted).squeeze(-1)
     scale = aim.abs().amax(-1, keepdim=True)
     return left / torch.where(scale > 0, scale, 1.0)
 

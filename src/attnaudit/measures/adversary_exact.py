@@ -19,7 +19,7 @@ from torch import Tensor
 from attnaudit.errors import SettingsError
 from attnaudit.measures.adversary_bounds import Bounds, bounds_multiclass
 from attnaudit.measures.divergence import LN2, jensen_shannon
-from attnaudit.measures.masks import by_length, check_mask
+from attnaudit.measures.masks import by_length, check_mask, finite_rows
 
 __all__ = ["TOLERANCE", "Bounds", "ExactAdversary", "bounds_multiclass", "exact_adversary", "slab"]
 
@@ -70,7 +70,8 @@ def exact_adversary(
 
     Returns:
         Divergence, weights and output change per instance. An instance of one unit, or of none,
-        keeps its weights, with a divergence of 0.
+        keeps its weights, with a divergence of 0; one with a score or weight that is not finite
+        has a divergence and output change of NaN.
 
     Raises:
         DataError: The shapes differ, or the mask is not bool.
@@ -85,18 +86,21 @@ def exact_adversary(
     """
     check_mask(mask, scores=scores, weights=weights)
     check_epsilon(epsilon)
-    score = scores.to(torch.float64).masked_fill(~mask, 0.0)
-    original = weights.to(torch.float64).masked_fill(~mask, 0.0)
+    defined = finite_rows(mask, scores, weights)
+    usable = mask & defined.unsqueeze(-1)
+    score = scores.to(torch.float64).where(usable, 0.0)
+    original = weights.to(torch.float64).where(usable, 0.0)
     offset = torch.as_tensor(bias, dtype=torch.float64, device=mask.device).expand(len(mask))
     best = original.clone()
-    lengths = mask.sum(-1)
+    lengths = usable.sum(-1)
     for rows, width in by_length(lengths.where(lengths > 1, 0), PAIRS_AT_ONCE):
         best[rows] = _best_vertices(
             score[rows], offset[rows], original[rows], mask[rows], epsilon, width
         )
     best = _feasible(best, original, score, offset, epsilon)
-    change = _change(best, original, score, offset)
-    return ExactAdversary(jensen_shannon(best, original), best, change)
+    change = _change(best, original, score, offset).where(defined, math.nan)
+    jsd = jensen_shannon(best, original).where(defined, math.nan)
+    return ExactAdversary(jsd, best, change)
 
 
 def check_epsilon(epsilon: float) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from attnaudit.measures.adversary_exact import check_epsilon, slab
 from attnaudit.measures.divergence import jensen_shannon
-from attnaudit.measures.masks import by_length, check_mask, compact_index
+from attnaudit.measures.masks import by_length, check_mask, compact_index, finite_rows
 
 EXHAUSTIVE = 7
 """Up to so many units, all orders are tried (5,040 of them)."""
@@ -125,7 +125,8 @@ def permutation_adversary(
         epsilon: The largest allowed change of the probability, in [0, 1].
 
     Returns:
-        The best order found with its bounds; the weights themselves are always feasible.
+        The best order found with its bounds; the weights themselves are always feasible. An
+        instance with a score or weight that is not finite has NaN for every number.
 
     Raises:
         DataError: The shapes differ, or the mask is not bool.
@@ -141,8 +142,10 @@ def permutation_adversary(
     """
     check_mask(mask, scores=scores, weights=weights)
     check_epsilon(epsilon)
-    score = scores.to(torch.float64).masked_fill(~mask, 0.0)
-    own = weights.to(torch.float64).masked_fill(~mask, 0.0)
+    defined = finite_rows(mask, scores, weights)
+    mask = mask & defined.unsqueeze(-1)
+    score = scores.to(torch.float64).where(mask, 0.0)
+    own = weights.to(torch.float64).where(mask, 0.0)
     offset = torch.as_tensor(bias, dtype=torch.float64, device=mask.device).expand(len(mask))
     opposite = _matched(own, own, mask)
     attainable = jensen_shannon(opposite, own)
@@ -171,7 +174,9 @@ def permutation_adversary(
             upper[rows] = torch.minimum(bound, attainable[rows])
     change = (torch.sigmoid(offset + (best * score).sum(-1)) - torch.sigmoid(logit)).abs()
     jsd = jensen_shannon(best, own)
-    return PermutationAdversary(jsd, best, change, torch.maximum(upper, jsd), attainable)
+    numbers = (jsd, change, torch.maximum(upper, jsd), attainable)
+    jsd, change, upper, attainable = (x.where(defined, math.nan) for x in numbers)
+    return PermutationAdversary(jsd, best, change, upper, attainable)
 
 
 def _matched(

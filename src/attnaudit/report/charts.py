@@ -117,8 +117,8 @@ def distribution_rows(
             for size, (low, high) in zip(counts, pairwise(edges), strict=True)
             if size
         ]  # fmt: skip
-        words = spoken(row.estimate) if row.estimate else f"n = {count(len(finite))}"
-        names.append(_name(index + 0.2, row.label, row.short, words))
+        size = count(len(finite))
+        names.append(_name(index + 0.2, row.label, row.short, row.estimate, size))
         means += _interval(row.estimate, base, row.colour, row.label)
     height = ROW * len(rows)
     top_of = -HEAD * len(guides) / ROW if guides else 0
@@ -153,8 +153,7 @@ def interval_rows(
     points: list[Spec] = []
     for index, row in enumerate(rows):
         first = row.estimates[0]
-        words = spoken(first) if single and first is not None else ""
-        names.append(_name(index + 10 / height, row.label, "", words))
+        names.append(_name(index + 10 / height, row.label, "", first if single else None))
         for place, estimate in enumerate(row.estimates):
             at = index + (HEAD + 4 + LINE * (place + 0.5)) / height
             colour = row.colours[place] if row.colours else series[place].colour
@@ -171,10 +170,18 @@ def interval_rows(
     return _assembled(layers, height * len(rows) + HEAD * len(guides))
 
 
-def _name(y: float, label: str, short: str, words: str) -> Spec:
+def _name(y: float, label: str, short: str, estimate: Estimate | None, size: str = "") -> Spec:
+    """The words of a row, and fewer of them for where there is little room.
+
+    A narrow picture leaves the interval to the line that is drawn.
+    """
+    words = brief = f"n = {size}" if size else ""
+    if estimate is not None:
+        words = spoken(estimate)
+        brief = f"{value_of(estimate)}, n = {count(estimate.n)}"
     return {
-        "y": y, "label": shortened(label, 44), "short": shortened(short or label, 30),
-        "words": words,
+        "y": y, "label": shortened(label, 44), "words": words, "brief": brief,
+        "short": shortened(short or label, 26 if brief else 32),
     }  # fmt: skip
 
 
@@ -254,11 +261,12 @@ def _names(
         return chart
 
     called = f"width < {SMALL} ? datum.short : datum.label"
+    said = f"width < {SMALL} ? datum.brief : datum.words"
     return [
         text(left, LABEL, called, PAPER, 4),
-        text(right, TEXT, "datum.words", PAPER, 4),
+        text(right, TEXT, said, PAPER, 4),
         text(left, LABEL, called, INK, 0),
-        text(right, TEXT, "datum.words", MUTED, 0),
+        text(right, TEXT, said, MUTED, 0),
     ]
 
 

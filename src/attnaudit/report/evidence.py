@@ -11,6 +11,7 @@ from attnaudit.report.wording import (
     count,
     interval_of,
     null_of,
+    prose,
     statistic,
     subject,
     threshold,
@@ -176,7 +177,7 @@ def threshold_rows(finding: Finding) -> tuple[ThresholdRow, ...]:
                 name=name.replace("_", " "),
                 value=threshold(value),
                 standard=None if usual is None or usual == value else threshold(usual),
-                source=(declared.description or "") if declared else "",
+                source=prose(declared.description) if declared else "",
             )
         )
     return tuple(rows)

@@ -27,7 +27,8 @@ def render_html(result: AuditResult) -> str:
     """
     summary = summarise(result)
     figures = [figure for section in summary.sections for figure in section.figures]
-    bundle = _inline(javascript()) if figures else ""
+    notice = f"/*!\n{_asset('vega-licence.txt')}*/\n"
+    bundle = _inline(notice + javascript()) if figures else ""
     script = _inline(_asset("report.js"))
     html: str = (
         _environment()

@@ -26,6 +26,7 @@ from attnaudit.report.wording import (
     count,
     duration,
     number,
+    prose,
     threshold,
     title_of,
     typeset,
@@ -180,9 +181,7 @@ def sections_of(result: AuditResult) -> tuple[Section, ...]:
 
 def _decides(report: AuditReport, check: str) -> bool:
     """Whether a check, or the gate before all of them, has a say in this audit's answer."""
-    return check not in CHECKS or decides(
-        check, [f for f in report.findings if f.subject == SUBJECT]
-    )
+    return check not in CHECKS or decides(check, report.judgement.reasons)
 
 
 def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section:
@@ -234,7 +233,7 @@ def settings_of(settings: Settings) -> tuple[Setting, ...]:
                 name=name.replace("_", " "),
                 value=_written(value),
                 standard=None if value == usual else _written(usual),
-                meaning=declared.description or "",
+                meaning=prose(declared.description),
             )
         )
     return tuple(rows)

@@ -256,4 +256,9 @@ def typeset(text: str) -> str:
     return text.replace("n = ", "n\u00a0=\u00a0")
 
 
+def prose(description: str | None) -> str:
+    """A declared description without the marks of code."""
+    return (description or "").replace("`", "")
+
+
 STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
