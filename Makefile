@@ -39,7 +39,7 @@ tests: $(VENV)/.dev  ## doctests and tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n auto
 
 docs: $(VENV)/.docs  ## build the documentation, strictly
-	$(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 parity: $(VENV)/.dev  ## compare with the reference implementation's stored results
 	$(PY) -m benchmarks.parity

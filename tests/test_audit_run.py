@@ -169,7 +169,8 @@ def test_a_read_only_folder_says_so() -> None:
 
 
 DAMAGED = (
-    "", "[]", "{", '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}', "\x00\x01",
+    "", "[]", "{", "\x00\x01",
+    '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}',
 )  # fmt: skip
 
 

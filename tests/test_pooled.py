@@ -126,9 +126,7 @@ def test_a_text_of_five_thousand_words(encoder):
     assert torch.isfinite(outputs).all()
 
 
-def test_context_free_is_declared():
-    free = {encoder: model(encoder).context_free for encoder in ENCODERS}
-    assert free == {"bilstm": False, "cnn": False, "average": True}
+def test_edit_values_are_declared():
     assert (TextClassifier.pad_value, TextClassifier.mask_value) == (PAD, UNK)
 
 

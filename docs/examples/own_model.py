@@ -94,7 +94,6 @@ def cut(net: GatedGRU, ids: dict[str, int], classes: Sequence[str]) -> WrappedMo
         linear_head=net.head,
         pad_value=PAD,
         mask_value=UNKNOWN,
-        context_free=False,
         name="gated GRU",
     )
 

@@ -1,3 +1,33 @@
 """attnaudit: may these attention weights be shown as an explanation?"""
 
-__version__ = "0.1.0"
+from attnaudit.api import Audit, audit, explain, open_run
+from attnaudit.attribution import Attribution
+from attnaudit.checks import Finding, Settings, Thresholds, Verdict
+from attnaudit.data.records import Dataset
+from attnaudit.data.sources import load_data
+from attnaudit.models.cut import Model
+from attnaudit.models.load import load
+from attnaudit.models.wrap import wrap
+from attnaudit.runs.explain import Explanation
+from attnaudit.training import train
+from attnaudit.version import __version__
+
+__all__ = [
+    "Attribution",
+    "Audit",
+    "Dataset",
+    "Explanation",
+    "Finding",
+    "Model",
+    "Settings",
+    "Thresholds",
+    "Verdict",
+    "__version__",
+    "audit",
+    "explain",
+    "load",
+    "load_data",
+    "open_run",
+    "train",
+    "wrap",
+]

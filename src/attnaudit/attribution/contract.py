@@ -23,7 +23,7 @@ class Attribution:
     """
 
     scores: Float[Tensor, "B L"]
-    error: Float[Tensor, B] | None = None
+    error: Float[Tensor, " B"] | None = None
 
 
 @dataclass(frozen=True)

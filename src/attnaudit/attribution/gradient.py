@@ -13,7 +13,7 @@ from attnaudit.models.encoded import Encoded
 
 def embedding_gradient(
     model: Model, batch: Batch, embedded: Tensor, target: Tensor, *, hold_weights: bool
-) -> tuple[Float[Tensor, "B L E"], Float[Tensor, B]]:
+) -> tuple[Float[Tensor, "B L E"], Float[Tensor, " B"]]:
     """The gradient of a class probability with respect to the embeddings, and the probability.
 
     Args:

@@ -66,7 +66,7 @@ class _Path:
         self.change = embedded * encoded.units.unsqueeze(-1)
         self.start = embedded - self.change
 
-    def probability(self, rows: Int[Tensor, R], at: Float[Tensor, "N R"]) -> Tensor:
+    def probability(self, rows: Int[Tensor, " R"], at: Float[Tensor, "N R"]) -> Tensor:
         """Of the predicted class at `N` points of each of `R` paths: `(N, R)`."""
         model, parts = self.encoded.model, []
         for some in torch.split(at, self._step(rows)):
@@ -78,7 +78,7 @@ class _Path:
         return torch.cat(parts)
 
     def integral(
-        self, rows: Int[Tensor, R], at: Float[Tensor, "N R"], share: Float[Tensor, "N R"]
+        self, rows: Int[Tensor, " R"], at: Float[Tensor, "N R"], share: Float[Tensor, "N R"]
     ) -> Float[Tensor, "R L"]:
         """The weighted sum of `change · gradient` over the points."""
         total = torch.zeros_like(self.change[rows, :, 0])
@@ -116,7 +116,7 @@ def _even(nodes: int, rows: Tensor) -> tuple[Tensor, Tensor]:
     return points.expand(-1, len(rows)), weights.expand(-1, len(rows))
 
 
-def _movement(path: _Path, rows: Int[Tensor, R]) -> Float[Tensor, "P R"]:
+def _movement(path: _Path, rows: Int[Tensor, " R"]) -> Float[Tensor, "P R"]:
     """How far the output has moved at 65 points of the path, half of it counted as spread evenly.
 
     Forward passes only: they tell where a backward pass is worth its price.

@@ -31,7 +31,7 @@ class Erased:
         features: `(N, H)`, mean state over the units left, or None for `zero_weight`.
     """
 
-    probability: Float[Tensor, N]
+    probability: Float[Tensor, " N"]
     features: np.ndarray | None
 
 

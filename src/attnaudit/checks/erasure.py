@@ -262,8 +262,8 @@ def _compare(
     """Paired: subject over random, and best rival over subject."""
     kind = f"comprehensiveness.{operator}"
     own = values_of(frame, f"{kind}.{subject}")
-    means = {rival: np.nanmean(values_of(frame, f"{kind}.{rival}")) for rival in rivals}
-    best = max(means, key=lambda name: float(means[name]))
+    values = {rival: values_of(frame, f"{kind}.{rival}") for rival in rivals}
+    best = max(rivals, key=lambda name: float(np.nan_to_num(values[name]).mean()))
     gain = average(own - values_of(frame, f"{kind}.{NULL}"), facts.settings,
                    statistic="comprehensiveness_over_random", subject=subject, group=operator,
                    null=0.0)  # fmt: skip

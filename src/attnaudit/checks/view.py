@@ -122,12 +122,12 @@ class View:
             return shuffled, encoded.decode(shuffled).exp()
 
     @cached_property
-    def single(self) -> Bool[Tensor, B]:
+    def single(self) -> Bool[Tensor, " B"]:
         """Instances with fewer than two units: there is nothing to rank or move."""
         return self.units.sum(1) < 2
 
     @cached_property
-    def constant(self) -> Bool[Tensor, B]:
+    def constant(self) -> Bool[Tensor, " B"]:
         """Instances whose weights are all equal, to float precision."""
         weights = self.encoded.weights
         lowest = weights.masked_fill(~self.units, torch.inf).amin(1)

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-import attnaudit
 from attnaudit.data.tokens import TOKENIZERS
 from attnaudit.errors import AttnauditError
+from attnaudit.version import __version__
 
 OUT, ERR = Console(), Console(stderr=True)
 
@@ -55,7 +55,7 @@ def label_of(column: str | None) -> str | None:
 
 def _version(asked: bool) -> None:
     if asked:
-        OUT.print(f"attnaudit {attnaudit.__version__}")
+        OUT.print(f"attnaudit {__version__}")
         raise typer.Exit
 
 

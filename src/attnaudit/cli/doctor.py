@@ -9,8 +9,8 @@ import shutil
 import torch
 from rich.table import Table
 
-import attnaudit
 from attnaudit.cli.app import OUT, app
+from attnaudit.version import __version__
 
 REQUIRED = (
     "torch", "numpy", "scipy", "scikit-learn", "polars", "pydantic", "typer", "rich", "jinja2",
@@ -28,7 +28,7 @@ def doctor() -> None:
     table = Table(title="attnaudit doctor", title_justify="left")
     for name in ("what", "found", "note"):
         table.add_column(name, overflow="fold")
-    table.add_row("attnaudit", attnaudit.__version__, "")
+    table.add_row("attnaudit", __version__, "")
     table.add_row("Python", platform.python_version(), platform.platform())
     for package in REQUIRED:
         version = _version(package)

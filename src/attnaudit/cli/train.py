@@ -76,8 +76,8 @@ def train(
         done = train_model(
             data, encoder=encoder, attention=attention, hidden=hidden,
             embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
-            progress=progress, text_column=text_column, label_column=label_of(label_column), limit=limit,
-            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
+            progress=progress, text_column=text_column, label_column=label_of(label_column),
+            limit=limit, tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty, seed=seed, **named,  # type: ignore[arg-type]
         )  # fmt: skip
     show_training(done)

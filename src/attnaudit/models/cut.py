@@ -113,14 +113,12 @@ class Model(ABC):
         classes: The names of its outputs, `C` of them.
         pad_value: What stands at a position that is taken away in place.
         mask_value: What replaces a unit that is to be unknown, or None where there is nothing.
-        context_free: True where the state of a unit depends on that unit alone.
     """
 
     name: str
     classes: tuple[str, ...]
     pad_value: float = 0
     mask_value: float | None = None
-    context_free: bool = False
 
     @abstractmethod
     def collate(self, records: Sequence[Any]) -> Batch:

@@ -106,7 +106,7 @@ class Encoded:
         return self.outputs.exp()
 
     @cached_property
-    def predicted(self) -> Int[Tensor, B]:
+    def predicted(self) -> Int[Tensor, " B"]:
         """The arg-max class."""
         return self.outputs.argmax(-1)
 

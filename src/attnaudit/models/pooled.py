@@ -63,7 +63,6 @@ class TextClassifier(Model):
         self.vocabulary = vocabulary
         self.name = name or f"{net.config.encoder}+{net.config.attention}"
         self.classes = net.config.classes
-        self.context_free = net.encoder.context_free
 
     def collate(self, records: Sequence[Text]) -> Batch:
         """Records as one batch: start marker, units, end marker, padding.

@@ -55,7 +55,6 @@ class WrappedModel(Model):
         linear_head: nn.Linear | None,
         pad_value: int,
         mask_value: int | None,
-        context_free: bool,
         name: str | None,
     ) -> None:
         self.module = module.eval()
@@ -63,7 +62,6 @@ class WrappedModel(Model):
         self.name = name or type(module).__name__
         self.pad_value = pad_value
         self.mask_value = mask_value
-        self.context_free = context_free
         self._tokenize, self._embed = tokenize, embed
         self._encode, self._attend, self._decode = encode, attend, decode
         self._head = linear_head
@@ -151,7 +149,6 @@ def wrap(
     linear_head: nn.Linear | None = None,
     pad_value: int = 0,
     mask_value: int | None = None,
-    context_free: bool = False,
     name: str | None = None,
 ) -> WrappedModel:
     """Cut your own module at its attention, so that every check runs on it.
@@ -169,7 +166,6 @@ def wrap(
             candidates cost O(T) and the adversary of a two-class model is exact.
         pad_value: The id of padding.
         mask_value: The id of an unknown or masked token, for erasure by masking.
-        context_free: True where each state depends on its own token alone.
         name: What reports call the model.
 
     Returns:
@@ -203,7 +199,6 @@ def wrap(
         linear_head=linear_head,
         pad_value=pad_value,
         mask_value=mask_value,
-        context_free=context_free,
         name=name,
     )
 

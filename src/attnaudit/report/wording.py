@@ -75,6 +75,9 @@ STATISTICS = {
     "sufficiency": Statistic(
         "sufficiency", "fall in probability when only they stay; lower is better"
     ),
+    "completeness_error": Statistic(
+        "completeness error", "how far the scores are from their sum, in probability; 0 is exact"
+    ),
     "drifted_share": Statistic("share drifted", "erased inputs that lie outside the data", True),
     "flip_fraction": Statistic("units to a flip", "share of units; lower is better", True),
     "flip_mass": Statistic("weight to a flip", "share of the weight that must go", True),
