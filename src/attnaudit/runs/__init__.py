@@ -1,0 +1,1 @@
+"""Runs: the plan, the store, the executor and the audit itself."""

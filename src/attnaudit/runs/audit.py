@@ -1,0 +1,319 @@
+"""The audit: plan, measure chunk by chunk, conclude."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from attnaudit.checks import CHECKS, Check, Facts, Finding, Settings, Verdict
+from attnaudit.checks.erasing import mean_state
+from attnaudit.checks.performance import conclude_performance
+from attnaudit.checks.view import View, column
+from attnaudit.data.records import Dataset, Text
+from attnaudit.errors import DataError, NotApplicable, SettingsError
+from attnaudit.measures.drift import DriftReference, fit_drift
+from attnaudit.models.batches import by_length, groups, with_backoff
+from attnaudit.models.cut import Model
+from attnaudit.models.encoded import Encoded
+from attnaudit.runs.schema import AuditReport, DataFacts, ModelFacts, Plan
+from attnaudit.runs.store import Store, merge
+from attnaudit.runs.verdict import judge
+from attnaudit.version import __version__
+
+Progress = Callable[[str, int, int], None]
+DRIFT_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """An audit's findings and the instances they rest on."""
+
+    report: AuditReport
+    instances: pl.DataFrame
+
+
+def run_audit(
+    model: Model,
+    data: Dataset,
+    settings: Settings,
+    *,
+    out: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Audit a model on data.
+
+    Args:
+        model: Any model with the cut.
+        data: Records; labels, where known, among the model's classes.
+        settings: What to check and how.
+        out: The run folder; None keeps everything in memory.
+        overwrite: Replace another audit that the folder holds.
+        progress: Told `(stage, done, total)`.
+
+    Raises:
+        DataError: No records, or labels that the model does not know.
+        SettingsError: A check that does not exist.
+        RunError: The folder cannot be used.
+        ModelError: The model gives NaN or weights that are no distribution.
+    """
+    started = time.monotonic()
+    checks = chosen_checks(settings)
+    data = aligned(data, model)
+    plan = make_plan(model, data, settings)
+    store = Store(out) if out is not None else None
+    with store.locked() if store else nullcontext():
+        if store:
+            if overwrite:
+                store.clear()
+            store.open(plan)
+        frames = _measured(model, data, settings, checks, store, progress or _silent)
+        instances = merge(frames)
+        if progress:
+            progress("concluding", 0, 1)
+        report = conclude(plan, instances, checks, time.monotonic() - started)
+        if store:
+            store.write_report(report)
+        if progress:
+            progress("concluding", 1, 1)
+    return AuditResult(report, instances)
+
+
+def conclude(
+    plan: Plan, instances: pl.DataFrame, checks: Sequence[Check], seconds: float
+) -> AuditReport:
+    """Findings and judgement from finished instances."""
+    facts = Facts(plan.model.classes, plan.settings)
+    performance = conclude_performance(instances, facts)
+    findings: list[Finding] = []
+    for check in checks:
+        own = _columns_of(check, instances)
+        found = check.conclude(own, facts) if own is not None else []
+        findings += found or [_not_applicable(check, plan)]
+    return AuditReport(
+        plan=plan,
+        created=datetime.now(UTC),
+        seconds=seconds,
+        performance=performance,
+        findings=tuple(findings),
+        judgement=judge(performance, findings),
+    )
+
+
+def chosen_checks(settings: Settings) -> list[Check]:
+    """The checks that the settings name.
+
+    Raises:
+        SettingsError: One of them does not exist.
+    """
+    unknown = [name for name in settings.checks if name not in CHECKS]
+    if unknown:
+        raise SettingsError(f"no check is called {unknown[0]!r}; there are: {', '.join(CHECKS)}.")
+    return [check for name, check in CHECKS.items() if name in settings.checks]
+
+
+def aligned(data: Dataset, model: Model) -> Dataset:
+    """The data with labels numbered as the model's outputs are.
+
+    Raises:
+        DataError: There are no records, or a label is none of the model's classes.
+    """
+    if not len(data):
+        raise DataError(f"{data.name} has no records, so there is nothing to audit.")
+    if data.classes == model.classes or all(r.label is None for r in data):
+        return replace(data, classes=model.classes)
+    index = {name: position for position, name in enumerate(model.classes)}
+    used = {data.classes[r.label] for r in data if r.label is not None}
+    unknown = sorted(used - set(index))
+    if unknown:
+        raise DataError(
+            f"{data.name} has the label {unknown[0]!r}, which is none of the model's classes "
+            f"({', '.join(model.classes)}). Rename the labels, or audit without them."
+        )
+    records = tuple(
+        r if r.label is None else replace(r, label=index[data.classes[r.label]]) for r in data
+    )
+    return replace(data, records=records, classes=model.classes)
+
+
+def make_plan(model: Model, data: Dataset, settings: Settings) -> Plan:
+    """All that decides the numbers."""
+    return Plan(
+        attnaudit_version=__version__,
+        model=ModelFacts(
+            name=model.name,
+            kind=type(model).__name__,
+            fingerprint=model.fingerprint(),
+            classes=model.classes,
+        ),
+        data=DataFacts(
+            name=data.name,
+            split=data.split,
+            fingerprint=data.fingerprint,
+            instances=len(data),
+            class_counts=data.class_counts,
+            mean_length=float(np.mean([len(r.units) for r in data])),
+            has_truth=data.has_truth,
+            notes=data.notes,
+        ),
+        settings=settings,
+    )
+
+
+def drawn(ids: Sequence[str], limit: int, seed: int, stream: str) -> np.ndarray:
+    """A flag for each id: is it among `limit` drawn by the seed, whatever the order of ids?"""
+    keys = [blake2b(f"{seed}\x1f{stream}\x1f{i}".encode(), digest_size=8).digest() for i in ids]
+    flags = np.zeros(len(ids), dtype=bool)
+    flags[sorted(range(len(ids)), key=keys.__getitem__)[:limit]] = True
+    return flags
+
+
+def _measured(
+    model: Model,
+    data: Dataset,
+    settings: Settings,
+    checks: Sequence[Check],
+    store: Store | None,
+    progress: Progress,
+) -> list[pl.DataFrame]:
+    order = by_length(data.records)
+    chunks = [order[i : i + settings.chunk] for i in range(0, len(order), settings.chunk)]
+    frames = [store.read_chunk(i) if store else None for i in range(len(chunks))]
+    drift = None
+    if "erasure" in settings.checks and any(frame is None for frame in frames):
+        drift = _drift(model, data, settings, store, progress)
+    chosen = drawn([r.id for r in data], settings.costly_limit, settings.seed, "erasure")
+    done = 0
+    for number, (chunk, finished) in enumerate(zip(chunks, frames, strict=True)):
+        progress("auditing", done, len(data))
+        if finished is None:
+            frame = _chunk(model, data, chunk, settings, checks, chosen, drift)
+            if store:
+                store.write_chunk(number, frame)
+            frames[number] = frame
+        done += len(chunk)
+    progress("auditing", done, len(data))
+    return [frame for frame in frames if frame is not None]
+
+
+def _drift(
+    model: Model, data: Dataset, settings: Settings, store: Store | None, progress: Progress
+) -> DriftReference | None:
+    """The reference for erased inputs, fitted on the data as it is."""
+    if store and (kept := store.read_drift()):
+        return kept
+    flags = drawn([r.id for r in data], DRIFT_LIMIT, settings.seed, "drift")
+    records = [r for r, flag in zip(data, flags, strict=True) if flag]
+    features: list[np.ndarray] = []
+
+    def encode(part: Sequence[Text]) -> list[np.ndarray]:
+        with torch.no_grad():
+            states = model.encode(model.collate(part))
+        return [mean_state(states.hidden, states.units)]
+
+    records = [records[i] for i in by_length(records)]
+    ids = [r.id for r in records]
+    for part in groups([len(r.units) for r in records], settings.token_budget):
+        progress("encoding", len(features), len(records))
+        features += [row for block in with_backoff(encode, records[part]) for row in block]
+    progress("encoding", len(records), len(records))
+    # by id, so that the halves do not depend on the order of the data
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    drift = fit_drift(np.stack(features)[order], settings.seed)
+    if store and drift:
+        store.write_drift(drift)
+    return drift
+
+
+def _chunk(
+    model: Model,
+    data: Dataset,
+    chunk: Sequence[int],
+    settings: Settings,
+    checks: Sequence[Check],
+    chosen: np.ndarray,
+    drift: DriftReference | None,
+) -> pl.DataFrame:
+    place = {data.records[i].id: i for i in chunk}
+
+    def measure(records: Sequence[Text]) -> list[pl.DataFrame]:
+        encoded = Encoded(model, model.collate(records), trace=True)
+        index = np.array([place[r.id] for r in records])
+        view = View(encoded, list(records), settings, chosen[index], drift)
+        columns = _base(view, index)
+        for check in checks:
+            try:
+                found = check.measure(view)
+            except NotApplicable:
+                continue
+            columns |= {f"{check.name}/{name}": values for name, values in found.items()}
+        return [pl.DataFrame(columns, nan_to_null=True)]
+
+    records = [data.records[i] for i in chunk]
+    frames: list[pl.DataFrame] = []
+    for part in groups([len(r.units) for r in records], settings.token_budget):
+        frames += with_backoff(measure, records[part])
+    return merge(frames)
+
+
+def _base(view: View, index: np.ndarray) -> dict[str, object]:
+    """What every check and picture needs to know of an instance."""
+    encoded = view.encoded
+    columns: dict[str, object] = {
+        "index": index,
+        "id": [r.id for r in view.records],
+        "length": column(view.units.sum(1)).astype(np.int64),
+        "label": pl.Series([r.label for r in view.records], dtype=pl.Int64),
+        "predicted": column(encoded.predicted).astype(np.int64),
+        "max_weight": column(encoded.weights.amax(1)),
+        "drawn": view.chosen,
+        "units": [list(r.units) for r in view.records],
+        "truth": pl.Series(
+            [None if r.truth is None else list(r.truth) for r in view.records],
+            dtype=pl.List(pl.Boolean),
+        ),
+    }
+    for position in range(encoded.outputs.shape[1]):
+        columns[f"probability.{position}"] = column(encoded.probabilities[:, position])
+    for name in view.applicable():
+        columns[f"scores.{name}"] = view.per_unit(view.scores(name))
+    error = None
+    if "scores.integrated_gradients" in columns:
+        error = view.attribution("integrated_gradients").error
+    if error is not None:
+        columns["completeness_error.integrated_gradients"] = column(error)
+    return columns
+
+
+def _columns_of(check: Check, instances: pl.DataFrame) -> pl.DataFrame | None:
+    prefix = f"{check.name}/"
+    own = {name: name.removeprefix(prefix) for name in instances.columns if name.startswith(prefix)}
+    if not own:
+        return None
+    shared = [name for name in instances.columns if "/" not in name]
+    return instances.select([*shared, *own]).rename(own)
+
+
+def _not_applicable(check: Check, plan: Plan) -> Finding:
+    why = "this model and data do not give what it needs"
+    if "truth" in check.needs and not plan.data.has_truth:
+        why = "the data does not say which units are evidence"
+    return Finding(
+        check=check.name, subject="weights", verdict=Verdict.NOT_APPLICABLE,
+        sentence=f"Not applicable: {why}.",
+    )  # fmt: skip
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    return None
+
+

@@ -1,0 +1,72 @@
+"""One text: what the model says, and what each attribution says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attnaudit.attribution import METHODS, Options
+from attnaudit.data.records import Text
+from attnaudit.errors import NotApplicable, SettingsError
+from attnaudit.models.cut import Model
+from attnaudit.models.encoded import Encoded
+
+DEFAULT_METHODS = ("weights", "leave_one_out", "gradient", "integrated_gradients")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Attributions of one prediction.
+
+    Attributes:
+        text: The text.
+        units: Its units.
+        predicted: The predicted class.
+        probabilities: Of every class, by name.
+        scores: One score per unit, by method.
+        completeness_error: How far integrated gradients are from adding up, if they were asked.
+        left_out: Methods that do not apply, with the reason.
+    """
+
+    text: str
+    units: tuple[str, ...]
+    predicted: str
+    probabilities: dict[str, float]
+    scores: dict[str, list[float]]
+    completeness_error: float | None
+    left_out: dict[str, str]
+
+
+def explain_record(
+    model: Model, record: Text, methods: Sequence[str] = DEFAULT_METHODS, seed: int = 0
+) -> Explanation:
+    """Explain one prediction by several methods.
+
+    Raises:
+        SettingsError: A method that does not exist.
+        ModelError: The model gives NaN.
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(METHODS)}.")
+    encoded = Encoded(model, model.collate([record]))
+    scores, left_out, error = {}, {}, None
+    for name in methods:
+        try:
+            attribution = METHODS[name].compute(encoded, Options(seed=seed))
+        except NotApplicable as reason:
+            left_out[name] = str(reason)
+            continue
+        scores[name] = attribution.scores[0][encoded.units[0]].tolist()
+        if attribution.error is not None:
+            error = float(attribution.error[0])
+    probabilities = encoded.probabilities[0].tolist()
+    return Explanation(
+        text=record.text,
+        units=record.units,
+        predicted=model.classes[int(encoded.predicted[0])],
+        probabilities=dict(zip(model.classes, probabilities, strict=True)),
+        scores=scores,
+        completeness_error=error,
+        left_out=left_out,
+    )

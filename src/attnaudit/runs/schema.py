@@ -1,0 +1,97 @@
+"""What a run folder holds, as versioned data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from attnaudit.checks import Finding, Settings, Verdict
+
+SCHEMA_VERSION = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFacts(_Frozen):
+    """Which model was audited."""
+
+    name: str
+    kind: str
+    fingerprint: str
+    classes: tuple[str, ...]
+
+
+class DataFacts(_Frozen):
+    """On which data."""
+
+    name: str
+    split: str
+    fingerprint: str
+    instances: int
+    class_counts: dict[str, int]
+    mean_length: float
+    has_truth: bool
+    notes: tuple[str, ...] = ()
+
+
+class Plan(_Frozen):
+    """All that decides the numbers: a folder with the same plan can be resumed."""
+
+    schema_version: int = SCHEMA_VERSION
+    attnaudit_version: str
+    model: ModelFacts
+    data: DataFacts
+    settings: Settings
+
+    def same_work(self, other: Plan) -> bool:
+        """Whether finished instances of the other plan can be used for this one.
+
+        The token budget is left out: it changes speed and memory, never results.
+        """
+        mine, theirs = (
+            plan.model_dump(exclude={"settings": {"token_budget"}, "data": {"notes"}})
+            for plan in (self, other)
+        )
+        return mine == theirs
+
+
+class Reason(_Frozen):
+    """One sentence of the judgement, tied to the finding it rests on."""
+
+    check: str
+    verdict: Verdict
+    sentence: str
+
+
+class Judgement(_Frozen):
+    """The audit's answer: may these weights be shown as an explanation?
+
+    Attributes:
+        verdict: `not applicable` where the model is not good enough, or there is nothing to show.
+        headline: The answer in one sentence.
+        reasons: What decided it.
+        cautions: What to keep in mind all the same.
+        recommended: The attribution to show instead, if one is clearly more faithful.
+        advice: What to do next, in one sentence.
+    """
+
+    verdict: Verdict
+    headline: str
+    reasons: tuple[Reason, ...]
+    cautions: tuple[str, ...] = ()
+    recommended: str | None = None
+    advice: str
+
+
+class AuditReport(_Frozen):
+    """An audit's findings: `findings.json`."""
+
+    plan: Plan
+    created: datetime
+    seconds: float
+    performance: Finding
+    findings: tuple[Finding, ...]
+    judgement: Judgement

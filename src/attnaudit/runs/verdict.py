@@ -1,0 +1,129 @@
+"""Findings to one answer, in words that a product manager understands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnaudit.attribution import METHODS
+from attnaudit.checks import CHECKS, Finding, Verdict
+from attnaudit.runs.schema import Judgement, Reason
+
+SUBJECT = "weights"
+
+
+def judge(performance: Finding, findings: Sequence[Finding]) -> Judgement:
+    """Weigh the findings: gate first, then every decisive check.
+
+    A check whose calibration row behaves wrongly (random scores pass, known evidence fails) is
+    void and counts as inconclusive.
+    """
+    own = [f for f in findings if f.subject == SUBJECT]
+    void = _void(findings)
+    reasons = tuple(
+        Reason(check=f.check, verdict=_counted(f, void), sentence=f.sentence) for f in own
+    )
+    decisive = [r for r in reasons if decides(r.check, reasons)]
+    recommended = _recommended(own)
+    cautions = (*_cautions(performance, reasons), *(f"{c}: {why}" for c, why in void.items()))
+    if performance.verdict is Verdict.FAIL:
+        return Judgement(
+            verdict=Verdict.NOT_APPLICABLE,
+            headline="The model is not good enough to audit: an explanation of its guesses would "
+            "explain nothing.",
+            reasons=(Reason(check=performance.check, verdict=performance.verdict,
+                            sentence=performance.sentence), *reasons),
+            cautions=cautions,
+            advice="Train the model further, then audit it again.",
+        )  # fmt: skip
+    return Judgement(**_answer(decisive, recommended), reasons=reasons, cautions=cautions,
+                     recommended=recommended)  # fmt: skip
+
+
+def decides(check: str, reasons: Sequence[Reason]) -> bool:
+    """Whether a check has a say in the answer, given what the others found.
+
+    A check that stands in for another is a caution only where that other one has decided.
+    """
+    declared = CHECKS[check]
+    decided = {r.check for r in reasons if r.verdict in (Verdict.PASS, Verdict.FAIL)}
+    return declared.decisive and declared.stands_in_for not in decided
+
+
+def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, object]:
+    verdicts = [r.verdict for r in decisive]
+    instead = METHODS[recommended].title if recommended else None
+    if Verdict.FAIL in verdicts:
+        names = _join([CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.FAIL])
+        return {
+            "verdict": Verdict.FAIL,
+            "headline": "These weights may not be shown as the reason for a prediction, because "
+            f"of: {names}.",
+            "advice": f"Show {instead} instead: it is more faithful here."
+            if instead
+            else "Do not show them. No attribution tried here is clearly more faithful.",
+        }
+    if all(v is Verdict.NOT_APPLICABLE for v in verdicts):
+        return {
+            "verdict": Verdict.NOT_APPLICABLE,
+            "headline": "There is nothing to show: no decisive check applies to these weights.",
+            "advice": "See each check for the reason; weights that are equal on all units say "
+            "nothing about any of them.",
+        }
+    if Verdict.INCONCLUSIVE in verdicts:
+        names = _join(
+            [CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.INCONCLUSIVE]
+        )
+        return {
+            "verdict": Verdict.INCONCLUSIVE,
+            "headline": "This audit cannot say whether these weights may be shown as an "
+            f"explanation: undecided is {names}.",
+            "advice": "Audit more instances, or show "
+            + (f"{instead}, which is more faithful here." if instead else "nothing for now."),
+        }
+    return {
+        "verdict": Verdict.PASS,
+        "headline": "These weights may be shown as an explanation: every check that could forbid "
+        "it passed.",
+        "advice": "Say 'an explanation', not 'the explanation', and audit again after retraining."
+        + (f" {instead.capitalize()} is more faithful still." if instead else ""),
+    }
+
+
+def _counted(finding: Finding, void: dict[str, str]) -> Verdict:
+    return Verdict.INCONCLUSIVE if finding.check in void else finding.verdict
+
+
+def _void(findings: Sequence[Finding]) -> dict[str, str]:
+    void = {}
+    for finding in findings:
+        if finding.subject == "random" and finding.verdict is Verdict.PASS:
+            void[finding.check] = "random scores passed it, so its verdict is void."
+        if (
+            finding.subject == "oracle"
+            and finding.check == "ground_truth"
+            and finding.verdict is Verdict.FAIL
+        ):
+            void[finding.check] = "the known evidence itself failed it, so its verdict is void."
+    return void
+
+
+def _cautions(performance: Finding, reasons: Sequence[Reason]) -> list[str]:
+    cautions = []
+    if performance.verdict is not Verdict.PASS:
+        cautions.append(performance.sentence)
+    for reason in reasons:
+        doubtful = reason.verdict is Verdict.INCONCLUSIVE
+        failed = reason.verdict is Verdict.FAIL and not decides(reason.check, reasons)
+        if doubtful or failed:
+            cautions.append(f"{CHECKS[reason.check].title}: {reason.sentence}")
+    return cautions
+
+
+def _recommended(findings: Sequence[Finding]) -> str | None:
+    """What known evidence recommends, else what erasure recommends."""
+    named = {f.check: f.recommended for f in findings if f.recommended}
+    return named.get("ground_truth") or named.get("erasure")
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
