@@ -315,5 +315,3 @@ def _not_applicable(check: Check, plan: Plan) -> Finding:
 
 def _silent(stage: str, done: int, total: int) -> None:
     return None
-
-

@@ -128,7 +128,9 @@ class Store:
         """
         frames = [pl.read_parquet(p) for p in sorted((self.folder / INSTANCES).glob("*.parquet"))]
         if not frames:
-            raise RunError(f"{self.folder} holds no instances: run `attnaudit audit` into it first.")
+            raise RunError(
+                f"{self.folder} holds no instances: run `attnaudit audit` into it first."
+            )
         return merge(frames)
 
     def read_drift(self) -> DriftReference | None:
@@ -140,7 +142,9 @@ class Store:
             found = load_file(path)
         except (SafetensorError, OSError):
             return None
-        return DriftReference(found["mean"], found["axes"], found["precision"], float(found["bar"][0]))
+        return DriftReference(
+            found["mean"], found["axes"], found["precision"], float(found["bar"][0])
+        )
 
     def write_drift(self, drift: DriftReference) -> None:
         """Store the drift reference, so that a resumed run uses the same one."""
@@ -179,7 +183,9 @@ class Store:
         try:
             version = _schema_version(json.loads(content))
         except (ValueError, AttributeError):
-            raise RunError(f"{path} is damaged: it is no JSON object. Audit into a new folder.") from None
+            raise RunError(
+                f"{path} is damaged: it is no JSON object. Audit into a new folder."
+            ) from None
         if version != SCHEMA_VERSION:
             raise RunError(
                 f"{path} has schema version {version}, this attnaudit reads {SCHEMA_VERSION}. "
@@ -240,5 +246,5 @@ def _lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RunError(
-            f"another audit is writing to {folder} right now. Wait for it, or choose another folder."
+            f"another audit is writing to {folder} right now. Wait for it, or choose another."
         ) from error

@@ -53,7 +53,9 @@ def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, ob
     verdicts = [r.verdict for r in decisive]
     instead = METHODS[recommended].title if recommended else None
     if Verdict.FAIL in verdicts:
-        names = _join([CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.FAIL])
+        names = _join(
+            [CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.FAIL]
+        )
         return {
             "verdict": Verdict.FAIL,
             "headline": "These weights may not be shown as the reason for a prediction, because "
