@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check types tests docs parity bench clean
+.PHONY: help demo test check types tests docs parity sst bench clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -43,6 +43,9 @@ docs: $(VENV)/.docs  ## build the documentation, strictly
 
 parity: $(VENV)/.dev  ## compare with the reference implementation's stored results
 	$(PY) -m benchmarks.parity
+
+sst: $(VENV)/.dev  ## train and audit SST, beside the published figures
+	$(PY) -m benchmarks.sst
 
 bench: $(VENV)/.dev  ## measure speed against the published procedures
 	$(PY) -m benchmarks.bench
