@@ -66,6 +66,20 @@ def test_the_same_audit_again_is_resumed_and_another_is_refused(folder: Path) ->
     assert "Report:" in audit(folder, "--limit", "60", "--overwrite", out="other")
 
 
+def test_settings_from_a_file_and_a_strict_exit_code(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"permutations": 10, "thresholds": {"truth_auroc": 0.9}}')
+    audit(folder, "--settings", str(path), "--strict", out="strict", code=1)
+    plan = json.loads((folder / "strict" / "plan.json").read_text())
+    assert plan["settings"]["permutations"] == 10
+    assert plan["settings"]["thresholds"]["truth_auroc"] == 0.9
+    assert plan["settings"]["costly_limit"] == 60
+    path.write_text('{"thresholds": {"truth_auroc": 7}}')
+    assert "thresholds.truth_auroc" in audit(folder, "--settings", str(path), code=2)
+    path.write_text("{")
+    assert "no JSON" in audit(folder, "--settings", str(path), code=2)
+
+
 def test_report_and_card_of_a_finished_run(folder: Path, tmp_path: Path) -> None:
     run("report", str(folder / "run"), "--out", str(tmp_path / "again.html"))
     assert "</html>" in (tmp_path / "again.html").read_text()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from attnaudit.errors import SettingsError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -106,3 +110,26 @@ class Settings(BaseModel):
         64, description="Nodes after which they stop all the same; the error left is reported."
     )
     thresholds: Thresholds = Thresholds()
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from a JSON file; what it does not name keeps its default.
+
+    Raises:
+        SettingsError: The file cannot be read, or names a setting or value that does not exist.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is no JSON: {error}.") from error
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise SettingsError(
+            f"{path}: {where}: {first['msg']}. Settings are named as in findings.json, under "
+            "plan.settings."
+        ) from error

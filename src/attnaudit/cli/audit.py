@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from attnaudit import api
-from attnaudit.checks import CHECKS, Settings
+from attnaudit.checks import CHECKS, Settings, Verdict
+from attnaudit.checks.settings import read_settings
 from attnaudit.cli.app import (
     OUT,
     DataDir,
@@ -17,7 +18,6 @@ from attnaudit.cli.app import (
     IdColumn,
     LabelColumn,
     Limit,
-    Seed,
     Split,
     TextColumn,
     Tokens,
@@ -62,10 +62,18 @@ def audit(
     search: Annotated[
         bool, typer.Option("--search", help="Run the published adversary search as well.")
     ] = False,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--settings", help="JSON file with settings and thresholds to change."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 unless the verdict is 'pass'.")
+    ] = False,
     costly_limit: Annotated[
-        int, typer.Option(min=1, help="Instances for what costs the most: erasure, best order.")
-    ] = 500,
-    seed: Seed = 0,
+        int | None,
+        typer.Option(min=1, help="Instances for what costs the most: erasure, best order."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another audit in the run folder.")
     ] = False,
@@ -74,24 +82,30 @@ def audit(
     """Check whether a model's attention weights may be shown as an explanation.
 
     Writes findings.json, instances as Parquet, report.html and card.md into the run folder.
-    Exit code 0 means the audit ran, whatever its verdict.
+    Exit code 0 means the audit ran, whatever its verdict; with --strict, that it passed.
 
     Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
     """  # fmt: skip
+    base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
     with OUT.status("reading the data"):
         records = load_data(
             data, split=split, text_column=text_column, label_column=label_of(label_column),
-            truth_column=truth_column, id_column=id_column, limit=limit, seed=seed,
+            truth_column=truth_column, id_column=id_column, limit=limit, 
+            seed=base.seed if seed is None else seed,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty, classes=loaded.classes,
         )  # fmt: skip
-    settings = Settings(
-        seed=seed, search=search, costly_limit=costly_limit,
-        checks=tuple(check) if check else Settings().checks,
-    )  # fmt: skip
+    flags: dict[str, object] = {
+        "seed": seed, "search": search or None, "costly_limit": costly_limit,
+        "checks": tuple(check) if check else None,
+    }  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = Settings.model_validate({**base.model_dump(), **given})
     with bars() as progress:
         result = api.audit(
             loaded, records, settings=settings, out=out, overwrite=overwrite, progress=progress
         )
     show_result(result, out)
+    if strict and result.verdict is not Verdict.PASS:
+        raise typer.Exit(1)
