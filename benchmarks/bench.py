@@ -141,7 +141,7 @@ def published_search(encoder: str, prepared: list) -> None:
 
 def ours_search(encoder: str, prepared: list[View]) -> None:
     for view in prepared:
-        search(view)
+        search(view.encoded, view.settings)
 
 
 def ours_exact(encoder: str, prepared: list[View]) -> None:
@@ -216,7 +216,7 @@ def ours_battery(encoder: str, data: Data, *, exact: bool = False) -> None:
         if exact:
             _exact(view.encoded)
         else:
-            search(view)
+            search(view.encoded, view.settings)
         for a, b in ((weights, gradient), (weights, removed), (gradient, removed)):
             kendall_tau(a, b, batch.units)
 

@@ -100,7 +100,7 @@ def ours() -> dict[str, list]:
         for name, (a, b) in pairs.items():
             found[f"tau.{name}"] += kendall_tau(a, b, batch.units).value.tolist()
         found["permutations"] += view.permutations[1][..., 1].tolist()
-        found["search"] += search(view).best_jsd.tolist()
+        found["search"] += search(encoded, settings).best_jsd.tolist()
         scores = encoded.linear.scores[..., 1] - encoded.linear.scores[..., 0]
         bias = encoded.linear.bias[..., 1] - encoded.linear.bias[..., 0]
         exact = exact_adversary(scores, bias, encoded.weights, batch.units, EPSILON)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from captum.attr import InputXGradient, IntegratedGradients
+from scipy.stats import kendalltau
 
 from attnaudit.attribution import METHODS, Options
 from attnaudit.data.records import Text
@@ -87,7 +88,7 @@ def test_leave_one_out_is_the_model_on_shorter_texts(model: WrappedModel) -> Non
         for position in range(len(record.units)):
             units = record.units[:position] + record.units[position + 1 :]
             short = text_record("x", " ".join(units))
-            after = model.forward(model.collate([short]))[0].exp()
+            after = model.forward(model.collate([short]))[0].exp().detach()
             change = 0.5 * (after - encoded.probabilities[row]).abs().sum()
             loss = encoded.probabilities[row, target] - after[target]
             expected = float(torch.where(loss < 0, -change, change))
@@ -103,6 +104,24 @@ def test_weights_x_gradient_closed_form() -> None:
     mean = torch.einsum("blc,bc->bl", linear.scores, p)
     expected = encoded.weights * p[rows, encoded.predicted].unsqueeze(1) * (own - mean)
     torch.testing.assert_close(scores, expected * encoded.units, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gradient", "input_x_gradient", "weights_x_gradient"])
+def test_gradients_keep_their_order_where_the_model_is_sure(name: str) -> None:
+    records, single = sentences(30, shortest=4), reader(one_logit=True)
+    single.module.head.weight.data *= 60
+    encoded = Encoded(single, single.collate(records))
+    own = METHODS[name].compute(encoded, Options()).scores
+    double = reader(one_logit=True)
+    double.module.head.weight.data *= 60
+    double.module.double()
+    reference = Encoded(double, double.collate(records))
+    expected = METHODS[name].compute(reference, Options()).scores
+    sure = encoded.probabilities.amax(1) > 1 - 1e-6
+    assert sure.sum() >= 5
+    for row in sure.nonzero().squeeze(1).tolist():
+        tau = kendalltau(own[row][encoded.units[row]], expected[row][encoded.units[row]])
+        assert tau.statistic > 0.97
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
 
 from attnaudit.checks import Settings, Verdict
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.models.cut import Batch
 from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.frame import tidy
 from attnaudit.runs.store import Store
@@ -195,6 +197,68 @@ def test_unusable_requests() -> None:
         run_audit(reader(), toy_data(40), FAST.model_copy(update={"checks": ("nope",)}))
     with pytest.raises(DataError, match="none of the model's classes"):
         run_audit(reader(3), toy_data(40), FAST)
+
+
+def test_equal_ids_are_refused() -> None:
+    data = toy_data(40)
+    twice = data.select((*data.records, data.records[3]))
+    with pytest.raises(DataError, match="records 4 and 41 have the same id"):
+        run_audit(reader(), twice, FAST)
+
+
+def test_another_way_to_attend_is_another_model(tmp_path: Path) -> None:
+    run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
+    other = reader()
+    other.attend = lambda s: s.units / s.units.sum(1, keepdim=True)  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="of the model"):
+        run_audit(other, toy_data(40), FAST, out=tmp_path / "run")
+
+
+def test_a_drift_reference_without_its_plan_is_not_used(whole: AuditResult, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_audit(reader(seed=5), toy_data(), FAST, out=folder)
+    (folder / "plan.json").unlink()
+    for path in (folder / "instances").glob("*.parquet"):
+        path.unlink()
+    assert findings(run_audit(reader(), toy_data(), FAST, out=folder)) == findings(whole)
+
+
+def test_units_must_fit_the_text() -> None:
+    model = reader()
+    collate = model.collate
+
+    def short(records):
+        batch = collate(records)
+        units = batch.units.clone()
+        units[:, -1] = False
+        return Batch(batch.ids, batch.inputs, batch.present, units)
+
+    model.collate = short  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="one to one"):
+        run_audit(model, toy_data(40), FAST)
+
+
+def test_a_head_that_is_not_the_decoder_is_refused() -> None:
+    model = reader()
+    model._decode = lambda pooled: model._head(torch.relu(pooled))
+    with pytest.raises(ModelError, match="linear form"):
+        run_audit(model, toy_data(40), FAST)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fractions": ()}, {"fractions": (0.0,)}, {"operators": ("blur",)}, {"operators": ()},
+     {"top_k": 0.0}, {"ig_max_nodes": 4}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_before_any_work(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_an_audit_leaves_no_gradient_in_the_model() -> None:
+    model = reader(deep=True)
+    run_audit(model, toy_data(40), FAST.model_copy(update={"search_steps": 5}))
+    assert all(p.grad is None for p in model.module.parameters())
 
 
 def test_weights_that_are_no_distribution_are_refused() -> None:

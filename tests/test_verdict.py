@@ -63,8 +63,19 @@ def test_a_model_near_chance_is_not_good_enough() -> None:
     assert "not good enough to audit" in result.headline
 
 
-def test_unknown_performance_is_a_caution() -> None:
-    assert answer(performance=N, **ALL).cautions
+@pytest.mark.parametrize("gate", [I, N])
+def test_a_gate_in_doubt_never_passes_but_may_fail(gate: Verdict) -> None:
+    assert answer(performance=gate, **ALL).verdict is I
+    assert answer(performance=gate, **ALL).cautions
+    assert answer(performance=gate, **{**ALL, "erasure": F}).verdict is F
+
+
+def test_a_partial_audit_never_passes() -> None:
+    result = answer(permutation=P)
+    assert result.verdict is I
+    assert CHECKS["erasure"].title.lower() in result.headline
+    assert answer(adversary=F).verdict is I
+    assert answer(permutation=F).verdict is F
 
 
 def test_not_applicable_checks_do_not_count() -> None:

@@ -50,6 +50,7 @@ def reader(
         net = Reader(classes, one_logit=one_logit, deep=deep)
         for parameter in net.parameters():
             parameter.data *= scale
+        net.query.weight.data *= 3
     known = {word: index + 2 for index, word in enumerate(WORDS)}
 
     def encode(inputs: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

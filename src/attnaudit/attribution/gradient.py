@@ -42,9 +42,23 @@ def _slope(
         if hold_weights:
             weights = weights.detach()
         outputs = model.decode(states, weights)
-        probability = outputs.gather(1, target.unsqueeze(1)).squeeze(1).exp()
-        (gradient,) = torch.autograd.grad(probability.sum(), leaf, retain_graph=True)
-    return gradient, probability.detach()
+        odds, slope = log_odds(outputs, target)
+        (gradient,) = torch.autograd.grad(odds.sum(), leaf, retain_graph=True)
+    probability = outputs.detach().gather(1, target.unsqueeze(1)).squeeze(1).exp()
+    return gradient * slope.view(-1, *[1] * (gradient.dim() - 1)), probability
+
+
+def log_odds(
+    outputs: Float[Tensor, "B C"], target: Tensor
+) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
+    """The log-odds of a class, and `∂p / ∂(log-odds) = p (1 - p)`.
+
+    A gradient of `p` itself loses `1 - p` to rounding where the model is sure; through the
+    log-odds it does not.
+    """
+    own = outputs.gather(1, target.unsqueeze(1)).squeeze(1)
+    other = outputs.scatter(1, target.unsqueeze(1), -torch.inf).logsumexp(1)
+    return own - other, (own + other).detach().exp()
 
 
 def _times_input(encoded: Encoded, *, hold_weights: bool) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
+from attnaudit.attribution.gradient import log_odds
 from attnaudit.measures.seeded import instance_uniform
 from attnaudit.models.encoded import Encoded
 
@@ -18,9 +19,9 @@ def weights_x_gradient(encoded: Encoded, options: Options) -> Attribution:
     """`α_t · ∂p/∂α_t` of the predicted class, states held fixed (Serrano & Smith 2019)."""
     leaf = encoded.weights.clone().requires_grad_()
     with torch.enable_grad():
-        target = encoded.of_predicted(encoded.decode(leaf)).sum()
-    (gradient,) = torch.autograd.grad(target, leaf)
-    return Attribution(on_units(encoded.weights * gradient, encoded))
+        odds, slope = log_odds(encoded.decode(leaf), encoded.predicted)
+        (gradient,) = torch.autograd.grad(odds.sum(), leaf)
+    return Attribution(on_units(encoded.weights * gradient * slope.unsqueeze(1), encoded))
 
 
 def random(encoded: Encoded, options: Options) -> Attribution:

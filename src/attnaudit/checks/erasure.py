@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import torch
@@ -20,6 +22,8 @@ from attnaudit.measures.seeded import instance_uniform
 from attnaudit.models.encoded import Encoded
 
 NULL = "null"
+NOTHING = 1e-9
+"""A gain of exactly 0, as of erasing everything, is none."""
 COMPLETENESS = "completeness_error.integrated_gradients"
 CALIBRATION = ("random", "oracle", NULL)
 MOST_STEPS = 64
@@ -68,15 +72,22 @@ def measure(view: View) -> Columns:
         unknown = scores["oracle"].isnan().any(1)
         for name in [name for name in columns if ".oracle" in name]:
             columns[name] = columns[name].masked_fill(unknown, torch.nan)
-    # equal weights rank nothing, so the order in which they are erased says nothing of them
-    for name in [name for name in columns if name.endswith(".weights")]:
-        columns[name] = columns[name].masked_fill(constant, torch.nan)
+    # equal scores rank nothing, so the order in which they are erased says nothing of them
+    for method, values in scores.items():
+        flat = constant if method == "weights" else _equal(values, some.units)
+        for name in [name for name in columns if name.endswith(f".{method}")]:
+            columns[name] = columns[name].masked_fill(flat, torch.nan)
     full: dict[str, np.ndarray] = {}
     for name, values in columns.items():
         whole = torch.full((size,), torch.nan, dtype=torch.float64)
         whole[rows.cpu()] = values.double().masked_fill(undefined, torch.nan).cpu()
         full[name] = column(whole)
     return full
+
+
+def _equal(scores: Tensor, units: Tensor) -> Tensor:
+    highest = scores.masked_fill(~units, -torch.inf).amax(1)
+    return highest <= scores.masked_fill(~units, torch.inf).amin(1)
 
 
 def _areas(some: Encoded, ranks: dict[str, Tensor], operator: str, view: View) -> dict[str, Tensor]:
@@ -208,7 +219,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
 
 
 def _table(
-    frame: pl.DataFrame, operators: list[str], methods: list[str], facts: Facts
+    frame: pl.DataFrame, operators: Sequence[str], methods: list[str], facts: Facts
 ) -> list[Estimate]:
     settings = facts.settings
     estimates = []
@@ -279,7 +290,7 @@ def _clearly_better(lead: Estimate) -> bool:
 
 def _rule(gain: Estimate, lead: Estimate, facts: Facts) -> Verdict:
     bars = facts.settings.thresholds
-    over_random = above(gain, 0.0, bars.least_instances)
+    over_random = above(gain, NOTHING, bars.least_instances)
     if over_random in (Verdict.NOT_APPLICABLE, Verdict.FAIL):
         return over_random
     if gain.n < bars.least_instances or lead.low is None or lead.high is None:
@@ -306,8 +317,9 @@ def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, be
         Verdict.FAIL: f"{better} finds what the prediction rests on; the weights do not, or "
         "clearly less well.",
         Verdict.INCONCLUSIVE: "That is too close, or too few instances, to decide.",
-        Verdict.NOT_APPLICABLE: "No instance has two units.",
     }
+    if verdict is Verdict.NOT_APPLICABLE:
+        return "No instance has two units with different weights, so there is nothing to rank."
     return f"{base} {judged[verdict]}"
 
 

@@ -12,7 +12,7 @@ from attnaudit.checks.findings import Estimate, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_interval, wilson_interval
 
-BINS = (0.0, 0.25, 0.5, 0.75, 1.0001)
+BINS = (0.0, 0.25, 0.5, 0.75, float("inf"))
 MOST_CLASSES_SHOWN = 4
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attnaudit.errors import SettingsError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Some = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Operator = Literal["delete", "mask", "pad", "zero_weight"]
 
 
 class Thresholds(BaseModel):
@@ -84,7 +86,7 @@ class Settings(BaseModel):
     )
     chunk: Positive = Field(256, description="Instances finished, and stored, at a time.")
     permutations: Positive = 100
-    top_k: Share = Field(0.1, description="Share of units that top-k overlap compares.")
+    top_k: Some = Field(0.1, description="Share of units that top-k overlap compares.")
     search: bool = Field(
         False,
         description="Run the published 500-step search also where the exact adversary is known.",
@@ -94,10 +96,12 @@ class Settings(BaseModel):
     search_hinge: Share | None = Field(
         None, description="The search's own ε; the released code has .01. None: the same ε."
     )
-    fractions: tuple[Share, ...] = Field(
-        (0.01, 0.05, 0.1, 0.2, 0.5), description="Of units erased (DeYoung et al. 2020)."
+    fractions: tuple[Some, ...] = Field(
+        (0.01, 0.05, 0.1, 0.2, 0.5),
+        min_length=1,
+        description="Of units erased (DeYoung et al. 2020).",
     )
-    operators: tuple[str, ...] = ("delete", "mask", "pad", "zero_weight")
+    operators: tuple[Operator, ...] = Field(("delete", "mask", "pad", "zero_weight"), min_length=1)
     costly_limit: Positive = Field(
         500,
         description="Instances, drawn by the seed, for what costs the most: erasure and the best "
@@ -107,7 +111,9 @@ class Settings(BaseModel):
         0.005, description="Completeness error, in probability, integrated gradients may have."
     )
     ig_max_nodes: Positive = Field(
-        64, description="Nodes after which they stop all the same; the error left is reported."
+        64,
+        ge=8,
+        description="Nodes after which they stop all the same; the error left is reported.",
     )
     thresholds: Thresholds = Thresholds()
 

@@ -91,7 +91,7 @@ def audit(
     with OUT.status("reading the data"):
         records = load_data(
             data, split=split, text_column=text_column, label_column=label_of(label_column),
-            truth_column=truth_column, id_column=id_column, limit=limit, 
+            truth_column=truth_column, id_column=id_column, limit=limit,
             seed=base.seed if seed is None else seed,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty, classes=loaded.classes,

@@ -205,10 +205,10 @@ def search_adversary_autograd(
         base = decode(original).exp()
     for _ in range(steps):
         with torch.enable_grad():
-            optimiser.zero_grad()
             other = _weights_of(logits, closed)
             change = total_variation(decode(other).exp(), base)
-            loss(other, original, change).sum().backward()  # type: ignore[no-untyped-call]
+            # into the logits alone: the model's own parameters gather no gradient
+            (logits.grad,) = torch.autograd.grad(loss(other, original, change).sum(), logits)
         optimiser.step()
     with torch.no_grad():
         found = _weights_of(logits, closed)

@@ -54,7 +54,9 @@ def with_backoff(
     """
     try:
         return work(items)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(items) == 1:
@@ -64,3 +66,9 @@ def with_backoff(
             ) from error
     half = len(items) // 2
     return with_backoff(work, items[:half]) + with_backoff(work, items[half:])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # on a CPU, torch says it with a plain RuntimeError
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)

@@ -12,6 +12,7 @@ from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 
 SUM_TOLERANCE = 1e-3
+LINEAR_TOLERANCE = 1e-3
 
 
 class Encoded:
@@ -91,7 +92,14 @@ class Encoded:
             ModelError: They are not finite.
         """
         with torch.no_grad():
-            outputs = self.decode(self.weights)
+            outputs = self.model.decode(self.states, self.weights)
+            if self.linear is not None:
+                gap = float((self.linear(self.weights).exp() - outputs.exp()).abs().max())
+                if gap > LINEAR_TOLERANCE:
+                    raise ModelError(
+                        f"{self.model.name}: the linear form of decode is off by {gap:.2g} in "
+                        "probability. Pass linear_head only where decode is that layer alone."
+                    )
         if torch.isnan(outputs).any():
             row = int(torch.isnan(outputs).any(-1).nonzero()[0])
             raise ModelError(

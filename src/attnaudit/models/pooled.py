@@ -116,7 +116,7 @@ class TextClassifier(Model):
         digest.update(self.vocabulary.to_json().encode())
         for name, tensor in sorted(self.net.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @property

@@ -20,7 +20,9 @@ def module_fingerprint(module: nn.Module, *more: str) -> str:
     digest = hashlib.sha256("\x1f".join(more).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()
 
 

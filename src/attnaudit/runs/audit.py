@@ -19,7 +19,7 @@ from attnaudit.checks.erasing import mean_state
 from attnaudit.checks.performance import conclude_performance
 from attnaudit.checks.view import View, column
 from attnaudit.data.records import Dataset, Text
-from attnaudit.errors import DataError, NotApplicable, SettingsError
+from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.measures.drift import DriftReference, fit_drift
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
@@ -31,6 +31,7 @@ from attnaudit.version import __version__
 
 Progress = Callable[[str, int, int], None]
 DRIFT_LIMIT = 2000
+PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def chosen_checks(settings: Settings) -> list[Check]:
     Raises:
         SettingsError: One of them does not exist.
     """
+    if not settings.checks:
+        raise SettingsError(f"no check was named; there are: {', '.join(CHECKS)}.")
     unknown = [name for name in settings.checks if name not in CHECKS]
     if unknown:
         raise SettingsError(f"no check is called {unknown[0]!r}; there are: {', '.join(CHECKS)}.")
@@ -129,6 +132,14 @@ def aligned(data: Dataset, model: Model) -> Dataset:
     """
     if not len(data):
         raise DataError(f"{data.name} has no records, so there is nothing to audit.")
+    seen: dict[str, int] = {}
+    for place, record in enumerate(data):
+        if record.id in seen:
+            raise DataError(
+                f"{data.name}: records {seen[record.id] + 1} and {place + 1} have the same id "
+                f"{record.id!r}. Ids must be unique: random draws and results are keyed by them."
+            )
+        seen[record.id] = place
     if data.classes == model.classes or all(r.label is None for r in data):
         return replace(data, classes=model.classes)
     index = {name: position for position, name in enumerate(model.classes)}
@@ -152,7 +163,7 @@ def make_plan(model: Model, data: Dataset, settings: Settings) -> Plan:
         model=ModelFacts(
             name=model.name,
             kind=type(model).__name__,
-            fingerprint=model.fingerprint(),
+            fingerprint=_fingerprint(model, data),
             classes=model.classes,
         ),
         data=DataFacts(
@@ -167,6 +178,23 @@ def make_plan(model: Model, data: Dataset, settings: Settings) -> Plan:
         ),
         settings=settings,
     )
+
+
+def _fingerprint(model: Model, data: Dataset) -> str:
+    """The model's own fingerprint, and what it does with a few texts.
+
+    Parameters do not tell how a wrapped model cuts texts or attends; its behaviour does.
+    """
+    few = sorted(data.records, key=lambda record: record.id)[:PROBES]
+    encoded = Encoded(model, model.collate(few))
+    digest = blake2b(model.fingerprint().encode(), digest_size=32)
+    digest.update(encoded.batch.inputs.cpu().numpy().tobytes())
+    digest.update(encoded.units.cpu().numpy().tobytes())
+    digest.update(repr((model.pad_value, model.mask_value)).encode())
+    # rounded, so that another number of threads is no other model
+    digest.update((encoded.weights * 100).round().to(torch.int16).cpu().numpy().tobytes())
+    digest.update((encoded.probabilities * 100).round().to(torch.int16).cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def drawn(ids: Sequence[str], limit: int, seed: int, stream: str) -> np.ndarray:
@@ -247,6 +275,13 @@ def _chunk(
 
     def measure(records: Sequence[Text]) -> list[pl.DataFrame]:
         encoded = Encoded(model, model.collate(records), trace=True)
+        for record, count in zip(records, encoded.units.sum(1).tolist(), strict=True):
+            if count != len(record.units):
+                raise ModelError(
+                    f"{model.name} attends over {count} units of {record.id!r}, which has "
+                    f"{len(record.units)}. Scores and units must fit one to one: shorten the text "
+                    "before the audit instead of inside the model."
+                )
         index = np.array([place[r.id] for r in records])
         view = View(encoded, list(records), settings, chosen[index], drift)
         columns = _base(view, index)

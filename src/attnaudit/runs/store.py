@@ -63,6 +63,8 @@ class Store:
                     f"{self.folder} holds instances but no {PLAN}, so whose they are is not "
                     "known. Choose another folder, or empty this one."
                 )
+            for name in (FINDINGS, DRIFT):
+                (self.folder / name).unlink(missing_ok=True)
             self._write(path, plan.model_dump_json(indent=2).encode())
             return
         before = self.read_plan()
@@ -75,7 +77,8 @@ class Store:
     def clear(self) -> None:
         """Take away what an earlier audit left here, and nothing else."""
         for path in (*(self.folder / INSTANCES).glob("*.parquet"),
-                     *(self.folder / n for n in (PLAN, FINDINGS, DRIFT))):  # fmt: skip
+                     *(self.folder / n for n in (FINDINGS, DRIFT, PLAN))):  # fmt: skip
+            # the plan goes last: while it stands, what is left is known to be another audit's
             path.unlink(missing_ok=True)
 
     def read_plan(self) -> Plan:

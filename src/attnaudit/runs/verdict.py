@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS, Finding, Verdict
@@ -35,8 +36,20 @@ def judge(performance: Finding, findings: Sequence[Finding]) -> Judgement:
             cautions=cautions,
             advice="Train the model further, then audit it again.",
         )  # fmt: skip
-    return Judgement(**_answer(decisive, recommended), reasons=reasons, cautions=cautions,
-                     recommended=recommended)  # fmt: skip
+    answer = _answer(decisive, recommended)
+    missing = [c.title.lower() for n, c in CHECKS.items() if c.decisive and n not in
+               {f.check for f in own}]  # fmt: skip
+    doubts = [f"not run: {_join(missing)}"] if missing else []
+    if performance.verdict is not Verdict.PASS:
+        doubts.append("whether the model is good enough is not certain")
+    if doubts and answer["verdict"] in (Verdict.PASS, Verdict.NOT_APPLICABLE):
+        answer = {
+            "verdict": Verdict.INCONCLUSIVE,
+            "headline": "This audit cannot say whether these weights may be shown as an "
+            f"explanation: {_join(doubts)}.",
+            "advice": "Run every check, on labelled data, before you show these weights.",
+        }
+    return Judgement(**answer, reasons=reasons, cautions=cautions, recommended=recommended)
 
 
 def decides(check: str, reasons: Sequence[Reason]) -> bool:
@@ -49,7 +62,7 @@ def decides(check: str, reasons: Sequence[Reason]) -> bool:
     return declared.decisive and declared.stands_in_for not in decided
 
 
-def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, object]:
+def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, Any]:
     verdicts = [r.verdict for r in decisive]
     instead = METHODS[recommended].title if recommended else None
     if Verdict.FAIL in verdicts:
@@ -64,7 +77,7 @@ def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, ob
             if instead
             else "Do not show them. No attribution tried here is clearly more faithful.",
         }
-    if all(v is Verdict.NOT_APPLICABLE for v in verdicts):
+    if verdicts and all(v is Verdict.NOT_APPLICABLE for v in verdicts):
         return {
             "verdict": Verdict.NOT_APPLICABLE,
             "headline": "There is nothing to show: no decisive check applies to these weights.",
@@ -87,7 +100,7 @@ def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, ob
         "headline": "These weights may be shown as an explanation: every check that could forbid "
         "it passed.",
         "advice": "Say 'an explanation', not 'the explanation', and audit again after retraining."
-        + (f" {instead.capitalize()} is more faithful still." if instead else ""),
+        + (f" More faithful still: {instead}." if instead else ""),
     }
 
 
