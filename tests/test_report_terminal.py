@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from attnaudit.checks import Verdict
 from attnaudit.report.evidence import evidence_rows
 from attnaudit.report.terminal import render_explanation, render_scores, render_terminal
-from attnaudit.report.wording import SIGNS
+from attnaudit.report.wording import NOTHING, SIGNS
 from attnaudit.runs.explain import Explanation
 from tests.report_fixture import CLASSES, hostile_result, with_verdict
 
@@ -44,9 +44,20 @@ def test_every_row_of_evidence_is_there_with_its_numbers() -> None:
     report = hostile_result().report
     text = re.sub(r"\s+", " ", printed(render_terminal(report), 160))
     for row in evidence_rows(report):
-        assert f"{row.value} ({row.interval}) {row.n} {row.null}" in text
+        assert f"{row.value} {row.n} {row.null}" in text
+        assert f"({row.interval})" in text or row.interval == NOTHING
     for part in (report.judgement.headline, report.judgement.advice):
         assert part.split(".")[0][:60] in re.sub(r"[│ ]+", " ", text)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_column_is_lost_on_a_narrow_terminal(width: int) -> None:
+    report = hostile_result().report
+    lines = printed(render_terminal(report), width).splitlines()
+    assert max(len(line) for line in lines) <= width
+    table = [line for line in lines if "pass" in line or "fail" in line]
+    for row in evidence_rows(report):
+        assert any(row.n in line and line.rstrip().endswith(row.null) for line in table)
 
 
 def test_markup_and_control_characters_of_data_are_shown_not_obeyed() -> None:

@@ -117,12 +117,13 @@ def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -
 
 def _evidence(report: AuditReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    interval = f"Value ({report.plan.settings.confidence * 100:g}% interval)"
-    table.add_column("Check", ratio=1)
-    table.add_column("Verdict", min_width=14)
-    table.add_column(interval, justify="right", min_width=len(interval))
+    # no least widths: with them, a narrow terminal loses its last column in silence
+    table.add_column("Check", overflow="fold")
+    table.add_column("Verdict", no_wrap=True)
+    interval = f"Value\n({report.plan.settings.confidence * 100:g}%)"
+    table.add_column(interval, justify="right")
     table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("By chance", justify="right", min_width=9)
+    table.add_column("By chance", justify="right")
     for row in evidence_rows(report):
         style = "dim" if row.calibration else ""
         verdict = Text(f"{SIGNS[row.verdict]} {row.verdict}",
@@ -133,7 +134,7 @@ def _evidence(report: AuditReport) -> Table:
             title = Text.assemble((row.title, "bold"), (f"\n{row.measured}", "dim"))
             if row.remark:
                 title.append(f"\n{row.remark}", style="yellow")
-        value = row.value if row.interval == NOTHING else f"{row.value} ({row.interval})"
+        value = row.value if row.interval == NOTHING else f"{row.value}\n({row.interval})"
         table.add_row(title, verdict, *(Text(c, style=style) for c in (value, row.n, row.null)))
     return table
 
