@@ -158,6 +158,16 @@ def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         run_audit(reader(), toy_data(40), FAST, out=folder)
 
 
+def test_a_disk_that_fills_up_in_the_middle_says_so(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    folder = tmp_path / "run"
+    (folder / "instances").mkdir(parents=True)
+    (folder / "instances" / "chunk-00000.parquet.part").symlink_to("/dev/full")
+    with pytest.raises(RunError, match="disk is full"):
+        run_audit(reader(), toy_data(40), FAST, out=folder)
+
+
 def test_a_file_in_place_of_the_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("x")
     with pytest.raises(RunError, match=r"it is a file|part of its path"):

@@ -132,6 +132,12 @@ def test_it_starts_as_a_program() -> None:
 
 def test_doctor_and_version() -> None:
     assert "torch" in run("doctor")
+    assert "attnaudit[" in run("doctor") or "missing" not in run("doctor")
+
+
+def test_an_absent_device_is_one_line(folder: Path) -> None:
+    said = run("explain", str(folder / "model"), "good", "--device", "nowhere", code=2)
+    assert "cannot be used here" in said
     assert run("--version").startswith("attnaudit ")
 
 

@@ -42,4 +42,12 @@ def load(source: str | Path | Model, device: str | None = None) -> Model:
             f"{', '.join(LOADERS)}"
         )
     model = loader(folder)
-    return model.to(device) if device is not None else model
+    if device is None:
+        return model
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"the device {device!r} cannot be used here ({str(error).splitlines()[0]}). "
+            "`attnaudit doctor` lists the devices there are."
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -113,15 +114,10 @@ class Store:
 
     def write_chunk(self, index: int, frame: pl.DataFrame) -> None:
         """Store a finished chunk."""
-        path = self._chunk(index)
-        part = path.with_suffix(".part")
-        try:
-            frame.write_parquet(part)
-            os.replace(part, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise _explained(error, self.folder) from error
+        # through memory: polars reports a full disk as an error of its own, without its number
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        self._write(self._chunk(index), content.getvalue())
 
     def read_instances(self) -> pl.DataFrame:
         """All finished instances, in order.
