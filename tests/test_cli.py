@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS
-from attnaudit.cli import app
+from attnaudit.cli import app, doctor
 from attnaudit.data.generated import generate_review_splits
 from attnaudit.data.named import NAMED_SETS
 from tests.terminal import run
@@ -130,9 +130,11 @@ def test_it_starts_as_a_program() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_doctor_and_version() -> None:
-    assert "torch" in run("doctor")
-    assert "attnaudit[" in run("doctor") or "missing" not in run("doctor")
+def test_doctor_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(doctor.EXTRAS, "hub", (("no-such-package",), "nothing"))
+    shown = run("doctor")
+    assert "torch" in shown
+    assert "attnaudit[hub]" in shown
 
 
 def test_an_absent_device_is_one_line(folder: Path) -> None:
