@@ -29,6 +29,24 @@ class Text:
     truth: tuple[bool, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TextPair(Text):
+    """A text that is attended over, and a second text that is read beside it.
+
+    `text` and `units` are what the weights stand on (a passage, a premise); the question (or
+    hypothesis) is read whole and gets no weights.
+
+    Attributes:
+        question: The second text as it came.
+        question_units: Its tokens.
+        allowed: Indices of the classes that may be the answer for this instance; None for all.
+    """
+
+    question: str = ""
+    question_units: tuple[str, ...] = ()
+    allowed: tuple[int, ...] | None = None
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Records with the names of their classes.
@@ -58,6 +76,11 @@ class Dataset:
         return any(record.truth is not None for record in self.records)
 
     @property
+    def has_questions(self) -> bool:
+        """Whether the records are pairs of a text and a question."""
+        return any(isinstance(record, TextPair) for record in self.records)
+
+    @property
     def class_counts(self) -> dict[str, int]:
         """How many records carry each label."""
         counts = Counter(record.label for record in self.records)
@@ -65,10 +88,12 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 of ids, units, labels and truth: equal data, equal fingerprint."""
+        """A SHA-256 of ids, units, labels, truth and questions: equal data, equal fingerprint."""
         digest = hashlib.sha256("\x1f".join(self.classes).encode())
         for record in self.records:
             digest.update(repr((record.id, record.units, record.label, record.truth)).encode())
+            if isinstance(record, TextPair):
+                digest.update(repr((record.question_units, record.allowed)).encode())
         return digest.hexdigest()
 
     def select(self, records: Sequence[Text], split: str | None = None) -> Dataset:
