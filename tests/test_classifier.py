@@ -9,12 +9,12 @@ from scipy.special import log_softmax as scipy_log_softmax
 
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import LinearDecode
-from attnaudit.nets.attentions import ATTENTIONS
+from attnaudit.nets.attentions import LEARNED
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.vocabulary import pad_sequences
 
-KINDS = list(itertools.product(ENCODERS, ATTENTIONS, (2, 4)))
+KINDS = list(itertools.product(ENCODERS, LEARNED, (2, 4)))
 
 
 def network(encoder="bilstm", attention="additive", classes=2):

@@ -11,7 +11,9 @@ from attnaudit.data.generated import generate_review_splits
 from attnaudit.data.records import Dataset
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import DataError
+from attnaudit.nets.classifier import Pass
 from attnaudit.nets.guidance import hide_evidence, show_evidence
+from attnaudit.nets.inputs import Inputs
 from attnaudit.nets.training import Penalty, TrainOptions
 from attnaudit.training import Trained, train
 
@@ -68,10 +70,13 @@ def test_guidance_is_the_stated_loss() -> None:
     units = torch.tensor([[False, True, True, False, False], [False, True, True, True, False]])
     weights = torch.tensor([[0.0, 0.5, 0.5, 0.0, 0.0], [0.0, 0.2, 0.5, 0.3, 0.0]])
     rows = torch.tensor([1, 0])
-    assert float(hide_evidence(records, 2.0)(weights, rows, units)) == pytest.approx(
+    zeros = torch.zeros(2, 5, 1)
+    inputs = Inputs(zeros, units, units)
+    passed = Pass(inputs, zeros, zeros, {}, weights, zeros[:, 0])
+    assert float(hide_evidence(records, 2.0)(passed, rows)) == pytest.approx(
         -2 * torch.log(torch.tensor(0.5)).item()
     )
-    assert float(show_evidence(records)(weights, rows, units)) == pytest.approx(
+    assert float(show_evidence(records)(passed, rows)) == pytest.approx(
         -torch.log(torch.tensor(0.5)).item()
     )
     with pytest.raises(DataError, match="'c'"):

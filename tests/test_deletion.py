@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from attnaudit.errors import NotApplicable
 from attnaudit.nets import deletion, readout
-from attnaudit.nets.attentions import ATTENTIONS
+from attnaudit.nets.attentions import LEARNED
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
-from attnaudit.nets.deletion import leave_one_out
-from attnaudit.nets.encoders import ENCODERS
+from attnaudit.nets.deletion import DELETIONS, leave_one_out
 from tests.deletion_reference import brute_force, plain
 
-KINDS = list(itertools.product(ENCODERS, ATTENTIONS, (2, 3)))
+KINDS = list(itertools.product(DELETIONS, LEARNED, (2, 3)))
 DIM = 5
 
 
@@ -53,7 +52,7 @@ def test_against_brute_force(encoder, attention, classes, dtype, error):
     assert longest.std(dim=0).max() > 1e-3, "deletions must be felt for the comparison to count"
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 @given(lengths=st.lists(st.integers(0, 11), min_size=1, max_size=5), data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_any_units_and_any_gaps(encoder, lengths, data):
@@ -80,7 +79,7 @@ def test_the_only_unit_leaves_the_bias(encoder, attention, classes):
     torch.testing.assert_close(fast[1, 2], expected)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 def test_rows_of_other_positions_are_nan(encoder):
     net = network(encoder, "dot", 2)
     embedded, present, units = texts([7, 4])
@@ -90,7 +89,7 @@ def test_rows_of_other_positions_are_nan(encoder):
     assert torch.equal(fast.isnan().any(-1), ~units)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 def test_no_units_at_all(encoder):
     net = network(encoder, "additive", 2)
     embedded, present, units = texts([2, 2])
@@ -99,7 +98,7 @@ def test_no_units_at_all(encoder):
     assert fast.isnan().all()
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 def test_a_small_memory_budget_changes_nothing(encoder, monkeypatch):
     net = network(encoder, "additive", 3)
     inputs = texts([9, 14, 3])
@@ -112,7 +111,7 @@ def test_a_small_memory_budget_changes_nothing(encoder, monkeypatch):
     torch.testing.assert_close(both(net, *inputs)[0], whole, equal_nan=True)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 def test_the_procedure_of_the_released_code_agrees(encoder):
     net = network(encoder, "additive", 2)
     inputs = texts([9, 14, 3])
@@ -121,7 +120,7 @@ def test_the_procedure_of_the_released_code_agrees(encoder):
     torch.testing.assert_close(both(net, *inputs)[0], reference, equal_nan=True)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", DELETIONS)
 def test_parameters_that_need_gradients_and_inputs_stay_as_they_are(encoder):
     net = network(encoder, "additive", 2)
     embedded, present, units = texts([6, 4])

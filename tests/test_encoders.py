@@ -141,7 +141,7 @@ def test_declarations(name):
     assert model.name == name
     assert model.default_hidden == 128
     assert model.description
-    assert model.width == (16 if name == "bilstm" else 8)
+    assert model.width == {"bilstm": 16, "orthogonal": 16, "identity": DIM}.get(name, 8)
 
 
 def test_cnn_needs_a_multiple_of_four():

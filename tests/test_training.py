@@ -13,6 +13,7 @@ from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.evaluation import predict, score, selection_metric
 from attnaudit.nets.training import TrainOptions, noisy_batches, train
+from attnaudit.nets.inputs import Examples
 from attnaudit.nets.vocabulary import build_vocabulary, pad_sequences
 
 FILLER = tuple(f"f{k}" for k in range(20))
@@ -31,6 +32,10 @@ def records(count, classes=2, seed=0):
     return made
 
 
+def unlabelled(sequences):
+    return Examples(sequences, torch.zeros(len(sequences), dtype=torch.long))
+
+
 def config(classes=2, encoder="average", **options):
     names = tuple(f"c{k}" for k in range(classes))
     return ClassifierConfig(names, encoder, **{"hidden": 8, "embedding_dim": 6, **options})
@@ -45,7 +50,7 @@ def test_it_learns_a_telling_word(encoder, classes):
     result = train(config(classes, encoder), records(160, classes), records(60, classes, 1), FAST)
     test = records(60, classes, seed=2)
     sequences = [result.vocabulary.encode(record.units) for record in test]
-    outputs = predict(result.net, sequences)
+    outputs = predict(result.net, unlabelled(sequences))
     labels = np.array([record.label for record in test])
     assert accuracy_score(labels, outputs.argmax(1)) > 0.95
     assert result.history[-1]["loss"] < result.history[0]["loss"]
@@ -136,7 +141,7 @@ def test_the_best_epoch_is_kept_and_patience_stops():
     assert [dict(call[2]) for call in seen] == [dict(row) for row in result.history]
     sequences = [result.vocabulary.encode(record.units) for record in noise[60:]]
     labels = [record.label for record in noise[60:]]
-    area = roc_auc_score(labels, predict(result.net, sequences)[:, 1].exp())
+    area = roc_auc_score(labels, predict(result.net, unlabelled(sequences))[:, 1].exp())
     assert area == pytest.approx(max(scores)) == pytest.approx(result.dev["dev_roc_auc"])
 
 
@@ -165,7 +170,8 @@ def test_a_penalty_moves_the_weights_away_from_what_it_forbids():
 
     shapes = []
 
-    def deceive(weights, rows, units):
+    def deceive(passed, rows):
+        weights, units = passed.weights, passed.units
         shapes.append((weights.shape, units.shape, len(rows)))
         assert torch.equal(units, forbidden[rows][:, : units.shape[1]] | units)
         held = (weights * forbidden[rows][:, : weights.shape[1]]).sum(1)
@@ -239,7 +245,7 @@ def test_divergence_names_the_epoch():
     with pytest.raises(ModelError, match="the loss is nan in epoch 1"):
         train(
             config(), records(20), records(20), TrainOptions(epochs=1),
-            penalty=lambda weights, rows, units: weights.sum() * math.nan,
+            penalty=lambda passed, rows: passed.weights.sum() * math.nan,
         )  # fmt: skip
     with pytest.raises(ModelError, match=r"is (nan|inf) in epoch \d+: training has diverged"):
         train(config(), records(40), records(20), TrainOptions(epochs=20, learning_rate=1e38))
@@ -310,13 +316,13 @@ def test_predictions_keep_the_order_of_the_sequences():
     net = AttentionClassifier(config(), 30)
     sequences = [[4] * 3, [5], [], [6, 7] * 5, [8, 9]]
     expected = torch.cat([net(*pad_sequences([ids])) for ids in sequences])
-    torch.testing.assert_close(predict(net, sequences), expected.detach())
-    assert predict(net, []).shape == (0, 2)
+    torch.testing.assert_close(predict(net, unlabelled(sequences)), expected.detach())
+    assert predict(net, unlabelled([])).shape == (0, 2)
 
 
 def test_several_classes_use_the_mean_cross_entropy():
     data = records(30, 3)
     net = train(config(3), data, data, TrainOptions(epochs=1, learning_rate=1e-12))
-    outputs = predict(net.net, [net.vocabulary.encode(record.units) for record in data])
+    outputs = predict(net.net, unlabelled([net.vocabulary.encode(record.units) for record in data]))
     expected = -np.mean([outputs[row, record.label] for row, record in enumerate(data)])
     assert net.history[0]["loss"] == pytest.approx(expected, rel=1e-5)

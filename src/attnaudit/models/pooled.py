@@ -17,7 +17,8 @@ from attnaudit.errors import DataError
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attnaudit.nets.classifier import AttentionClassifier
-from attnaudit.nets.deletion import DELETIONS, leave_one_out
+from attnaudit.nets.deletion import has_deletions, leave_one_out
+from attnaudit.nets.inputs import Inputs, allowed_classes, question_ids, question_inputs
 from attnaudit.nets.vocabulary import PAD, UNK, Vocabulary, pad_sequences
 
 
@@ -65,16 +66,22 @@ class TextClassifier(Model):
         self.classes = net.config.classes
 
     def collate(self, records: Sequence[Text]) -> Batch:
-        """Records as one batch: start marker, units, end marker, padding.
+        """Records as one batch: start marker, units, end marker, padding; questions beside them.
 
         Raises:
-            DataError: There are no records.
+            DataError: There are no records, or one has no question where the network reads it.
         """
         if not records:
             raise DataError("a batch needs at least one record")
         sequences = [self.vocabulary.encode(record.units) for record in records]
         ids, present, units = pad_sequences(sequences)
-        batch = Batch(tuple(record.id for record in records), ids, present, units)
+        extra = {}
+        if self.net.config.question:
+            extra = question_inputs(question_ids(records, self.vocabulary))
+        allowed = allowed_classes(records, len(self.classes))
+        if allowed is not None:
+            extra["allowed"] = allowed
+        batch = Batch(tuple(record.id for record in records), ids, present, units, extra)
         return batch.to(self.device)
 
     def encode(self, batch: Batch) -> States:
@@ -87,26 +94,31 @@ class TextClassifier(Model):
 
     def encode_embedded(self, batch: Batch, embedded: Tensor) -> States:
         """Hidden states from given word vectors."""
-        return States(self.net.encode(embedded, batch.present, batch.units), batch.units)
+        hidden = self.net.encode(embedded, batch.present, batch.units)
+        inputs = Inputs(batch.inputs, batch.present, batch.units, batch.extra)
+        return States(hidden, batch.units, self.net.beside(inputs, embedded))
 
     def attend(self, states: States) -> Float[Tensor, "B L"]:
         """The weights: 0 off the units, summing to 1 over them."""
-        return self.net.attend(states.hidden, states.units)
+        return self.net.attend(states.hidden, states.units, states.extra)
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
-        return self.net.decode(states.hidden, weights)
+        return self.net.decode(states.hidden, weights, states.extra)
 
-    def linear(self, states: States) -> LinearDecode:
-        """Scores and bias of the linear head; with two classes the first has both 0."""
-        return LinearDecode(*self.net.linear_decode(states.hidden))
+    def linear(self, states: States) -> LinearDecode | None:
+        """Scores and bias of a linear head; with two classes the first has both 0."""
+        if "allowed" in states.extra:
+            return None
+        linear = self.net.linear_decode(states.hidden)
+        return None if linear is None else LinearDecode(*linear)
 
     def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
         """Log-probabilities `(B, L, C)` with each unit deleted, NaN at positions that are none.
 
         `states` must be those of `encode(batch)`.
         """
-        if self.net.config.encoder not in DELETIONS:
+        if not has_deletions(self.net) or "allowed" in states.extra:
             return None
         return leave_one_out(self.net, self.embed(batch), batch.present, batch.units, states.hidden)
 

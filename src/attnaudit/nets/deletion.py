@@ -42,7 +42,13 @@ DELETIONS: dict[str, Deletions] = {
     "bilstm": bilstm_deletions,
     "cnn": cnn_deletions,
     "average": average_deletions,
+    "identity": average_deletions,
 }
+
+
+def has_deletions(net: AttentionClassifier) -> bool:
+    """Whether the network has the fast way."""
+    return net.config.encoder in DELETIONS and Readout.of(net) is not None
 
 
 @torch.no_grad()
@@ -68,18 +74,19 @@ def leave_one_out(
         Log-probabilities; NaN in the rows of positions that are no units.
 
     Raises:
-        NotApplicable: The encoder has no fast way.
+        NotApplicable: The network has no fast way.
     """
-    name = net.config.encoder
-    if name not in DELETIONS:
-        raise NotApplicable(f"the encoder {name!r} has no fast leave-one-out")
+    name, readout = net.config.encoder, Readout.of(net)
+    if name not in DELETIONS or readout is None:
+        raise NotApplicable(
+            f"{name} with {net.config.attention} attention has no fast leave-one-out"
+        )
     order = compaction(present)
     if order is not None:
         embedded = embedded.gather(1, order.unsqueeze(-1).expand_as(embedded))
         hidden = hidden.gather(1, order.unsqueeze(-1).expand_as(hidden))
         present, units = present.gather(1, order), units.gather(1, order)
     embedded = embedded.masked_fill(~present.unsqueeze(-1), 0.0)
-    readout = Readout.of(net)
     logits = DELETIONS[name](net, readout, embedded, present, units, hidden)
     outputs = readout.log_probabilities(logits)
     outputs.masked_fill_(~units.unsqueeze(-1), torch.nan)

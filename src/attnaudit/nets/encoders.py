@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attnaudit.errors import SettingsError
+from attnaudit.nets.orthogonal import orthogonal_states
 
 KERNELS = (1, 3, 5, 7)
 """Window widths of the convolutional encoder."""
@@ -118,11 +119,16 @@ class BiLSTMEncoder(Encoder):
         mirrored = torch.where(present, mirrored, position).unsqueeze(-1)
         # NaN times a padding mask is NaN: padding is blanked before it is read.
         embedded = embedded.masked_fill(~present.unsqueeze(-1), 0.0)
-        forwards, _ = self.forwards(embedded)
-        backwards, _ = self.backwards(embedded.gather(1, mirrored.expand_as(embedded)))
+        forwards, backwards = self.states(
+            embedded, embedded.gather(1, mirrored.expand_as(embedded))
+        )
         backwards = backwards.gather(1, mirrored.expand_as(backwards))
         hidden = torch.cat([forwards, backwards], dim=-1)
         return hidden.masked_fill(~present.unsqueeze(-1), 0.0)
+
+    def states(self, embedded: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
+        """The states of both directions, each in the order in which it reads."""
+        return self.forwards(embedded)[0], self.backwards(mirrored)[0]
 
     def last_hidden(self, hidden: Tensor, present: Tensor, units: Tensor) -> Tensor:
         """The forward state at the last present position beside the backward state at the first."""
@@ -132,6 +138,21 @@ class BiLSTMEncoder(Encoder):
         rows = torch.arange(len(hidden), device=hidden.device)
         half = self.width // 2
         return torch.cat([hidden[rows, last, :half], hidden[rows, first, half:]], dim=-1)
+
+
+class OrthogonalLSTMEncoder(BiLSTMEncoder):
+    """A bidirectional LSTM whose states are orthogonal to the mean of those before them.
+
+    (Mohankumar et al. 2020, section 4.1; see `orthogonal_states`.) A remedy: states that all point
+    the same way all say the same, whatever the weights.
+    """
+
+    name = "orthogonal"
+    description = "an LSTM in each direction; a state is orthogonal to the mean of earlier ones"
+
+    def states(self, embedded: Tensor, mirrored: Tensor) -> tuple[Tensor, ...]:
+        """See `BiLSTMEncoder.states`."""
+        return orthogonal_states((self.forwards, self.backwards), (embedded, mirrored))
 
 
 class CNNEncoder(Encoder):
@@ -186,6 +207,34 @@ class AverageEncoder(Encoder):
         return total / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+class IdentityEncoder(Encoder):
+    """The inputs themselves: states that another network has made."""
+
+    name = "identity"
+    description = "the inputs as they are, where another network has encoded them"
+    context_free = True
+
+    def __init__(self, embedding_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.width = embedding_dim
+
+    def read(self, embedded: Tensor, present: Tensor, units: Tensor) -> Tensor:
+        """See `Encoder.read`."""
+        return embedded.masked_fill(~present.unsqueeze(-1), 0.0)
+
+    def last_hidden(self, hidden: Tensor, present: Tensor, units: Tensor) -> Tensor:
+        """The mean over present positions."""
+        total = hidden.masked_fill(~present.unsqueeze(-1), 0.0).sum(dim=1)
+        return total / present.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 ENCODERS: dict[str, type[Encoder]] = {
-    encoder.name: encoder for encoder in (BiLSTMEncoder, CNNEncoder, AverageEncoder)
+    encoder.name: encoder
+    for encoder in (
+        BiLSTMEncoder,
+        CNNEncoder,
+        AverageEncoder,
+        IdentityEncoder,
+        OrthogonalLSTMEncoder,
+    )
 }

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError
-from attnaudit.nets.classifier import AttentionClassifier
-from attnaudit.nets.vocabulary import pad_sequences
+from attnaudit.nets.classifier import AttentionClassifier, log_probabilities
+from attnaudit.nets.inputs import Examples
 
-SELECTIONS = ("auto", "roc_auc", "accuracy")
+SELECTIONS = ("auto", "roc_auc", "accuracy", "loss")
 """Scores by which the best epoch may be chosen."""
 TOKENS = 16_384
 """Padded positions in one batch of predictions."""
@@ -38,7 +38,7 @@ def check_labels(records: Sequence[Text], classes: Sequence[str], split: str) ->
 
 
 def selection_metric(select: str, dev_labels: Int[Tensor, " N"], classes: Sequence[str]) -> str:
-    """The metric that chooses the epoch: `roc_auc` or `accuracy`.
+    """The metric that chooses the epoch: `roc_auc`, `accuracy` or `loss`.
 
     `auto` is ROC-AUC where every class has development records; with more than two classes it is
     accuracy where one has none.
@@ -48,6 +48,8 @@ def selection_metric(select: str, dev_labels: Int[Tensor, " N"], classes: Sequen
     """
     counts = torch.bincount(dev_labels, minlength=len(classes))
     absent = [name for name, count in zip(classes, counts.tolist(), strict=True) if not count]
+    if select == "loss":
+        return select
     if select == "accuracy" or (select == "auto" and absent and len(classes) > 2):
         return "accuracy"
     if absent:
@@ -58,20 +60,31 @@ def selection_metric(select: str, dev_labels: Int[Tensor, " N"], classes: Sequen
     return "roc_auc"
 
 
+def predict(net: AttentionClassifier, examples: Examples) -> Float[Tensor, "N C"]:
+    """Log-probabilities on the CPU, in the order of the examples; batches go by length."""
+    return outputs_and_weights(net, examples)[0]
+
+
 @torch.no_grad()
-def predict(net: AttentionClassifier, sequences: Sequence[Sequence[int]]) -> Float[Tensor, "N C"]:
-    """Log-probabilities on the CPU, in the order of the sequences; batches go by length."""
-    order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]), reverse=True)
-    device = net.head.weight.device
-    outputs = torch.empty(len(sequences), len(net.config.classes), dtype=net.head.weight.dtype)
+def outputs_and_weights(
+    net: AttentionClassifier, examples: Examples
+) -> tuple[Float[Tensor, "N C"], list[Float[Tensor, " T"]]]:
+    """Log-probabilities, and the weights on the units of each example; both on the CPU."""
+    lengths = examples.lengths
+    order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    device, dtype = net.head.weight.device, net.head.weight.dtype
+    outputs = torch.empty(len(lengths), len(net.config.classes), dtype=dtype)
+    weights = [torch.empty(0, dtype=dtype)] * len(lengths)
     start = 0
     while start < len(order):
-        longest = len(sequences[order[start]]) + 2
-        rows = order[start : start + max(1, TOKENS // longest)]
-        ids, present, units = pad_sequences([sequences[row] for row in rows])
-        outputs[rows] = net(ids.to(device), present.to(device), units.to(device)).cpu()
+        rows = order[start : start + max(1, TOKENS // (lengths[order[start]] + 2))]
+        passed = net.run(examples.batch(rows).to(device))
+        outputs[rows] = log_probabilities(passed.logits).cpu()
+        kept, units = passed.weights.cpu(), passed.units.cpu()
+        for place, row in enumerate(rows):
+            weights[row] = kept[place][units[place]]
         start += len(rows)
-    return outputs
+    return outputs, weights
 
 
 def score(outputs: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> dict[str, float]:

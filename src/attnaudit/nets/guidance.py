@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError
+from attnaudit.nets.classifier import Pass
 from attnaudit.nets.training import Penalty
 
 LEAST_MASS = 1e-6
@@ -46,11 +47,12 @@ def _steered(records: Sequence[Text], cost: object) -> Penalty:
             raise DataError(f"record {record.id!r} does not say which of its units are evidence.")
     evidence = [torch.tensor(record.truth, dtype=torch.bool) for record in records]
 
-    def penalty(weights: Tensor, rows: Tensor, units: Tensor) -> Tensor:
+    def penalty(passed: Pass, rows: Tensor) -> Tensor:
+        units = passed.units
         flags = torch.zeros_like(units)
         flags[units] = torch.cat([evidence[row] for row in rows.tolist()]).to(units.device)
         some = flags.any(1)
-        mass = (weights * flags).sum(1)
+        mass = (passed.weights * flags).sum(1)
         result: Tensor = cost(mass)[some].sum()  # type: ignore[operator]
         return result
 

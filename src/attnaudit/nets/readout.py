@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attnaudit.nets.attentions import Scorer, masked_softmax
 from attnaudit.nets.classifier import AttentionClassifier, log_probabilities
+from attnaudit.nets.heads import LinearHead
 
 BUDGET = 1 << 24
 """How many numbers one intermediate array of a deletion may hold (64 MiB of float32)."""
@@ -30,9 +31,12 @@ class Readout:
     head_bias: Float[Tensor, " O"]
 
     @classmethod
-    def of(cls, net: AttentionClassifier) -> Readout:
-        """The readout of a classifier."""
-        return cls(net.attention.scorer(), net.head.weight, net.head.bias)
+    def of(cls, net: AttentionClassifier) -> Readout | None:
+        """The readout of a classifier; None where attention or head have no such form."""
+        scorer = net.attention.scorer()
+        if scorer is None or not isinstance(net.head, LinearHead):
+            return None
+        return cls(scorer, net.head.weight, net.head.bias)
 
     def energies(self, hidden: Float[Tensor, "*B H"]) -> Float[Tensor, "*B"]:
         """Energies of whole hidden states, up to the scorer's constant."""

@@ -7,21 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, ModelError, SettingsError
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.attentions import WordAttention
+from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, Pass
 from attnaudit.nets.evaluation import SELECTIONS, check_labels, predict, score, selection_metric
-from attnaudit.nets.vocabulary import PAD, Vocabulary, build_vocabulary, pad_sequences
+from attnaudit.nets.inputs import Examples, Given, examples_of
+from attnaudit.nets.vocabulary import PAD, Vocabulary, build_vocabulary
 
 LENGTH_NOISE = 0.1
 """Relative noise on lengths before sorting, so that batches differ between epochs."""
 
-Penalty = Callable[[Float[Tensor, "B L"], Int[Tensor, " B"], Bool[Tensor, "B L"]], Tensor]
-"""From weights, rows of the training records and units to a number that is added to the loss."""
+Objective = Callable[[Pass, Int[Tensor, " B"]], Tensor]
+"""From a pass and the rows of its training records to the loss of the batch, in place of labels."""
+Penalty = Objective
+"""Likewise a further term, added to the loss of the labels."""
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Epoch from 1, epochs in all, its metrics."""
 OnBatch = Callable[[int, int], None]
@@ -38,8 +42,9 @@ class TrainOptions:
         learning_rate: Of Adam with AMSGrad.
         weight_decay: L2 of embedding, encoder and head; the attention has none.
         patience: Stop after this many epochs without a better development score; None never.
-        select: The development score: `roc_auc` (for several classes, the mean of one against
-            the rest), `accuracy`, or `auto` for the first.
+        select: What chooses the epoch: on the development records `roc_auc` (for several classes,
+            the mean of one against the rest) or `accuracy`; the lowest training `loss`; or
+            `auto`: accuracy for networks that read a question, else ROC-AUC.
         clip: Largest norm of the gradient, or None for no clipping.
         seed: Of initial parameters and batches: equal seeds, equal parameters.
         min_df: In how many training records a word must occur to be known.
@@ -83,12 +88,11 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class TrainedResult:
+class Fitted:
     """What training gave.
 
     Attributes:
         net: The network with the parameters of the best epoch.
-        vocabulary: Its words.
         history: One row an epoch: `loss` (mean over instances, penalty included), `dev_accuracy`
             and, where every class has development records, `dev_roc_auc`.
         best_epoch: The epoch, from 1, whose parameters are kept: the first with the best score.
@@ -96,10 +100,20 @@ class TrainedResult:
     """
 
     net: AttentionClassifier
-    vocabulary: Vocabulary
     history: tuple[Mapping[str, float], ...]
     best_epoch: int
     dev: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainedResult(Fitted):
+    """What training gave, with the words of the network.
+
+    Attributes:
+        vocabulary: Its words.
+    """
+
+    vocabulary: Vocabulary
 
 
 def train(
@@ -110,15 +124,19 @@ def train(
     *,
     vocabulary: Vocabulary | None = None,
     vectors: Float[Tensor, "V E"] | None = None,
+    word_scores: Float[Tensor, " V"] | None = None,
     penalty: Penalty | None = None,
+    objective: Objective | None = None,
+    given: Given | None = None,
+    given_dev: Given | None = None,
     on_epoch: OnEpoch | None = None,
     on_batch: OnBatch | None = None,
 ) -> TrainedResult:
     """Train a classifier and keep the epoch that does best on the development records.
 
     Two classes: cross-entropy of one logit, positives weighted by n_neg / n_pos, summed over the
-    batch; several classes: mean cross-entropy. Adam with AMSGrad ("Attention is not Explanation",
-    released code).
+    batch; several classes, or a question: mean cross-entropy. Adam with AMSGrad ("Attention is
+    not Explanation", released code).
 
     Args:
         config: The network.
@@ -127,8 +145,12 @@ def train(
         options: How to train.
         vocabulary: The words to know; built from `train_records` by default.
         vectors: Initial embeddings, one row an id of `vocabulary`; normal draws by default.
+        word_scores: The table of the attention `word`, one score an id of `vocabulary`.
         penalty: A further loss term, see `Penalty`. It is added as it is to the batch's loss,
             which for two classes is a sum over instances.
+        objective: The loss itself, in place of the labels' (Wiegreffe & Pinter 2019, section 4).
+        given: Weights of the training records, for the attention `given`.
+        given_dev: Those of the development records.
         on_epoch: Called after every epoch.
         on_batch: Called after every batch.
 
@@ -142,33 +164,67 @@ def train(
         name = config.classes[int(labels[0])]
         raise DataError(f"all {len(labels)} training records are of class {name!r}; give others")
     dev_labels = check_labels(dev_records, config.classes, "development")
-    metric = selection_metric(options.select, dev_labels, config.classes)
     if vocabulary is None:
         vocabulary = build_vocabulary(train_records, options.min_df, options.lowercase)
-    net = _new_net(config, vocabulary, vectors, options.seed).to(options.device)
-    sequences = [vocabulary.encode(record.units) for record in train_records]
-    dev_sequences = [vocabulary.encode(record.units) for record in dev_records]
-    loop = _Loop(net, sequences, labels, options, penalty, on_batch)
+    count, question = len(config.classes), config.question
+    train_examples = examples_of(
+        train_records, vocabulary, labels, count, question=question, given=given
+    )
+    dev_examples = examples_of(
+        dev_records, vocabulary, dev_labels, count, question=question, given=given_dev
+    )
+    net = new_net(config, len(vocabulary), options.seed, vectors, word_scores)
+    fitted = fit(
+        net, train_examples, dev_examples, options,
+        penalty=penalty, objective=objective, on_epoch=on_epoch, on_batch=on_batch,
+    )  # fmt: skip
+    return TrainedResult(
+        fitted.net, fitted.history, fitted.best_epoch, fitted.dev, vocabulary=vocabulary
+    )
 
+
+def fit(
+    net: AttentionClassifier,
+    train_examples: Examples,
+    dev_examples: Examples,
+    options: TrainOptions,
+    *,
+    penalty: Penalty | None = None,
+    objective: Objective | None = None,
+    on_epoch: OnEpoch | None = None,
+    on_batch: OnBatch | None = None,
+) -> Fitted:
+    """Train a network on examples; see `train`, which makes both from records.
+
+    Raises:
+        DataError: The score that chooses the epoch is undefined on the development examples.
+        ModelError: The loss is no longer a number.
+    """
+    config = net.config
+    select = "accuracy" if options.select == "auto" and config.question else options.select
+    metric = selection_metric(select, dev_examples.labels, config.classes)
+    net = net.to(options.device)
+    loop = _Loop(net, train_examples, options, penalty, objective, on_batch)
     history: list[Mapping[str, float]] = []
     best, best_epoch, best_state = -math.inf, 0, net.state_dict()
     for epoch in range(1, options.epochs + 1):
         metrics = {"loss": loop.run(epoch)}
-        outputs = predict(net, dev_sequences)
+        outputs = predict(net, dev_examples)
         _finite(outputs.sum(), epoch, "the development output")
-        scores = score(outputs, dev_labels)
+        scores = score(outputs, dev_examples.labels)
         metrics.update({f"dev_{name}": value for name, value in scores.items()})
         history.append(metrics)
         if on_epoch is not None:
             on_epoch(epoch, options.epochs, metrics)
-        if scores[metric] > best:
-            best, best_epoch = scores[metric], epoch
+        reached = -metrics["loss"] if metric == "loss" else scores[metric]
+        if reached > best:
+            best, best_epoch = reached, epoch
             best_state = {name: value.clone() for name, value in net.state_dict().items()}
         elif options.patience is not None and epoch - best_epoch >= options.patience:
             break
     net.load_state_dict(best_state)
     dev = {name: value for name, value in history[best_epoch - 1].items() if name != "loss"}
-    return TrainedResult(net, vocabulary, tuple(history), best_epoch, dev)
+    return Fitted(net, tuple(history), best_epoch, dev)
 
 
 class _Loop:
@@ -177,51 +233,51 @@ class _Loop:
     def __init__(
         self,
         net: AttentionClassifier,
-        sequences: Sequence[Sequence[int]],
-        labels: Int[Tensor, " N"],
+        examples: Examples,
         options: TrainOptions,
         penalty: Penalty | None,
+        objective: Objective | None,
         on_batch: OnBatch | None,
     ) -> None:
-        self.net, self.sequences, self.labels = net, sequences, labels
-        self.options, self.penalty, self.on_batch = options, penalty, on_batch
+        self.net, self.examples, self.options = net, examples, options
+        self.penalty, self.objective, self.on_batch = penalty, objective, on_batch
         self.generator = torch.Generator().manual_seed(options.seed)
         self.optimizer = _optimizer(net, options)
-        positives = int((labels == 1).sum())
+        positives = int((examples.labels == 1).sum())
         # n_neg / n_pos of the training split; used with two classes only.
         self.positive_weight = torch.tensor(
-            (len(labels) - positives) / max(1, positives), device=options.device
+            (len(examples) - positives) / max(1, positives), device=options.device
         )
 
     def run(self, epoch: int) -> float:
-        """One pass over the records; the mean loss of an instance."""
-        lengths = [len(ids) for ids in self.sequences]
-        batches = noisy_batches(lengths, self.options.batch_size, self.generator)
+        """One pass over the examples; the mean loss of an instance."""
+        batches = noisy_batches(self.examples.lengths, self.options.batch_size, self.generator)
         total = 0.0
         for done, rows in enumerate(batches, start=1):
             total += self._step(rows, epoch)
             if self.on_batch is not None:
                 self.on_batch(done, len(batches))
-        return total / len(self.sequences)
+        return total / len(self.examples)
 
     def _step(self, rows: list[int], epoch: int) -> float:
         """One batch; its loss summed over instances."""
-        device = self.options.device
-        padded = pad_sequences([self.sequences[row] for row in rows])
-        ids, present, units = (part.to(device) for part in padded)
         index = torch.tensor(rows)
-        hidden = self.net.encode(self.net.embed(ids), present, units)
-        weights = self.net.attend(hidden, units)
-        loss = self._loss(self.net.logits(hidden, weights), self.labels[index].to(device))
+        passed = self.net.run(self.examples.batch(rows).to(self.options.device))
+        if self.objective is not None:
+            loss = self.objective(passed, index)
+        else:
+            labels = self.examples.labels[index].to(self.options.device)
+            loss = self._loss(passed.logits, labels)
         if self.penalty is not None:
-            loss = loss + self.penalty(weights, index, units)
+            loss = loss + self.penalty(passed, index)
         value = _finite(loss, epoch, "the loss")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.options.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         self.optimizer.step()
-        return value if self.net.config.logits == 1 else value * len(rows)
+        summed = self.net.config.logits == 1 or self.objective is not None
+        return value if summed else value * len(rows)
 
     def _loss(self, logits: Float[Tensor, "B O"], labels: Int[Tensor, " B"]) -> Tensor:
         if self.net.config.logits == 1:
@@ -250,30 +306,47 @@ def noisy_batches(lengths: Sequence[int], size: int, generator: torch.Generator)
     return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def _new_net(
-    config: ClassifierConfig, vocabulary: Vocabulary, vectors: Tensor | None, seed: int
+def new_net(
+    config: ClassifierConfig,
+    vocabulary_size: int | None,
+    seed: int,
+    vectors: Float[Tensor, "V E"] | None = None,
+    word_scores: Float[Tensor, " V"] | None = None,
 ) -> AttentionClassifier:
-    """A network with initial parameters that depend on the seed alone."""
+    """A network with initial parameters that depend on the seed alone.
+
+    Raises:
+        DataError: Vectors or word scores do not fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = AttentionClassifier(config, len(vocabulary))
-    if vectors is None:
-        return net
-    if vectors.shape != net.embedding.weight.shape:
+        net = AttentionClassifier(config, vocabulary_size)
+    if vectors is not None:
+        _set(net.embedding.weight, vectors, "vectors")
+        with torch.no_grad():
+            net.embedding.weight[PAD] = 0.0
+    if word_scores is not None:
+        if not isinstance(net.attention, WordAttention):
+            raise DataError(f"word scores need the attention 'word', not {config.attention!r}")
+        _set(net.attention.scores, word_scores, "word scores")
+    return net
+
+
+def _set(parameter: Tensor, values: Tensor, what: str) -> None:
+    if values.shape != parameter.shape:
         raise DataError(
-            f"vectors have shape {tuple(vectors.shape)}, but the vocabulary and embedding_dim ask "
-            f"for {tuple(net.embedding.weight.shape)}; load them for this vocabulary and dimension"
+            f"{what} have shape {tuple(values.shape)}, but the vocabulary and embedding_dim ask "
+            f"for {tuple(parameter.shape)}; load them for this vocabulary and dimension"
         )
     with torch.no_grad():
-        net.embedding.weight.copy_(vectors)
-        net.embedding.weight[PAD] = 0.0
-    return net
+        parameter.copy_(values)
 
 
 def _optimizer(net: AttentionClassifier, options: TrainOptions) -> torch.optim.Optimizer:
     """Adam with AMSGrad; weight decay on everything but the attention."""
     attention = list(net.attention.parameters())
-    rest = [*net.embedding.parameters(), *net.encoder.parameters(), *net.head.parameters()]
+    own = {id(parameter) for parameter in attention}
+    rest = [parameter for parameter in net.parameters() if id(parameter) not in own]
     return torch.optim.Adam(
         [
             {"params": rest, "weight_decay": options.weight_decay},
