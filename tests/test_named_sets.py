@@ -6,6 +6,7 @@ import json
 import pytest
 
 from attnaudit.data.build import build_dataset
+from attnaudit.data.cleaning import CLEANERS
 from attnaudit.data.hub import from_hub
 from attnaudit.data.named import NAMED_SETS, columns_for, load_named, strip_line_breaks
 from attnaudit.data.sources import load_data
@@ -27,6 +28,13 @@ SIZES = {
     # The sizes by date are 597 and 600; two posts have no body.
     ("newsgroups_sports", "newsgroups_sports", "train"): {"baseball": 596, "hockey": 599},
     ("newsgroups_sports", "newsgroups_sports", "test"): {"baseball": 397, "hockey": 399},
+    ("eraser_movies", "eraser_movies", "train"): {"negative": 800, "positive": 800},
+    ("eraser_movies", "eraser_movies", "test"): {"negative": 100, "positive": 99},
+    ("snli", "snli_devtest_esnli_text", "test"): {
+        "contradiction": 3237,
+        "entailment": 3368,
+        "neutral": 3219,
+    },
 }
 
 
@@ -130,9 +138,14 @@ def test_every_entry_can_be_listed_and_read():
         assert entry.name == name
         assert all((entry.title, entry.paper, entry.terms, entry.keep))
         assert entry.tokenizer in TOKENIZERS
-        assert (entry.hub is None) == (entry.make is not None)
+        # Each comes from the hub, is made here, or says what to get.
+        assert sum((entry.hub is not None, entry.make is not None, entry.obtain != "")) == 1
+        assert entry.where
         assert set(entry.rename.values()) <= set(entry.classes)
         assert entry.make is not None or set(entry.rename.values()) == set(entry.classes)
+        assert entry.make is not None or entry.truth == bool(entry.truth_columns)
+        assert entry.truth_in in (None, "characters", *TOKENIZERS)
+        assert entry.cleaner is None or entry.cleaner in CLEANERS
 
 
 @pytest.mark.parametrize(

@@ -560,7 +560,7 @@ def test_options_out_of_range_are_refused(options, message):
 
 def test_the_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtra, match=r'pip install "attnaudit\[hub\]"'):
+    with pytest.raises(MissingExtra, match=r'pip install "\.\[hub\]"'):
         load_data("owner/name")
 
 

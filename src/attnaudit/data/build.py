@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from attnaudit.data.answers import Allowed, allowed_answers, allowed_indices, named_answers
 from attnaudit.data.frames import Table, listed
-from attnaudit.data.labels import Scheme, class_indices, found_classes, label_keys
-from attnaudit.data.records import Dataset, Text
-from attnaudit.data.tokens import Span, cut_record, find_tokenizer, join_units
-from attnaudit.data.truth import unit_truth
+from attnaudit.data.labels import Scheme, class_indices, found_classes, label_keys, unseen
+from attnaudit.data.lengths import Bounds, within
+from attnaudit.data.records import Dataset, Text, TextPair
+from attnaudit.data.texts import Cutter, cutter, rows_with_text
+from attnaudit.data.tokens import Span, as_pair, cut_record, find_tokenizer
+from attnaudit.data.truth import char_spans, marked_units, unit_truth
 from attnaudit.errors import DataError, SettingsError
-
-# Text under this column name has been cut into tokens already.
-_TOKENS = "tokens"
 
 # Marks a row that is not used; no class has this index.
 _LEFT_OUT = -1
@@ -31,8 +31,14 @@ class Columns:
         label: The column of labels, or None for data without labels.
         id: The column of ids, or None for row numbers.
         truth: The column of truth, or None.
+        question: The column of questions, read beside the text; None for single texts.
+        allowed: The column of the answers that each question allows, or None.
         tokenizer: A name in `TOKENIZERS`; None for `whitespace` where the column is called
             `tokens`, else `words`.
+        cleaner: A name in `CLEANERS`, which then decides on the units; None for none.
+        bounds: How many units a record may have.
+        truth_in: What truth counts: `characters` of the text, or the units of the tokenizer of
+            that name, whichever units the records have; None for the units of the records.
         scheme: How labels become classes.
         clean: Applied to each text before it is cut.
         drop_unlabelled: Leave out rows without a label, instead of an error.
@@ -43,7 +49,12 @@ class Columns:
     label: str | None = "label"
     id: str | None = None
     truth: str | None = None
+    question: str | None = None
+    allowed: str | None = None
     tokenizer: str | None = None
+    cleaner: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    truth_in: str | None = None
     scheme: Scheme = field(default_factory=Scheme)
     clean: Callable[[str], str] | None = None
     drop_unlabelled: bool = False
@@ -60,32 +71,42 @@ def build_dataset(
 ) -> Dataset:
     """A table as a data set: checks first, then the draw, then the cutting into units.
 
+    Bounds on the number of units come before the draw, so that `limit` records are left.
+
     Raises:
         DataError: A column is missing, or a row cannot be used.
     """
-    texts = table.column(columns.text, "text")
-    if columns.clean is not None:
-        texts = [columns.clean(text) if isinstance(text, str) else text for text in texts]
-    truths = table.column(columns.truth, "truth") if columns.truth is not None else None
-    labels, classes, notes = _labels(table, columns)
+    values = _values(table, columns)
+    labels, classes, notes = _labels(table, columns, named_answers(values.answers or ()))
     ids = _ids(table, columns)
     rows = [row for row, label in enumerate(labels) if label != _LEFT_OUT]
-    rows, dropped = _with_text(rows, texts, table, columns)
-    notes = [*table.notes, *notes, *dropped]
+    notes = [*table.notes, *notes]
+    for column, word, texts in values.read(columns):
+        rows, dropped = rows_with_text(rows, texts, table, column, word, columns.drop_empty)
+        notes.extend(dropped)
     if not rows:
         raise DataError(f"{table.name}: no row is left to use ({'; '.join(notes)})")
-    rows, drawn = _sample(rows, limit, seed)
-    notes.extend(drawn)
-    records = []
+    if not columns.bounds.active:
+        rows, drawn = _sample(rows, limit, seed)
+        notes.extend(drawn)
+    cut = cutter(columns.text, columns.tokenizer, columns.cleaner)
+    records: list[Text] = []
     for row in rows:
-        text, offsets = _cut(texts[row], columns)
-        flags = None
-        if truths is not None:
-            place = f"{table.place(row)}, column {columns.truth!r}"
-            flags = unit_truth(truths[row], len(offsets), place)
-        records.append(cut_record(ids[row], text, offsets, labels[row], flags))
-    notes.extend(_observations(records, classes, labels))
-    return Dataset(name, tuple(records), classes, split, tuple(notes))
+        place = table.place(row)
+        record = _record(ids[row], row, values, labels[row], cut, columns, place)
+        if record is not None and values.questions is not None:
+            record = _beside(record, row, values, classes, cut, place)
+        if record is not None:
+            records.append(record)
+    if len(records) < len(rows):
+        left = len(rows) - len(records)
+        notes.append(f"{left} of {len(rows)} rows hold no unit after cleaning and are left out")
+    if not records:
+        raise DataError(f"{table.name}: no row is left to use ({'; '.join(notes)})")
+    data = Dataset(name, tuple(records), classes, split, tuple(notes))
+    if columns.bounds.active:
+        data = draw(within(data, columns.bounds), limit, seed)
+    return replace(data, notes=(*data.notes, *_observations(data.records, classes, labels)))
 
 
 def draw(data: Dataset, limit: int | None, seed: int) -> Dataset:
@@ -95,14 +116,24 @@ def draw(data: Dataset, limit: int | None, seed: int) -> Dataset:
     return replace(data, records=tuple(chosen), notes=(*data.notes, *notes))
 
 
+def content(record: Text) -> tuple[str, ...]:
+    """What makes two records the same: the text, and the question where there is one."""
+    return (record.text, record.question) if isinstance(record, TextPair) else (record.text,)
+
+
 def check_limit(limit: int | None) -> None:
     """Refuses a limit that leaves nothing."""
     if limit is not None and limit < 1:
         raise SettingsError(f"limit (--limit) must be 1 or more, got {limit}")
 
 
-def _labels(table: Table, columns: Columns) -> tuple[list[int | None], tuple[str, ...], list[str]]:
-    """Class indices (`_LEFT_OUT` for rows to leave out), the classes, and notes."""
+def _labels(
+    table: Table, columns: Columns, named: set[str]
+) -> tuple[list[int | None], tuple[str, ...], list[str]]:
+    """Class indices (`_LEFT_OUT` for rows to leave out), the classes, and notes.
+
+    `named` are classes by being allowed answers, whether or not any row has them.
+    """
     scheme, column = columns.scheme, columns.label
     if column is None:
         return [None] * table.size, scheme.classes or (), []
@@ -127,7 +158,17 @@ def _labels(table: Table, columns: Columns) -> tuple[list[int | None], tuple[str
     if len(left_out) == table.size:
         raise DataError(f"{table.name}: no row has a label of use in column {column!r}")
     classes = scheme.classes or table.class_names.get(column)
-    classes = classes or found_classes(keys, column, table.name)
+    if classes is not None and columns.question is not None:
+        # A question may have an answer that training never had; a text has the label it has.
+        new = unseen(keys, classes)
+        if new:
+            notes.append(
+                f"{len(new)} of {table.size} rows have an answer that is none of the classes and "
+                "are left out"
+            )
+        left_out |= new
+        keys = [None if row in new else key for row, key in enumerate(keys)]
+    classes = classes or found_classes(keys, column, table.name, named)
     labels = class_indices(keys, scheme, classes, column, table.place)
     marked = [_LEFT_OUT if row in left_out else label for row, label in enumerate(labels)]
     return marked, classes, notes
@@ -153,54 +194,90 @@ def _ids(table: Table, columns: Columns) -> list[str]:
     return ids
 
 
-def _with_text(
-    rows: Sequence[int], texts: Sequence[Any], table: Table, columns: Columns
-) -> tuple[list[int], list[str]]:
-    """The rows that have text, and a note on the others.
+@dataclass(frozen=True)
+class _Values:
+    """What a table holds, column by column."""
 
-    Raises:
-        DataError: Something is no text, or there is none and `drop_empty` is not set.
-    """
-    kept = []
-    for row in rows:
-        if _has_text(texts[row], f"{table.place(row)}, column {columns.text!r}"):
-            kept.append(row)
-        elif not columns.drop_empty:
-            raise DataError(
-                f"{table.place(row)}, column {columns.text!r}: the text is empty. Fill it in, or "
-                "leave such rows out with drop_empty=True (--drop-empty)"
+    texts: Sequence[Any]
+    truths: Sequence[Any] | None
+    questions: Sequence[Any] | None
+    answers: Sequence[Allowed | None] | None
+
+    def read(self, columns: Columns) -> Iterator[tuple[str, str, Sequence[Any]]]:
+        """The columns that are read as text: name, what it is, and its values."""
+        yield columns.text, "text", self.texts
+        if columns.question is not None and self.questions is not None:
+            yield columns.question, "question", self.questions
+
+
+def _values(table: Table, columns: Columns) -> _Values:
+    texts = table.column(columns.text, "text")
+    if columns.clean is not None:
+        texts = [columns.clean(text) if isinstance(text, str) else text for text in texts]
+    answers = None
+    if columns.allowed is not None:
+        if columns.question is None:
+            raise SettingsError(
+                "allowed_column says which answers a question allows: name the column of "
+                "questions with question_column= (--question-column)"
             )
-    empty = len(rows) - len(kept)
-    return kept, [f"{empty} of {len(rows)} rows have no text and are left out"] if empty else []
+        found = table.column(columns.allowed, "allowed")
+        answers = allowed_answers(found, columns.allowed, table.place)
+    return _Values(
+        texts,
+        table.column(columns.truth, "truth") if columns.truth else None,
+        table.column(columns.question, "question") if columns.question else None,
+        answers,
+    )
 
 
-def _has_text(value: Any, place: str) -> bool:
-    if value is None or (isinstance(value, float) and value != value):
-        return False
-    units = value if isinstance(value, list | tuple) else [value]
-    for unit in units:
-        if not isinstance(unit, str):
-            raise DataError(f"{place}: expected text, found {type(unit).__name__} {unit!r:.40}")
-        if not unit.strip() and units is value:
-            raise DataError(f"{place}: a unit is empty")
-        if not _encodable(unit):
-            raise DataError(f"{place}: the text holds half of a character (a lone surrogate)")
-    return any(unit.strip() for unit in units)
+def _record(
+    id: str,
+    row: int,
+    values: _Values,
+    label: int | None,
+    cut: Cutter,
+    columns: Columns,
+    place: str,
+) -> Text | None:
+    """The text of a row as a record; None where cleaning leaves no unit of it."""
+    text, offsets, units = cut(values.texts[row], place)
+    if not offsets:
+        return None
+    flags = None
+    if values.truths is not None:
+        counted = columns.truth_in or (cut.tokenizer if cut.cleaner else None)
+        place = f"{place}, column {columns.truth!r}"
+        flags = _truth(values.truths[row], text, offsets, counted, place)
+    return cut_record(id, text, offsets, label, flags, units)
 
 
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _beside(
+    record: Text, row: int, values: _Values, classes: Sequence[str], cut: Cutter, place: str
+) -> TextPair | None:
+    """The record with the question of its row; None where cleaning leaves no unit of that."""
+    question, units = cut.question((values.questions or ())[row], place)
+    answers = values.answers[row] if values.answers is not None else None
+    chosen = allowed_indices(answers, classes, record.label, place)
+    return as_pair(record, question, units, chosen) if units else None
 
 
-def _cut(value: Any, columns: Columns) -> tuple[str, list[Span]]:
-    if isinstance(value, list | tuple):
-        return join_units(value)
-    default = "whitespace" if columns.text == _TOKENS else "words"
-    return value, find_tokenizer(columns.tokenizer or default)(value)
+def _truth(
+    value: Any, text: str, offsets: Sequence[Span], counted: str | None, place: str
+) -> tuple[bool, ...] | None:
+    """One bool per unit, from truth that is counted in characters or in units of a tokenizer.
+
+    `counted` is None where it is counted in the units that stand at `offsets`.
+    """
+    if value is None or counted is None:
+        return unit_truth(value, len(offsets), place)
+    if counted == "characters":
+        return marked_units(char_spans(value, len(text), place), offsets)
+    units = find_tokenizer(counted)(text)
+    flags = unit_truth(value, len(units), place)
+    if flags is None or units == offsets:
+        return flags
+    return marked_units([span for span, flag in zip(units, flags, strict=True) if flag], offsets)
 
 
 def _observations(
@@ -208,10 +285,11 @@ def _observations(
 ) -> list[str]:
     """Notes on what the records hold."""
     notes = []
-    repeated = [count for count in Counter(record.text for record in records).values() if count > 1]
+    repeated = [count for count in Counter(map(content, records)).values() if count > 1]
     if repeated:
+        what = "pairs" if any(isinstance(record, TextPair) for record in records) else "texts"
         notes.append(
-            f"{len(repeated)} texts occur more than once, in {sum(repeated)} of {len(records)} "
+            f"{len(repeated)} {what} occur more than once, in {sum(repeated)} of {len(records)} "
             "records"
         )
     present = {label for label in labels if label is not None and label != _LEFT_OUT}

@@ -77,15 +77,29 @@ def read_file(path: Path) -> Table:
             f"{path} has no suffix that can be read: use one of {', '.join(SUFFIXES)} "
             "(text formats also with .gz)"
         )
+    raw = _bytes(path)
+    if suffix == ".parquet":
+        return _read_parquet(raw, str(path))
+    return _TEXT_READERS[suffix](decode(_unpack(raw, path), str(path)), str(path))
+
+
+def read_text(path: Path) -> str:
+    """A text file, also with `.gz`.
+
+    Raises:
+        DataError: It cannot be read, or is no UTF-8.
+    """
+    return decode(_unpack(_bytes(path), path), str(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if not raw:
         raise DataError(f"{path} is empty: there is nothing in the file")
-    if suffix == ".parquet":
-        return _read_parquet(raw, str(path))
-    return _TEXT_READERS[suffix](decode(_unpack(raw, path), str(path)), str(path))
+    return raw
 
 
 def decode(raw: bytes, name: str) -> str:
@@ -206,7 +220,7 @@ _TEXT_READERS: dict[str, Callable[[str, str], Table]] = {
 def _csv_rows(text: str, delimiter: str, name: str) -> list[list[str]]:
     rows: list[list[str]] = []
     try:
-        with _long_fields():
+        with long_fields():
             for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
                 rows.append(row)  # noqa: PERF402 - the count is needed where a row fails
     except csv.Error as error:
@@ -242,7 +256,7 @@ def _table(rows: list[list[str]], name: str) -> Table:
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
+def long_fields() -> Iterator[None]:
     """Lets the csv module read texts of any length."""
     before = csv.field_size_limit()
     # A C long; on Windows that has 32 bits.

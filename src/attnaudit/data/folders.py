@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attnaudit.data.files import SUFFIXES, data_stem, data_suffix, read_file
@@ -16,6 +16,12 @@ SPLIT_NAMES: dict[str, tuple[str, ...]] = {
     "dev": ("dev", "val", "valid", "validate", "validation"),
     "test": ("test", "testing"),
 }
+# What reads one split, given how many rows are asked for (None for all) and the seed of the draw:
+# only the sources that are too large to be read whole draw themselves, the others read all.
+SplitReader = Callable[[int | None, int], Table]
+FolderReader = Callable[[Path], Mapping[str, SplitReader]]
+# Columns that say to which split a row belongs.
+_SPLIT_COLUMNS = ("split", "exp_split")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
 
 
@@ -62,14 +68,14 @@ def choose_split(name: str, split: str | None, splits: Sequence[str]) -> tuple[s
 def folder_splits(folder: Path) -> dict[str, list[Path]]:
     """The data files of a folder by split; several where a split comes in shards.
 
-    A file belongs to a split that its name is (`test.csv`) or starts with (`train_subset.jsonl`,
-    `train-00000-of-00002.parquet`); a name that is the split goes first. A folder without data
-    files of its own may hold them in `data/`.
+    A file belongs to a split that its name is (`test.csv`), starts with (`train_subset.jsonl`,
+    `train-00000-of-00002.parquet`) or ends with (`snli_1.0_train.jsonl`), in that order. A folder
+    without data files of its own may hold them in `data/`.
 
     Raises:
         DataError: No data files, two for one split, or a shard missing.
     """
-    files = _data_files(folder) or _data_files(folder / "data")
+    files = data_files(folder) or data_files(folder / "data")
     if not files:
         raise DataError(
             f"the folder {folder} holds no data files: expected one a split, such as "
@@ -98,12 +104,54 @@ def read_folder(folder: Path, split: str | None) -> tuple[Table, str, str]:
     """
     splits = folder_splits(folder)
     chosen, note = choose_split(f"the folder {folder}", split, list(splits))
-    tables = [read_file(path) for path in splits[chosen]]
-    table = tables[0] if len(tables) == 1 else joined(tables, f"{folder} ({chosen})")
-    return table, chosen, note
+    return read_files(splits[chosen], f"{folder} ({chosen})"), chosen, note
 
 
-def _data_files(folder: Path) -> list[Path]:
+def read_files(paths: Sequence[Path], name: str) -> Table:
+    """Files of the same columns as one table.
+
+    Raises:
+        DataError: One cannot be read, or lacks a column of the first.
+    """
+    tables = [read_file(path) for path in paths]
+    return tables[0] if len(tables) == 1 else joined(tables, name)
+
+
+def standard_splits(folder: Path) -> dict[str, SplitReader]:
+    """What reads each split of a folder with one file a split, or with one file that names them.
+
+    Raises:
+        DataError: As `folder_splits`.
+    """
+
+    def reader(split: str, paths: list[Path]) -> SplitReader:
+        return lambda limit, seed: read_files(paths, f"{folder} ({split})")
+
+    splits = folder_splits(folder)
+    if list(splits) == ["all"]:
+        parts = _by_column(read_files(splits["all"], str(folder)))
+        if parts:
+            return {split: _whole(table) for split, table in parts.items()}
+    return {split: reader(split, paths) for split, paths in splits.items()}
+
+
+def _by_column(table: Table) -> dict[str, Table]:
+    """The rows of each split, where a column names the splits; else nothing."""
+    column = next((name for name in _SPLIT_COLUMNS if name in table.columns), None)
+    if column is None:
+        return {}
+    rows: dict[str, list[int]] = {}
+    for row, value in enumerate(table.column(column, "split")):
+        rows.setdefault(split_name(str(value)), []).append(row)
+    return {name: table.take(chosen) for name, chosen in rows.items()}
+
+
+def _whole(table: Table) -> SplitReader:
+    return lambda limit, seed: table
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of a folder that can be read, by name; none where there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.is_file() and data_suffix(path))
@@ -117,7 +165,8 @@ def _files_of(files: Sequence[Path], names: Sequence[str], split: str) -> list[P
     other = [path for path, stem in stems.items() if stem.startswith(starts)]
     if not exact and shards:
         return _checked_shards(shards, split)
-    found = exact or other
+    ends = tuple(sign + name for name in names for sign in "-_.")
+    found = exact or other or [path for path, stem in stems.items() if stem.endswith(ends)]
     if len(found) > 1:
         raise DataError(
             f"{found[0].parent} holds several files for the split {split!r}: "

@@ -74,6 +74,21 @@ class Table:
         )
 
 
+def required(table: Table, names: Sequence[str], format: str) -> dict[str, list[Any]]:
+    """The columns that every file of a published format has.
+
+    Raises:
+        DataError: One is missing.
+    """
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        raise DataError(
+            f"{table.name} has no column {absent[0]!r}, which files of {format} have. Its columns "
+            f"are: {listed(table.columns)}"
+        )
+    return {name: table.column(name, name) for name in names}
+
+
 def missing_column(table: Table, name: str, purpose: str) -> str:
     """The message for a column that is not there."""
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in table.columns], n=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +79,12 @@ def label_keys(
     return keys
 
 
-def found_classes(keys: Sequence[str | None], column: str, name: str) -> tuple[str, ...]:
+def found_classes(
+    keys: Sequence[str | None], column: str, name: str, more: Collection[str] = ()
+) -> tuple[str, ...]:
     """The distinct labels in order: as numbers where all are integers, else as strings.
+
+    `more` are classes too, whether or not a row has them.
 
     Raises:
         DataError: Fewer than two, or so many that they can be no classes.
@@ -96,6 +100,7 @@ def found_classes(keys: Sequence[str | None], column: str, name: str) -> tuple[s
             f"{name}: column {column!r} holds {len(distinct)} different labels in {len(given)} "
             "rows. Is it the label column? Name another with label_column= (--label-column)"
         )
+    distinct |= set(more)
     if len(distinct) == 1:
         raise DataError(
             f"{name} has only one class, {given[0]!r}, in column {column!r}: nothing can be "
@@ -104,6 +109,18 @@ def found_classes(keys: Sequence[str | None], column: str, name: str) -> tuple[s
     if all(_is_integer(key) for key in distinct):
         return tuple(sorted(distinct, key=int))
     return tuple(sorted(distinct))
+
+
+def unseen(keys: Sequence[str | None], classes: Collection[str]) -> set[int]:
+    """The rows whose label is none of the classes; empty where no label is, as with positions.
+
+    Example:
+        >>> unseen(["hall", "cellar", None], ["garden", "hall"]), unseen(["0", "1"], ["a", "b"])
+        ({1}, set())
+    """
+    known = set(classes)
+    rows = {row for row, key in enumerate(keys) if key is not None and key not in known}
+    return rows if len(rows) < sum(key is not None for key in keys) else set()
 
 
 def class_indices(

@@ -15,7 +15,7 @@ class Text:
     Attributes:
         id: Unique within its data set; random draws are keyed by it.
         text: The text as it came.
-        units: The tokens, as they stand in the text.
+        units: The tokens, as they stand in the text, unless a text pipeline changed them.
         offsets: Where each unit stands in `text`: `(start, end)`, end exclusive.
         label: Index into the data set's `classes`, or None where unknown.
         truth: One bool per unit: is it evidence for the label? None where unknown.

@@ -17,6 +17,7 @@ from attnaudit.data.frames import Table, from_pandas, from_polars, from_rows, li
 from attnaudit.data.hub import from_hub, is_hub_name, read_hub
 from attnaudit.data.labels import Scheme
 from attnaudit.data.named import NAMED_SETS, load_named_with
+from attnaudit.data.paper import piped
 from attnaudit.data.records import Dataset
 from attnaudit.data.tokens import find_tokenizer
 from attnaudit.errors import DataError, SettingsError
@@ -31,6 +32,8 @@ def load_data(
     label_column: str | None = "label",
     id_column: str | None = None,
     truth_column: str | None = None,
+    question_column: str | None = None,
+    allowed_column: str | None = None,
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -38,6 +41,10 @@ def load_data(
     drop_unlabelled: bool = False,
     drop_empty: bool = False,
     tokenizer: str | None = None,
+    pipeline: str | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    strict_bounds: bool = False,
     name: str | None = None,
     data_dir: str | Path | None = None,
 ) -> Dataset:
@@ -53,6 +60,11 @@ def load_data(
         id_column: Ids; without it a record is called by its row number, as messages count.
         truth_column: Which units are evidence: one 0 or 1 per unit, or spans `[start, end]` of
             units, end exclusive.
+        question_column: A second text that is read beside the first: a question, a hypothesis. The
+            weights stand on the text column. Rows become `TextPair`; labels are the answers, and a
+            row whose answer is none of `classes` is left out with a note.
+        allowed_column: The answers that a question allows: a list of class names or indices, or
+            nothing where all are allowed. Names in it are classes.
         split: `train`, `dev` or `test` of a folder, hub set, named set, or of a file with a column
             `split`. None takes the test split where there are several, and says so in the notes;
             all rows of a single file.
@@ -64,6 +76,15 @@ def load_data(
         drop_empty: Leave out rows without text, instead of an error.
         tokenizer: A name in `TOKENIZERS`; by default `words`, but `whitespace` where the text
             column is called `tokens`.
+        pipeline: `jain2019` reads texts as the released code of "Attention is not Explanation"
+            does: lower case, `qqq` for what holds a digit, English contractions taken apart, and
+            the bounds below as that paper sets them for the named sets that it uses. A unit may
+            then differ from the text at its place. None leaves texts as they are.
+        min_length: Records of fewer units are left out, with a note; before `limit`.
+        max_length: Records of more units are left out.
+        strict_bounds: Where one of these two is missing, leave out all of the shortest, or of the
+            longest, texts of the split, as a side effect of that released code does. Pairs are
+            not concerned.
         name: What reports call the data.
         data_dir: Where the files of a named set lie; without it they come from the hub.
 
@@ -83,11 +104,14 @@ def load_data(
         label_column=label_column,
         id_column=id_column,
         truth_column=truth_column,
+        question_column=question_column,
+        allowed_column=allowed_column,
         classes=classes,
         drop_unlabelled=drop_unlabelled,
         drop_empty=drop_empty,
         tokenizer=tokenizer,
     )
+    columns = piped(columns, source, pipeline, min_length, max_length, strict_bounds)
     return load_with(source, columns, split, limit, seed, name, data_dir)
 
 
@@ -97,6 +121,8 @@ def columns_of(
     label_column: str | None = "label",
     id_column: str | None = None,
     truth_column: str | None = None,
+    question_column: str | None = None,
+    allowed_column: str | None = None,
     classes: Sequence[str] | None = None,
     drop_unlabelled: bool = False,
     drop_empty: bool = False,
@@ -116,6 +142,8 @@ def columns_of(
         label=label_column,
         id=id_column,
         truth=truth_column,
+        question=question_column,
+        allowed=allowed_column,
         tokenizer=tokenizer,
         scheme=Scheme(tuple(classes) if classes is not None else None),
         drop_unlabelled=drop_unlabelled,

@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attnaudit.data.build import Columns, build_dataset, check_limit, draw
+from attnaudit.data.build import Columns, build_dataset, check_limit, content, draw
 from attnaudit.data.files import data_suffix, path_exists
 from attnaudit.data.folders import folder_splits, split_name
 from attnaudit.data.frames import listed
 from attnaudit.data.hub import hub_splits, is_hub_name
 from attnaudit.data.labels import Scheme
+from attnaudit.data.lengths import Bounds, within
 from attnaudit.data.named import NAMED_SETS, make_splits, named_splits
+from attnaudit.data.paper import piped
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources import Source, columns_of, load_with, read_source, split_of_table
 from attnaudit.errors import DataError, SettingsError
@@ -25,6 +27,8 @@ SPLITS = ("train", "dev", "test")
 # The share of train that becomes dev where only dev is missing, as in Jain & Wallace 2019.
 DEV_FRACTION = 0.15
 FRACTIONS = (0.8, 0.1, 0.1)
+# Options of `load_data` on how texts are read that are no columns.
+_READING = ("pipeline", "min_length", "max_length", "strict_bounds")
 
 _Load = Callable[[str | None, Columns, int | None], Dataset]
 
@@ -102,13 +106,20 @@ def load_splits(
     if "split" in options:
         raise SettingsError("load_splits takes all splits: leave out split=")
     name, data_dir = options.pop("name", None), options.pop("data_dir", None)
-    columns = columns_of(**options)
+    reading = {key: options.pop(key) for key in _READING if key in options}
+    columns = piped(columns_of(**options), source, **reading)
+    bounds = columns.bounds
+    columns = replace(columns, bounds=Bounds())
     entry = NAMED_SETS.get(source) if isinstance(source, str) else None
     if entry is not None and entry.make is not None:
         splits = make_splits(entry, columns, data_dir)
     else:
         available, load = _opened(source, seed, name, data_dir)
-        splits = _loaded(available, load, columns, entry is None, limit, seed)
+        own_classes = entry is None or not entry.classes
+        few = None if bounds.active else limit
+        splits = _loaded(available, load, columns, own_classes, few, seed)
+    # After the cut, because strict bounds are those of each split.
+    splits = {split: within(splits[split], bounds) for split in SPLITS}
     splits = {split: draw(splits[split], limit, seed) for split in SPLITS}
     return {split: _with_overlap(data, splits["train"], name) for split, data in splits.items()}
 
@@ -149,7 +160,7 @@ def _opened(
         return load_with(source, columns, split, limit, seed, name, data_dir)
 
     if isinstance(source, str) and source in NAMED_SETS:
-        return named_splits(source, data_dir), load
+        return tuple(split for split in named_splits(source, data_dir) if split != "all"), load
     if isinstance(source, str | Path) and data_dir is None:
         path = Path(source)
         if path_exists(source) and path.is_dir():
@@ -212,7 +223,8 @@ def _shares(available: Sequence[str]) -> tuple[float, float, float]:
 
 def _with_overlap(data: Dataset, train: Dataset, name: str | None) -> Dataset:
     """A note on texts that are in train too, and the name that was asked for."""
-    known = {record.text for record in train} if data.split != "train" else set()
-    shared = sum(record.text in known for record in data)
-    note = (f"{shared} of {len(data)} texts are in train too",) if shared else ()
+    known = {content(record) for record in train} if data.split != "train" else set()
+    shared = sum(content(record) in known for record in data)
+    word = "pairs" if data.has_questions else "texts"
+    note = (f"{shared} of {len(data)} {word} are in train too",) if shared else ()
     return replace(data, name=name or data.name, notes=(*data.notes, *note))

@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from attnaudit.data.records import Text
+from attnaudit.data.records import Text, TextPair
 from attnaudit.errors import DataError, SettingsError
 
 Span = tuple[int, int]
@@ -94,14 +94,68 @@ def text_record(
     return cut_record(id, text, find_tokenizer(tokenizer)(text), label, truth)
 
 
+def pair_record(
+    id: str,
+    text: str,
+    question: str,
+    label: int | None = None,
+    truth: Sequence[bool] | None = None,
+    allowed: Sequence[int] | None = None,
+    tokenizer: str = "words",
+) -> TextPair:
+    """A text and a question that is read beside it, as a record.
+
+    Args:
+        id: Unique within its data set.
+        text: What is attended over: a passage, a premise.
+        question: What is read beside it: a question, a hypothesis.
+        label: Index into the classes, or None where unknown.
+        truth: One bool per unit of `text`, or None where unknown.
+        allowed: Indices of the classes that may be the answer; None for all.
+        tokenizer: A name in `TOKENIZERS`, for both texts.
+
+    Raises:
+        DataError: `truth` has another length than there are units.
+        SettingsError: Unknown tokenizer.
+
+    Example:
+        >>> pair_record("a", "Mary went home.", "Where is Mary?").question_units
+        ('Where', 'is', 'Mary', '?')
+    """
+    record = text_record(id, text, label, truth, tokenizer)
+    places = find_tokenizer(tokenizer)(question)
+    units = [question[start:end] for start, end in places]
+    return as_pair(record, question, units, allowed)
+
+
+def as_pair(
+    record: Text, question: str, units: Sequence[str], allowed: Sequence[int] | None = None
+) -> TextPair:
+    """A record with a question beside it, given with its units."""
+    return TextPair(
+        id=record.id,
+        text=record.text,
+        units=record.units,
+        offsets=record.offsets,
+        label=record.label,
+        truth=record.truth,
+        question=question,
+        question_units=tuple([sys.intern(unit) for unit in units]),
+        allowed=None if allowed is None else tuple(allowed),
+    )
+
+
 def cut_record(
     id: str,
     text: str,
     offsets: Sequence[Span],
     label: int | None = None,
     truth: Sequence[bool] | None = None,
+    units: Sequence[str] | None = None,
 ) -> Text:
     """A text as a record, with the places of its units given.
+
+    `units` says how a model reads them, where that is not as they stand in the text (lower case).
 
     Raises:
         DataError: `truth` has another length than there are units.
@@ -111,11 +165,13 @@ def cut_record(
             f"record {id!r} has {len(offsets)} units and {len(truth)} truth values: "
             "give one per unit"
         )
+    if units is None:
+        units = [text[start:end] for start, end in offsets]
     return Text(
         id=id,
         text=text,
         # Interned: a corpus holds few different words, so this saves a quarter of its memory.
-        units=tuple([sys.intern(text[start:end]) for start, end in offsets]),
+        units=tuple([sys.intern(unit) for unit in units]),
         offsets=tuple(offsets),
         label=label,
         truth=None if truth is None else tuple(bool(value) for value in truth),

@@ -40,6 +40,38 @@ def unit_truth(value: Any, n: int, place: str) -> tuple[bool, ...] | None:
     return _from_flags(value, n, place)
 
 
+def char_spans(value: Any, n: int, place: str) -> list[tuple[int, int]]:
+    """Spans `[start, end]` in characters of a text of `n` characters, end exclusive.
+
+    Raises:
+        DataError: They are something else, or reach beyond the text.
+    """
+    spans = value if isinstance(value, list | tuple) else [value]
+    for span in spans:
+        whole = isinstance(span, list | tuple) and len(span) == 2
+        if not whole or not all(isinstance(end, int) for end in span):
+            raise DataError(f"{place}: {str(span)[:40]!r} is no span [start, end] in characters")
+        if not 0 <= span[0] <= span[1] <= n:
+            raise DataError(f"{place}: {list(span)} is no span of a text of {n} characters")
+    return [(start, end) for start, end in spans]
+
+
+def marked_units(
+    spans: Sequence[Sequence[int]], places: Sequence[tuple[int, int]]
+) -> tuple[bool, ...]:
+    """One bool per unit: does it share a character with one of the spans of the text?
+
+    Args:
+        spans: `(start, end)` in characters, end exclusive.
+        places: Where each unit stands, in order.
+
+    Example:
+        >>> marked_units([(4, 9)], [(0, 3), (4, 8), (8, 9), (10, 12)])
+        (False, True, True, False)
+    """
+    return tuple(any(low < end and start < high for low, high in spans) for start, end in places)
+
+
 def _from_flags(flags: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
     for flag in flags:
         if not isinstance(flag, bool | int | float) or flag not in (0, 1):
