@@ -1,0 +1,115 @@
+"""Parts of a claim to its answer: the same few rules for every study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from attnaudit.checks import Estimate
+from attnaudit.studies.schema import Claim, Holds, Measured, Part
+
+EVERYWHERE = (
+    "Holds where it holds in every data set that counts, fails where it fails in more than half "
+    "of them, and is undecided otherwise."
+)
+"""How the parts decide, in words; a claim's own rule stands before it."""
+SEEDS = "The value is the mean over seeds; its interval reaches over those of all seeds."
+
+
+def measured(estimate: Estimate | None, unit: str) -> Measured | None:
+    """An estimate as a claim shows it; None where it has no value."""
+    if estimate is None or estimate.value is None:
+        return None
+    return Measured(
+        value=estimate.value, low=estimate.low, high=estimate.high, n=estimate.n, unit=unit
+    )
+
+
+def over(found: Sequence[Measured | None], unit: str | None = None) -> Measured | None:
+    """Several numbers as one: their mean, an interval that reaches over all, the smallest n.
+
+    Example:
+        >>> both = [Measured(value=0.2, low=0.1, high=0.3, n=9, unit="tau"),
+        ...         Measured(value=0.4, low=0.3, high=0.5, n=8, unit="tau")]
+        >>> one = over(both)
+        >>> round(one.value, 2), one.low, one.high, one.n
+        (0.3, 0.1, 0.5, 8)
+    """
+    known = [m for m in found if m is not None]
+    if not known:
+        return None
+    if len(known) == 1:
+        return known[0] if unit is None else known[0].model_copy(update={"unit": unit})
+    return Measured(
+        value=math.fsum(m.value for m in known) / len(known),
+        low=min(m.value if m.low is None else m.low for m in known),
+        high=max(m.value if m.high is None else m.high for m in known),
+        n=min(m.n for m in known),
+        unit=unit or known[0].unit,
+    )
+
+
+def difference(first: Measured | None, second: Measured | None, unit: str) -> Measured | None:
+    """First less second, of different models: the interval of Zou & Donner (2008).
+
+    Example:
+        >>> a = Measured(value=0.7, low=0.6, high=0.8, n=50, unit="tau")
+        >>> b = Measured(value=0.3, low=0.2, high=0.4, n=40, unit="tau")
+        >>> gap = difference(a, b, "tau")
+        >>> round(gap.value, 2), round(gap.low, 3), round(gap.high, 3), gap.n
+        (0.4, 0.259, 0.541, 40)
+    """
+    if first is None or second is None:
+        return None
+    value = first.value - second.value
+    low = high = None
+    if None not in (first.low, first.high, second.low, second.high):
+        assert first.low is not None
+        assert first.high is not None
+        assert second.low is not None
+        assert second.high is not None
+        low = value - math.hypot(first.value - first.low, second.high - second.value)
+        high = value + math.hypot(first.high - first.value, second.value - second.low)
+    return Measured(value=value, low=low, high=high, n=min(first.n, second.n), unit=unit)
+
+
+def above(found: Measured | None, bar: float) -> Holds:
+    """Yes where the whole interval lies above the bar, no where it lies below."""
+    if found is None:
+        return Holds.NOT_MEASURED
+    if found.low is None or found.high is None:
+        return Holds.UNDECIDED
+    if found.low > bar:
+        return Holds.YES
+    return Holds.NO if found.high < bar else Holds.UNDECIDED
+
+
+def below(found: Measured | None, bar: float) -> Holds:
+    """Yes where the whole interval lies below the bar, no where it lies above."""
+    turned = {Holds.YES: Holds.NO, Holds.NO: Holds.YES}
+    answer = above(found, bar)
+    return turned.get(answer, answer)
+
+
+def decide(parts: Sequence[Part]) -> Holds:
+    """The answer of several parts, as `EVERYWHERE` says."""
+    answers = [p.holds for p in parts if p.counts and p.holds is not Holds.NOT_MEASURED]
+    if not answers:
+        return Holds.NOT_MEASURED
+    if all(a is Holds.YES for a in answers):
+        return Holds.YES
+    return Holds.NO if 2 * answers.count(Holds.NO) > len(answers) else Holds.UNDECIDED
+
+
+def claim_of(
+    parts: Sequence[Part], *, id: str, claim: str, paper: str, rule: str, note: str = ""
+) -> Claim:
+    """A claim from its parts: the answer, and one number over all parts that count."""
+    counting = [p.measured for p in parts if p.counts and p.measured is not None]
+    whole = over(counting)
+    if whole is not None and len(counting) > 1:
+        whole = whole.model_copy(update={"unit": f"{whole.unit}; mean of {len(counting)} settings"})
+    return Claim(
+        id=id, claim=claim, paper=paper, measured=whole, rule=f"{rule} {EVERYWHERE}",
+        holds=decide(parts), note=note, parts=tuple(parts),
+    )  # fmt: skip
