@@ -132,8 +132,8 @@ def data() -> str:
     return table(
         ("name", "what it is", "classes", "rows used", "hub", "terms", "paper"),
         (
-            (code(d.name), d.title, ", ".join(d.classes), d.keep, code(d.hub) if d.hub else
-             "built in", d.terms, d.paper)
+            (code(d.name), d.title, ", ".join(d.classes) or "entities", d.keep,
+             code(d.hub) if d.hub else d.where, d.terms, d.paper)
             for d in NAMED_SETS.values()
         ),
     )  # fmt: skip
@@ -299,8 +299,8 @@ def _users(name: str) -> str:
 def _parameter(parameter: Any) -> tuple[str, str, str]:
     if parameter.param_type_name == "argument":
         name = parameter.name.upper()
-        return code(name), "required" if parameter.required else code(parameter.default), (
-            parameter.help or "")  # fmt: skip
+        usual = "" if parameter.default is None else code(parameter.default)
+        return code(name), "required" if parameter.required else usual, parameter.help or ""
     flag = getattr(parameter, "is_flag", False)
     default = "off" if flag else "" if parameter.default is None else code(parameter.default)
     return ", ".join(map(code, parameter.opts)), default, parameter.help or ""

@@ -11,11 +11,15 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
+from attnaudit.attribution import METHODS
 from attnaudit.checks import Settings, Verdict
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, ModelError, RunError, SettingsError
 from attnaudit.models.cut import Batch
+from attnaudit.report.html import render_html
+from attnaudit.runs import audit as audit_module
 from attnaudit.runs.audit import AuditResult, run_audit
+from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.frame import tidy
 from attnaudit.runs.store import Store
 from tests.toys import dataset, labelled, reader, sentences
@@ -126,6 +130,85 @@ def test_a_killed_audit_goes_on_with_the_same_numbers(whole: AuditResult, tmp_pa
     resumed = run_audit(reader(), toy_data(), FAST, out=folder)
     assert all(path.stat().st_mtime_ns == t for path, t in before.items())
     assert findings(resumed) == findings(whole)
+
+
+def test_a_repeated_audit_keeps_its_time_and_a_resumed_one_adds_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = run_audit(reader(), toy_data(), FAST, out=folder).report
+    again = run_audit(reader(), toy_data(), FAST, out=folder).report
+    assert (again.seconds, again.created) == (first.seconds, first.created)
+    sorted((folder / "instances").glob("*.parquet"))[1].unlink()
+    Store(folder).write_seconds(1000.0)
+    resumed = run_audit(reader(), toy_data(), FAST, out=folder).report
+    assert 1000 < resumed.seconds < 1000 + 60
+    assert resumed.created > first.created
+    # stopped after its last chunk, before it had concluded
+    (folder / "findings.json").unlink()
+    assert resumed.seconds < run_audit(reader(), toy_data(), FAST, out=folder).report.seconds
+    fresh = run_audit(reader(), toy_data(), FAST, out=folder, overwrite=True).report
+    assert fresh.seconds < 60
+
+
+def test_time_is_stored_with_every_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[float] = []
+    monkeypatch.setattr(Store, "write_seconds", lambda self, seconds: stored.append(seconds))
+    run_audit(reader(), toy_data(), FAST, out=tmp_path / "run")
+    assert len(stored) == 4
+    assert stored == sorted(stored)
+    assert stored[0] > 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": "x"}'])
+def test_a_damaged_time_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "work.json").write_text(content)
+    assert Store(tmp_path).read_seconds() == 0
+
+
+def test_progress_moves_inside_a_chunk() -> None:
+    told: list[tuple[str, int, int]] = []
+    settings = FAST.model_copy(update={"chunk": 90, "token_budget": 60, "checks": ("permutation",)})
+    run_audit(reader(), toy_data(), settings, progress=lambda *what: told.append(what))
+    done = [now for stage, now, _ in told if stage == "auditing"]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, 90)
+    assert len(set(done)) > 8
+
+
+def test_only_attributions_that_somebody_looks_at_are_computed() -> None:
+    for checks, expected in (
+        (("permutation",), {"weights", "leave_one_out"}),
+        (("agreement", "adversary"), {"weights", "leave_one_out", "gradient", "random"}),
+        (("erasure",), set(METHODS)),
+    ):
+        result = run_audit(reader(), toy_data(40), FAST.model_copy(update={"checks": checks}))
+        found = {c.removeprefix("scores.") for c in result.instances.columns if "scores." in c}
+        assert found == expected
+        assert render_html(result).count("<h5>") >= 6
+
+
+def test_other_code_of_the_same_version_is_another_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
+    monkeypatch.setattr(audit_module, "code_fingerprint", lambda: "edited")
+    with pytest.raises(RunError, match="by other source code of the same version"):
+        run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
+    run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run", overwrite=True)
+
+
+def test_the_fingerprint_of_the_code_is_of_what_measures(tmp_path: Path) -> None:
+    for room in ("measures", "report"):
+        (tmp_path / room).mkdir()
+    source = tmp_path / "measures" / "a.py"
+    source.write_bytes(b"x = 1\n")
+    fingerprint = code_fingerprint.__wrapped__
+    before = fingerprint(tmp_path)
+    (tmp_path / "report" / "b.py").write_text("y = 1")
+    source.write_bytes(b"x = 1\r\n")
+    assert fingerprint(tmp_path) == before
+    source.write_bytes(b"x = 2\n")
+    assert fingerprint(tmp_path) != before
+    assert code_fingerprint() == fingerprint(Path(audit_module.__file__).parents[1])
 
 
 def test_another_audit_in_the_folder_is_refused_and_can_be_replaced(tmp_path: Path) -> None:

@@ -183,6 +183,46 @@ def test_no_text_of_a_picture_overlaps_on_the_smallest_screen_with_many_instance
     context.close()
 
 
+def test_it_fits_between_phone_and_desktop(browser: Browser, report: str) -> None:
+    page = browser.new_page()
+    page.goto(report)
+    for width in (480, 601, 700, 780, 781, 900):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()
+
+
+def test_every_number_of_the_evidence_is_in_view_with_its_name_on_a_phone(
+    pages: dict[tuple[int, str], Page],
+) -> None:
+    page = pages[390, "light"]
+    cells = page.locator(".evidence tbody .num")
+    rows = page.locator(".evidence tbody tr")
+    assert cells.count() == 4 * rows.count() > 30
+    for index in range(cells.count()):
+        box = cells.nth(index).bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    name = "(cell) => getComputedStyle(cell, '::before').content"
+    names = [cells.nth(i).evaluate(name) for i in range(4)]
+    assert names == ['"Value"', '"95% interval"', '"n"', '"By chance"']
+    # shown as cards, it is read out as a table all the same
+    expect(page.get_by_role("table", name="Evidence")).to_have_count(1)
+    assert page.get_by_role("table", name="Evidence").get_by_role("row").count() == (
+        rows.count() + 1
+    )
+
+
+def test_what_speaks_against_is_marked_without_a_sign_in_the_text(
+    pages: dict[tuple[int, str], Page],
+) -> None:
+    against = pages[1280, "light"].locator(".units .u.strong").first
+    assert against.evaluate("(unit) => getComputedStyle(unit, '::before').content") == "none"
+    assert against.evaluate("(unit) => getComputedStyle(unit).boxShadow") != "none"
+    assert ", against the prediction" in str(against.get_attribute("aria-label"))
+
+
 def test_pointing_and_arrow_keys_show_the_score(pages: dict[tuple[int, str], Page]) -> None:
     page = pages[1280, "light"]
     units = page.locator(".units").first.locator(".u")

@@ -1,6 +1,8 @@
 """The command line from end to end, as a person uses it."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS
 from attnaudit.cli import app, doctor
+from attnaudit.cli.app import STOPPED
 from attnaudit.data.generated import generate_review_splits
 from attnaudit.data.named import NAMED_SETS
 from tests.terminal import run
@@ -80,6 +83,142 @@ def test_settings_from_a_file_and_a_strict_exit_code(folder: Path, tmp_path: Pat
     assert "no JSON" in audit(folder, "--settings", str(path), code=2)
 
 
+def test_the_held_out_split_is_audited_without_naming_it(folder: Path, tmp_path: Path) -> None:
+    shown = run(
+        "audit", str(folder / "model"), "--out", str(tmp_path / "run"), "--check", "permutation"
+    )
+    assert ", test (120 texts)" in shown
+    assert pl.read_parquet(tmp_path / "run" / "instances" / "*.parquet").height == 120
+    refused = run("audit", str(folder / "model"), "--truth-column", "evidence", code=2)
+    assert "--truth-column" in refused
+    assert "truth_column" not in refused
+
+
+def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: Path) -> None:
+    words = ("audit", str(folder / "model"), str(folder / "data"), "--split", "train",
+             "--text-column", "review", "--label-column", "stars", "--check", "permutation",
+             "--out", str(tmp_path / "run"))  # fmt: skip
+    refused = run(*words, code=2)
+    assert "all 600 texts were in the model's training data" in refused
+    assert "or keep them with --include-training-texts" in refused
+    assert "600 of the 600 texts were in the model's training data" in re.sub(
+        r"\s+", " ", run(*words, "--include-training-texts")
+    )
+    # a file of train and test together
+    parts = [pl.read_csv(folder / "data" / f"{name}.csv") for name in ("train", "test")]
+    pl.concat(parts).write_csv(tmp_path / "all.csv")
+    shown = run("audit", str(folder / "model"), str(tmp_path / "all.csv"), *words[5:11], "--out",
+                str(tmp_path / "mixed"))  # fmt: skip
+    assert "600 texts were in the model's training data and are left out; 120 remain." in shown
+    assert "600 texts were in the model's training data (train or dev) and are left out" in shown
+    page = (tmp_path / "mixed" / "report.html").read_text(encoding="utf-8")
+    assert "600 texts were in the model&#39;s training data" in page
+
+
+def test_training_keeps_ids_and_evidence_and_notes_each_thing_once(tmp_path: Path) -> None:
+    rows = [{"text": f"{word} film {i}", "label": word, "key": f"k{i}", "evidence": "[1, 0, 0]"}
+            for i in range(30) for word in ("good", "bad")]  # fmt: skip
+    rows = [{**row, "key": f"{row['key']}{row['label']}"} for row in rows]
+    pl.DataFrame([*rows, {**rows[0], "key": "again"}]).write_csv(tmp_path / "x.csv")
+    shown = run(
+        "train", str(tmp_path / "x.csv"), "--out", str(tmp_path / "model"), "--encoder", "average",
+        "--hidden", "4", "--embedding-dim", "4", "--epochs", "1", "--truth-column", "evidence",
+        "--id-column", "key",
+    )  # fmt: skip
+    assert shown.count("occur more than once") == 1
+    assert "train: train:" not in shown
+    assert re.search(r"^test: \d+ of 61 records", shown, flags=re.MULTILINE)
+    assert f"attnaudit audit {tmp_path / 'model'}" in shown
+    stored = [json.loads(line) for line in (tmp_path / "model" / "test.jsonl").open()]
+    assert len(stored) == 6
+    for row in stored:
+        assert row["id"].startswith("k")
+        assert row["truth"] == [1, 0, 0]
+        assert row["text"][0] == row["label"]
+
+
+STOPPABLE = """
+import sys, time
+import attnaudit.cli.{command} as command
+from attnaudit.cli import main
+from attnaudit.runs.store import Store
+work, write = getattr(command, "train_model", None), Store.write_chunk
+def training(*given, **options):
+    print("ready", flush=True)
+    return work(*given, **options)
+def chunk(self, *given):
+    write(self, *given)
+    print("ready", flush=True)
+    time.sleep(60)
+command.train_model, Store.write_chunk = training, chunk
+main()
+"""
+
+
+def interrupted(command: str, *words: str) -> tuple[int, str]:
+    """The exit code and the complaint of a real process that is stopped with Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPABLE.format(command=command), command, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    return process.returncode, complaint.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGINT for a process")
+def test_stopping_from_the_keyboard_says_what_is_left(folder: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"chunk": 30, "checks": ["permutation"]}')
+    words = (str(folder / "model"), "--out", str(tmp_path / "run"), "--settings", str(settings))
+    code, said = interrupted("audit", *words)
+    assert code == 130
+    assert said.startswith("attnaudit: stopped. Finished instances are kept: run the same command")
+    assert "\n" not in said
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.parquet")}
+    assert len(before) == 1
+    assert "Report:" in run("audit", *words)
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGINT for a process")
+def test_stopping_training_does_not_promise_to_go_on(folder: Path, tmp_path: Path) -> None:
+    code, said = interrupted(
+        "train", str(folder / "data"), "--out", str(tmp_path / "model"), "--text-column", "review",
+        "--label-column", "stars", "--epochs", "5000",
+    )  # fmt: skip
+    assert code == 130
+    assert said == "attnaudit: stopped. No model was saved: run the same command to start again."
+    assert not (tmp_path / "model").exists()
+
+
+def test_every_long_command_has_its_word_on_what_is_left() -> None:
+    assert set(STOPPED) >= {"audit", "demo", "train"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [((), 2), (("nope",), 2), (("audit",), 2), (("--version",), 0),
+                        (("audit", "model", "--limit", "x"), 2), (("audit", "--help"), 0)],
+)  # fmt: skip
+def test_exit_codes_of_usage(words: tuple[str, ...], code: int) -> None:
+    assert run(*words, code=code)
+
+
+def test_messages_name_options_and_no_python(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\ngood film,positive\nbad film,\n")
+    model = str(folder / "model")
+    said = run("audit", model, str(path), code=2)
+    assert said.rstrip().endswith("leave such rows out with --drop-unlabelled")
+    said = run("audit", model, str(path), "--label-column", "stars", code=2)
+    assert said.rstrip().endswith("Name it with --label-column; data without labels have "
+                                  "--label-column none")  # fmt: skip
+    said = audit(folder, "--seed", "7", code=2)
+    assert "or pass --overwrite to replace it" in said
+
+
 def test_report_and_card_of_a_finished_run(folder: Path, tmp_path: Path) -> None:
     run("report", str(folder / "run"), "--out", str(tmp_path / "again.html"))
     assert "</html>" in (tmp_path / "again.html").read_text()
@@ -120,6 +259,16 @@ def test_lists_are_made_from_the_declarations() -> None:
         assert name in shown
 
 
+def test_the_list_says_when_a_check_decides() -> None:
+    shown = run("list", "checks")
+    for check in CHECKS.values():
+        line = next(line for line in shown.splitlines() if line.startswith(f"│ {check.name} "))
+        if check.stands_in_for:
+            assert f"where {check.stands_in_for} cannot" in line
+        else:
+            assert (" yes " if check.decisive else " cautions ") in line
+
+
 def test_it_starts_as_a_program() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from attnaudit.cli import main; main()", "report", "nowhere"],
@@ -134,7 +283,7 @@ def test_doctor_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(doctor.EXTRAS, "hub", (("no-such-package",), "nothing"))
     shown = run("doctor")
     assert "torch" in shown
-    assert "attnaudit[hub]" in shown
+    assert 'pip install ".[hub]"' in shown
 
 
 def test_an_absent_device_is_one_line(folder: Path) -> None:

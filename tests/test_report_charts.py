@@ -103,12 +103,40 @@ def test_few_classes_are_told_apart_and_many_are_not(figures: dict[str, Figure])
     assert len([row for row in rows if row.endswith(CLASSES[0])]) >= 2
     result = hostile_result()
     permutation = next(f for f in result.report.findings if f.check == "permutation")
-    model = result.report.plan.model.model_copy(update={"classes": tuple("abcde")})
+    model = result.report.plan.model.model_copy(update={"classes": tuple("abcd")})
     plan = result.report.plan.model_copy(update={"model": model})
     many = replace(result, report=result.report.model_copy(update={"plan": plan}))
     (figure,) = figures_of(many, permutation)
     drawn = {bar["row"] for bar in rows_of(figure.spec, "from to")}
     assert drawn == {row.split(",")[0] for row in rows}
+
+
+def test_the_bar_of_agreement_is_the_one_in_force(figures: dict[str, Figure]) -> None:
+    result = hostile_result()
+    finding = next(f for f in result.report.findings if f.check == "agreement")
+    for value, words in ((0.2345, "bar 0.23"), (0.5, "bar 0.50")):
+        lowered = finding.model_copy(
+            update={"estimates": tuple(
+                e.model_copy(update={"value": value}) if e.statistic == "agreement_bar" else e
+                for e in finding.estimates
+            )}
+        )  # fmt: skip
+        (figure,) = figures_of(result, lowered)
+        labels = {
+            row["label"]: row["x"] for row in rows_of(figure.spec, "label") if "short" not in row
+        }
+        assert labels == {"unrelated 0": 0, words: value}
+        assert ("less than the 0.5" in figure.caption) == (value < 0.5)
+
+
+def test_no_line_crosses_the_words_of_a_row(figures: dict[str, Figure]) -> None:
+    for figure in figures.values():
+        names = [row["y"] for row in rows_of(figure.spec, "short")]
+        lines = [row for row in rows_of(figure.spec, "y2") if "x2" not in row]
+        assert lines
+        for line in lines:
+            low, high = sorted((line["y"], line["y2"]))
+            assert not any(low < y < high for y in names)
 
 
 def test_only_variables_of_the_page_colour_a_picture(figures: dict[str, Figure]) -> None:

@@ -190,17 +190,63 @@ def test_every_estimate_is_a_row_with_value_interval_size_and_null(source: str) 
 
 
 def test_evidence_shows_number_interval_size_and_null(source: str) -> None:
-    table = re.search(r'<table class="evidence">.*?</table>', source, flags=re.DOTALL)
+    table = re.search(r'<table class="evidence".*?</table>', source, flags=re.DOTALL)
     assert table is not None
     rows = re.findall(r"<tr.*?</tr>", table[0], flags=re.DOTALL)[1:]
     expected = evidence_rows(hostile_result().report)
     assert len(rows) == len(expected)
     for row, wanted in zip(rows, expected, strict=True):
         cells = re.findall(r'class="num">(.*?)</td>', row)
+        assert (f"needs {wanted.needs}" in html.unescape(row)) == bool(wanted.needs)
+        # the narrow layout shows no header: every number brings its name
+        assert row.count("data-label=") == len(cells)
         assert [html.unescape(c) for c in cells] == [
             wanted.value, wanted.interval, wanted.n, wanted.null,
         ]  # fmt: skip
         assert re.sub("<.*?>", "", row).count(str(wanted.verdict)) >= 1
+
+
+def test_every_decided_check_says_what_it_needs() -> None:
+    needs = {r.check: r.needs for r in evidence_rows(hostile_result().report) if not r.calibration}
+    bars = Thresholds()
+    own = next(f for f in hostile_result().report.findings if f.check == "agreement")
+    in_force = next(e.value for e in own.estimates if e.statistic == "agreement_bar")
+    mutual = next(
+        e.value for e in own.estimates
+        if (e.statistic, e.subject, e.group) == ("kendall_tau", "gradient~leave_one_out", "all")
+    )  # fmt: skip
+    assert mutual is not None
+    assert in_force == min(bars.agreement_tau, mutual)
+    assert needs == {
+        "performance": f"at least {bars.skill:g}",
+        "agreement": f"at least {in_force:.2f}"
+        if in_force < bars.agreement_tau
+        else f"at least {bars.agreement_tau:g}",
+        "permutation": f"at least {bars.permutation_tvd:g}",
+        "adversary": "below 50%",
+        "erasure": f"above chance, and less than {bars.erasure_margin:g} below the best",
+        "ground_truth": f"at least {bars.truth_auroc:g}",
+    }
+
+
+def test_checks_that_decide_stand_apart_from_those_that_caution(source: str) -> None:
+    because = re.search(r'<div class="because">.*?</div>', source, flags=re.DOTALL)
+    assert because is not None
+    decide, caution = because[0].split("Checks that only caution")
+    assert re.findall(r"#check-(\w+)", decide) == ["permutation", "erasure", "ground_truth"]
+    assert re.findall(r"#check-(\w+)", caution) == ["agreement", "adversary"]
+
+
+def test_what_speaks_against_is_said_to_readers_and_not_written_into_the_text(
+    source: str,
+) -> None:
+    units = re.findall(r'<span class="u neg[^"]*"[^>]*title="([^"]*)">([^<]*)</span>', source)
+    assert units
+    for title, text in units:
+        assert ", against the prediction" in title
+        assert not text.startswith("−")
+    style = "".join(re.findall(r"<style>(.*?)</style>", source, flags=re.DOTALL))
+    assert 'content: "−"' not in style
 
 
 def test_thresholds_stand_with_their_sources(page: Page) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnaudit.report.heat import CONTEXT, heat_row, windows_of
+from attnaudit.report.heat import CONTEXT, floor_of, heat_row, windows_of
 from attnaudit.report.instances import shown_instances
 from tests.report_fixture import LONG, bare, hostile_result
 
@@ -50,6 +50,31 @@ def test_shades_are_relative_to_the_largest_and_ranks_are_complete(scores: list[
         first = next(u for u in row.units if u.rank == 1)
         assert abs(first.shade) == 1
     assert all(u.shade * s >= 0 for u, s in zip(row.units, scores, strict=True))
+
+
+@settings(deadline=None)
+@given(SCORES, st.floats(0.001, 2))
+def test_the_floor_keeps_small_scores_pale_and_changes_no_number(
+    scores: list[float], floor: float
+) -> None:
+    units = [f"w{i}" for i in range(len(scores))]
+    loud, pale = heat_row("x", units, scores), heat_row("x", units, scores, floor=floor)
+    largest = max(abs(score) for score in scores)
+    for before, after, score in zip(loud.units, pale.units, scores, strict=True):
+        assert abs(after.shade) <= abs(before.shade)
+        assert abs(after.shade - score / max(largest, floor)) <= 0.00051
+        assert (after.score, after.rank) == (before.score, before.rank)
+
+
+def test_equal_weights_are_pale_and_concentrated_ones_are_not() -> None:
+    units = list("abcdefgh")
+    even = heat_row("x", units, [1 / 8] * 8, floor=floor_of("weights", 8))
+    assert {u.shade for u in even.units} == {0.333}
+    peaked = heat_row("x", units, [0.9, *[0.1 / 7] * 7], floor=floor_of("weights", 8))
+    assert peaked.units[0].shade == 1
+    assert floor_of("weights", 1) == floor_of("permutation", 2) == 1
+    assert floor_of("integrated_gradients", 8) == 0.05
+    assert floor_of("gradient", 8) == floor_of("somebody's", 8) == 0
 
 
 def test_gaps_say_how_much_is_left_out() -> None:
@@ -120,8 +145,9 @@ def test_rows_are_the_scores_of_the_table() -> None:
         if instance.clipped is not None:
             continue
         for heat, name in zip(instance.rows, ("weights", better), strict=False):
-            largest = max(abs(s) for s in row[f"scores.{name}"])
-            expected = [round(s / largest, 3) for s in row[f"scores.{name}"]]
+            least = min(1.0, 3 / instance.length) if name == "weights" else 0.05
+            full = max(least, *(abs(s) for s in row[f"scores.{name}"]))
+            expected = [round(s / full, 3) for s in row[f"scores.{name}"]]
             assert [u.shade for u in heat.units] == expected
         assert [u.evidence for u in instance.rows[0].units] == row["truth"]
 

@@ -65,7 +65,7 @@ def test_the_card_has_the_verdict_the_evidence_and_the_origin() -> None:
     assert len(rows) == len(expected)
     for row, wanted in zip(rows, expected, strict=True):
         cells = [plain(c) for c in re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.DOTALL)]
-        assert cells[3:] == [wanted.value, wanted.interval, wanted.n, wanted.null]
+        assert cells[3:] == [wanted.needs, wanted.value, wanted.interval, wanted.n, wanted.null]
         assert str(wanted.verdict) in cells[1]
 
 

@@ -46,6 +46,7 @@ def test_every_row_of_evidence_is_there_with_its_numbers() -> None:
     for row in evidence_rows(report):
         assert f"{row.value} {row.n} {row.null}" in text
         assert f"({row.interval})" in text or row.interval == NOTHING
+        assert f"needs {row.needs}" in text or not row.needs
     for part in (report.judgement.headline, report.judgement.advice):
         assert part.split(".")[0][:60] in re.sub(r"[│ ]+", " ", text)
 
@@ -89,18 +90,40 @@ def test_an_explanation_reads_without_colour() -> None:
     assert f"{CLASSES[0]} 0.800 · {CLASSES[1]} 0.200" in text
     assert "largest “good” 0.700  “not” 0.100" in text
     assert "largest “not” 0.600  “good” −0.300  “film” 0.010" in text
-    assert "not a −good film" in text
+    assert "not a good film" in text
     assert "gradient: left out, no [b]embeddings[/b]" in text
     assert "4.0e-04" in text
 
 
 def test_the_stronger_the_score_the_stronger_the_colour() -> None:
     text = printed(render_scores(["a", "b", "c"], {"leave_one_out": [1.0, 0.3, -1.0]}), colour=True)
-    grounds = re.findall(r"48;2;(\d+);(\d+);(\d+)m(−?[abc])\x1b", text)
+    grounds = re.findall(r"48;2;(\d+);(\d+);(\d+)m([abc])\x1b", text)
     shade = {word: sum(map(int, rgb)) for *rgb, word in grounds}
     assert shade["a"] < shade["b"]
     blue = {word: int(rgb[2]) - int(rgb[0]) for *rgb, word in grounds}
-    assert blue["a"] > 0 > blue["−c"]
+    assert blue["a"] > 0 > blue["c"]
+
+
+def test_small_effects_have_no_colour() -> None:
+    text = printed(render_scores(["a", "b"], {"leave_one_out": [0.0004, -0.0002]}), colour=True)
+    assert not re.findall(r"48;2;\d+;\d+;\d+m[ab]\x1b", text)
+    assert "0.000400" in text
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_a_failed_check_says_why(verdict: Verdict) -> None:
+    report = with_verdict(hostile_result(), verdict).report
+    reasons = tuple(
+        r.model_copy(update={"verdict": Verdict.FAIL, "sentence": f"{r.check} is the reason."})
+        for r in report.judgement.reasons
+    )
+    judgement = report.judgement.model_copy(update={"reasons": reasons, "cautions": ()})
+    text = printed(render_terminal(report.model_copy(update={"judgement": judgement})))
+    for check in ("permutation", "erasure", "ground_truth"):
+        assert (f"{check} is the reason." in text) == (verdict is Verdict.FAIL)
+    # these two only caution where evidence is known
+    assert "agreement is the reason." not in text
+    assert "adversary is the reason." not in text
 
 
 def test_long_texts_are_clipped() -> None:

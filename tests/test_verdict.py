@@ -95,6 +95,14 @@ def test_evidence_that_fails_its_own_check_voids_it() -> None:
     assert judge(finding("performance", P, "model"), findings).verdict is I
 
 
+def test_what_is_to_be_kept_in_mind_of_the_data_comes_first() -> None:
+    findings = [finding(name, verdict) for name, verdict in {**ALL, "adversary": F}.items()]
+    for gate in (P, F):
+        cautions = judge(finding("performance", gate, "model"), findings, ["of the data"]).cautions
+        assert "of the data" in cautions[0]
+        assert any("adversary says fail" in caution for caution in cautions)
+
+
 def test_known_evidence_recommends_before_erasure() -> None:
     findings = [
         finding("erasure", F, recommended="leave_one_out"),

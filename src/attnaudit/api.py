@@ -11,7 +11,6 @@ import polars as pl
 
 from attnaudit.checks import Finding, Settings, Verdict
 from attnaudit.data.records import Dataset, Text
-from attnaudit.data.sources import load_data
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
@@ -22,6 +21,7 @@ from attnaudit.report.markdown import render_card, write_card
 from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.explain import DEFAULT_METHODS, Explanation, explain_record
 from attnaudit.runs.frame import tidy
+from attnaudit.runs.held_out import Chosen, choose
 from attnaudit.runs.schema import AuditReport
 from attnaudit.runs.store import Store
 
@@ -80,12 +80,13 @@ class Audit(AuditResult):
 
 def audit(
     model: Model | str | Path,
-    data: Dataset | str | Path | Any,
+    data: Dataset | str | Path | Any = None,
     *,
     settings: Settings | None = None,
     checks: Sequence[str] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    include_training_texts: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> Audit:
@@ -93,11 +94,14 @@ def audit(
 
     Args:
         model: A model with the cut (`train`, `load`, `wrap`), or the folder of one.
-        data: A `Dataset`, or what `load_data` takes: a file, a data frame, a name.
+        data: A `Dataset`, or what `load_data` takes: a file, a data frame, a name. None takes
+            the test split that was held out when `train` saved the model.
         settings: Thresholds, seed, sizes; the defaults are those of `attnaudit audit`.
         checks: Names of the checks to run; all by default.
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
         overwrite: Replace another audit in that folder.
+        include_training_texts: Keep texts that the model was trained on (train or dev). By
+            default they are left out, where they are known, and the report says so.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
             terminal).
         data_options: Passed to `load_data` where `data` is no `Dataset`.
@@ -109,16 +113,16 @@ def audit(
         AttnauditError: Unusable data, model, settings or folder, each with what to do.
     """
     model = model if isinstance(model, Model) else load(model)
-    if not isinstance(data, Dataset):
-        data = load_data(data, **{"classes": model.classes, **data_options})
+    if not isinstance(data, Chosen):
+        data = choose(model, data, include=include_training_texts, **data_options)
     settings = settings or Settings()
     if checks is not None:
         settings = Settings.model_validate({**settings.model_dump(), "checks": tuple(checks)})
     folder = Path(out) if out is not None else None
     with bars(progress if isinstance(progress, bool) else None) as drawn:
         result = run_audit(
-            model, data, settings, out=folder, overwrite=overwrite,
-            progress=progress if callable(progress) else drawn,
+            model, data.data, settings, out=folder, overwrite=overwrite,
+            progress=progress if callable(progress) else drawn, left_out=data.left_out,
         )  # fmt: skip
     return Audit(result.report, result.instances)
 

@@ -33,5 +33,5 @@ class MissingExtra(AttnauditError, ImportError):  # noqa: N818
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f'Install it with: pip install "attnaudit[{extra}]"'
+            f'Install it from the checkout of attnaudit with: pip install ".[{extra}]"'
         )

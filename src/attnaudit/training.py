@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.models.pooled import TextClassifier
+from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.nets.classifier import ClassifierConfig
-from attnaudit.nets.training import Penalty, TrainedResult, TrainOptions
+from attnaudit.nets.inputs import Given
+from attnaudit.nets.training import Objective, Penalty, TrainedResult, TrainOptions
 from attnaudit.nets.training import train as train_net
 from attnaudit.nets.vectors import Coverage, load_vectors
-from attnaudit.nets.vocabulary import build_vocabulary
+from attnaudit.nets.vocabulary import Vocabulary, build_vocabulary
 from attnaudit.progress import Report, bars
 
 Splits = Mapping[str, Dataset]
@@ -47,6 +51,10 @@ def train(
     vectors: str | Path | None = None,
     options: TrainOptions | None = None,
     penalty: Penalty | None = None,
+    objective: Objective | None = None,
+    word_scores: Tensor | None = None,
+    given: Mapping[str, Given] | None = None,
+    vocabulary: Vocabulary | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     progress: Report | bool | None = None,
@@ -58,14 +66,19 @@ def train(
         data: Splits by name (`train`, `dev`, `test`), one data set that is then split, or what
             `load_splits` takes: a folder, a file, a named set, a hub name.
         encoder: bilstm, cnn or average.
-        attention: additive or dot.
+        attention: additive or dot; or a control: uniform, random, position, own_token, word.
         hidden: Hidden size (per direction for the LSTM).
         embedding_dim: Size of word vectors; pretrained ones bring their own.
         vectors: A file of pretrained word vectors (text or npz).
         options: Epochs, batch size, seed, device, and the like.
         penalty: A further loss term.
+        objective: The loss itself, in place of that of the labels.
+        word_scores: The table of the attention `word`, one score an id of `vocabulary`.
+        given: Weights of the records of `train` and `dev`, for the attention `given`.
+        vocabulary: The words to know; built from the training records by default.
         name: What reports call the model.
-        out: Folder to save the model to.
+        out: Folder to save the model to, with the split `test` and hashes of what it was
+            trained on, so that an audit can tell (`models/seen.py`).
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_splits`.
 
@@ -80,15 +93,17 @@ def train(
         ('average+additive', ('negative', 'positive'))
     """
     splits = _splits(data, data_options)
-    options = options or TrainOptions()
-    vocabulary = build_vocabulary(splits["train"].records, options.min_df, options.lowercase)
+    options, given = options or TrainOptions(), given or {}
+    if vocabulary is None:
+        vocabulary = build_vocabulary(splits["train"].records, options.min_df, options.lowercase)
     table, coverage = None, None
     if vectors is not None:
         table, coverage = load_vectors(vectors, vocabulary, seed=options.seed)
         embedding_dim = table.shape[1]
     config = ClassifierConfig(
-        splits["train"].classes, encoder, attention, hidden=hidden, embedding_dim=embedding_dim
-    )
+        splits["train"].classes, encoder, attention, hidden=hidden, embedding_dim=embedding_dim,
+        question=splits["train"].has_questions,
+    )  # fmt: skip
     with bars(progress if isinstance(progress, bool) else None) as drawn:
         report = progress if callable(progress) else drawn
         epoch = 1
@@ -103,12 +118,15 @@ def train(
 
         result = train_net(
             config, splits["train"].records, splits["dev"].records, options,
-            vocabulary=vocabulary, vectors=table, penalty=penalty,
+            vocabulary=vocabulary, vectors=table, word_scores=word_scores, penalty=penalty,
+            objective=objective, given=given.get("train"), given_dev=given.get("dev"),
             on_epoch=on_epoch, on_batch=on_batch,
         )  # fmt: skip
     model = TextClassifier(result.net, result.vocabulary, name)
+    model.trained_on = seen_texts(splits)
     if out is not None:
         model.save(out)
+        model.trained_on = write_splits(out, splits)
     return Trained(model, splits, result, coverage)
 
 

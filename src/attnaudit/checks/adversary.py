@@ -272,4 +272,5 @@ ADVERSARY = Check(
     "make the first one unfaithful.",
     measure=measure,
     conclude=conclude,
+    attributions=(),
 )

@@ -33,7 +33,7 @@ PAIRS = (
 def measure(view: View) -> Columns:
     """Rank statistics of every pair; magnitudes are compared, as in the paper."""
     columns: dict[str, np.ndarray] = {}
-    known = view.applicable()
+    known = view.applicable({name for pair in PAIRS for name in pair})
     for first, second in PAIRS:
         if first not in known or second not in known:
             continue
@@ -130,6 +130,10 @@ def _judge(
     bar = bars.agreement_tau
     if mutual is not None and mutual.value is not None:
         bar = min(bar, mutual.value)
+    in_force = Estimate(
+        statistic="agreement_bar", subject="gradient~leave_one_out", value=bar,
+        n=worst.n if mutual is None else mutual.n,
+    )  # fmt: skip
     # paired by instance, so that what makes an instance hard for all does not widen the interval
     shortfalls = []
     for yardstick in own:
@@ -149,22 +153,21 @@ def _judge(
     sentence = f"{who} agree with {agreements} (Kendall tau)"
     if mutual is not None:
         sentence += f"; gradient and leave-one-out agree with each other {spoken(mutual)}"
+    whose = ", the yardsticks' own" if bar < bars.agreement_tau else ""
+    sentence += f". The bar is {round(bar, 2) + 0.0:.2f}{whose}. "
     sentence += {
-        Verdict.PASS: ". They order the units as well as the yardsticks allow.",
-        Verdict.FAIL: ". They order the units otherwise than what moves the output.",
-        Verdict.NOT_APPLICABLE: ". No instance allows a rank correlation.",
-        Verdict.INCONCLUSIVE: ". "
-        + (
-            "The yardsticks themselves do not agree, so they cannot judge."
-            if _unreliable(mutual, bars.yardstick_tau)
-            else "That is too close to the bar, or too few instances, to decide."
-        ),
+        Verdict.PASS: "They order the units as well as the yardsticks allow.",
+        Verdict.FAIL: "They order the units otherwise than what moves the output.",
+        Verdict.NOT_APPLICABLE: "No instance allows a rank correlation.",
+        Verdict.INCONCLUSIVE: "The yardsticks themselves do not agree, so they cannot judge."
+        if _unreliable(mutual, bars.yardstick_tau)
+        else "That is too close to the bar, or too few instances, to decide.",
     }[verdict]
     return Finding(
         check="agreement", subject=subject, verdict=verdict, sentence=sentence, headline=worst,
         estimates=(*(e for e in estimates if e.subject.startswith(subject) or
                      (subject == "weights" and not e.subject.startswith("random"))),
-                   *shortfalls),
+                   *shortfalls, in_force),
         thresholds=thresholds, notes=tuple(notes),
     )  # fmt: skip
 
@@ -207,4 +210,5 @@ AGREEMENT = Check(
     measure=measure,
     conclude=conclude,
     stands_in_for="ground_truth",
+    attributions=("gradient", "leave_one_out", "random"),
 )

@@ -48,6 +48,8 @@ class Check:
         needs: `truth`, `gradients`, `retraining`, or nothing.
         decisive: Whether a failure alone forbids showing the weights.
         caveat: When not to trust it.
+        attributions: The names of the attributions that it looks at, besides the weights; None for
+            every one that the model allows.
         stands_in_for: The check whose place it takes where that one cannot decide; None for a
             check that speaks for itself.
         measure: Instances to columns.
@@ -68,3 +70,4 @@ class Check:
     measure: Callable[[View], Columns]
     conclude: Callable[[pl.DataFrame, Facts], list[Finding]]
     stands_in_for: str | None = None
+    attributions: tuple[str, ...] | None = None

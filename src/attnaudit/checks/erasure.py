@@ -306,16 +306,19 @@ def _rule(gain: Estimate, lead: Estimate, facts: Facts) -> Verdict:
 
 def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, best: str) -> str:
     title = title_of(best)
-    who = "the highest weights" if subject == "weights" else "random units (calibration)"
+    who, own = "the highest weights", "the weights"
+    if subject != "weights":
+        who, own = "by random scores, for calibration,", "random scores"
     base = (
         f"Erasing {who} lowers the predicted probability by {spoken(gain, 3)} more than erasing "
         f"random units; erasing by {title} lowers it {spoken(lead, 3)} further."
     )
     better = title[0].upper() + title[1:]
     judged = {
-        Verdict.PASS: "The weights find what the prediction rests on about as well as any method.",
-        Verdict.FAIL: f"{better} finds what the prediction rests on; the weights do not, or "
-        "clearly less well.",
+        Verdict.PASS: f"{own[0].upper() + own[1:]} find what the prediction rests on about as well "
+        "as any method.",
+        Verdict.FAIL: f"{better} finds what the prediction rests on; {own} do not, or clearly "
+        "less well.",
         Verdict.INCONCLUSIVE: "That is too close, or too few instances, to decide.",
     }
     if verdict is Verdict.NOT_APPLICABLE:

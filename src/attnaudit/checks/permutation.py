@@ -100,4 +100,5 @@ PERMUTATION = Check(
     "A model that can decide from any unit also changes little.",
     measure=measure,
     conclude=conclude,
+    attributions=(),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -95,10 +96,12 @@ class View:
         """The scores of one attribution; `oracle` is the truth itself, NaN where unknown."""
         return self.truth if name == "oracle" else self.attribution(name).scores
 
-    def applicable(self) -> list[str]:
-        """The names of the methods that this model allows."""
+    def applicable(self, wanted: Collection[str] = METHODS) -> list[str]:
+        """Which of these methods the model allows, in the order of `METHODS`."""
         names = []
         for name in METHODS:
+            if name not in wanted:
+                continue
             try:
                 self.attribution(name)
             except NotApplicable:

@@ -1,6 +1,18 @@
 """The command line: parses, calls, prints; computes nothing."""
 
-from attnaudit.cli import audit, demo, doctor, explain, listing, report, train
+from attnaudit.cli import audit, control, demo, doctor, explain, listing, report, study, train
 from attnaudit.cli.app import app, main
 
-__all__ = ["app", "audit", "demo", "doctor", "explain", "listing", "main", "report", "train"]
+__all__ = [
+    "app",
+    "audit",
+    "control",
+    "demo",
+    "doctor",
+    "explain",
+    "listing",
+    "main",
+    "report",
+    "study",
+    "train",
+]

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
+from attnaudit.data.paper import PIPELINES
 from attnaudit.data.tokens import TOKENIZERS
 from attnaudit.errors import AttnauditError
 from attnaudit.version import __version__
 
 OUT, ERR = Console(), Console(stderr=True)
+INTERRUPTED = 130
+STOPPED = {
+    "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
+    "demo": "The demo starts anew when it is run again.",
+    "study": "Finished cells are kept: run the same command to go on.",
+    "train": "No model was saved: run the same command to start again.",
+}
+"""What is true of the work when a command is stopped from the keyboard."""
+
+
+class Commands(TyperGroup):
+    """The commands, each of which can be stopped from the keyboard with a word on what is left."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # caught here, because typer ends without a word
+            left = STOPPED.get(ctx.invoked_subcommand, "")
+            ERR.print(f"attnaudit: stopped. {left}".rstrip(), soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+
 
 app = typer.Typer(
     name="attnaudit",
+    cls=Commands,
     help="May these attention weights be shown as an explanation? attnaudit checks, and says so "
     "in plain words.\n\nStart with [bold]attnaudit demo[/bold]; then train or load a model and "
     "[bold]attnaudit audit[/bold] it on your data.",
@@ -33,6 +60,20 @@ TruthColumn = Annotated[
     str | None, typer.Option(help="Column that says which units are evidence: 0/1 per unit.")
 ]
 IdColumn = Annotated[str | None, typer.Option(help="Column that holds ids; else row numbers.")]
+QuestionColumn = Annotated[
+    str | None, typer.Option(help="Column with a question (or hypothesis) read beside the text.")
+]
+AllowedColumn = Annotated[
+    str | None, typer.Option(help="Column that lists the answers that a question allows.")
+]
+Pipeline = Annotated[
+    str | None, typer.Option(help=f"Read texts as a paper does: {', '.join(PIPELINES)}.")
+]
+MinLength = Annotated[int | None, typer.Option(min=1, help="Leave out texts of fewer units.")]
+MaxLength = Annotated[int | None, typer.Option(min=1, help="Leave out texts of more units.")]
+StrictBounds = Annotated[
+    bool, typer.Option("--strict-bounds", help="With the side effect of the paper's code.")
+]
 Split = Annotated[str | None, typer.Option(help="Split of the data: train, dev, test.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use this many records, drawn by the seed.")]
 Tokens = Annotated[
@@ -73,8 +114,17 @@ def main() -> None:
     try:
         app()
     except AttnauditError as error:
-        ERR.print(f"[bold red]attnaudit:[/bold red] {escape(str(error))}", soft_wrap=True)
+        said = escape(options_only(str(error)))
+        ERR.print(f"[bold red]attnaudit:[/bold red] {said}", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        ERR.print("attnaudit: stopped. Finished instances are kept; run the same command to go on.")
-        sys.exit(130)
+
+
+def options_only(message: str) -> str:
+    """A message that names a Python argument and its option, with the option alone.
+
+    Example:
+        >>> options_only("leave such rows out with drop_empty=True (--drop-empty)")
+        'leave such rows out with --drop-empty'
+    """
+    message = message.replace("label_column=None", "--label-column none")
+    return re.sub(r"\b[a-z_]+=\w* \((--[a-z-]+)\)", r"\1", message)

@@ -11,14 +11,21 @@ from attnaudit import api
 from attnaudit.checks import CHECKS, Settings, Verdict
 from attnaudit.checks.settings import read_settings
 from attnaudit.cli.app import (
+    ERR,
     OUT,
+    AllowedColumn,
     DataDir,
     DropEmpty,
     DropUnlabelled,
     IdColumn,
     LabelColumn,
     Limit,
+    MaxLength,
+    MinLength,
+    Pipeline,
+    QuestionColumn,
     Split,
+    StrictBounds,
     TextColumn,
     Tokens,
     TruthColumn,
@@ -26,9 +33,9 @@ from attnaudit.cli.app import (
     label_of,
 )
 from attnaudit.cli.output import show_result
-from attnaudit.data.sources import load_data
 from attnaudit.models.load import load
 from attnaudit.progress import bars
+from attnaudit.runs.held_out import choose
 
 CheckNames = Annotated[
     list[str] | None,
@@ -40,11 +47,13 @@ CheckNames = Annotated[
 def audit(
     model: Annotated[str, typer.Argument(help="Folder of a model that `attnaudit train` wrote.")],
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set or a hub name."
+            help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set or a hub name. "
+            "Without it: the test split that `attnaudit train` held out.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Run folder; an interrupted audit goes on there.")
     ] = Path("runs/audit"),
@@ -52,12 +61,22 @@ def audit(
     label_column: LabelColumn = "label",
     truth_column: TruthColumn = None,
     id_column: IdColumn = None,
+    question_column: QuestionColumn = None,
+    allowed_column: AllowedColumn = None,
     split: Split = None,
     limit: Limit = None,
     tokenizer: Tokens = None,
+    pipeline: Pipeline = None,
+    min_length: MinLength = None,
+    max_length: MaxLength = None,
+    strict_bounds: StrictBounds = False,
     data_dir: DataDir = None,
     drop_unlabelled: DropUnlabelled = False,
     drop_empty: DropEmpty = False,
+    include_training_texts: Annotated[
+        bool,
+        typer.Option("--include-training-texts", help="Keep texts that the model was trained on."),
+    ] = False,
     check: CheckNames = None,
     search: Annotated[
         bool, typer.Option("--search", help="Run the published adversary search as well.")
@@ -82,6 +101,7 @@ def audit(
     """Check whether a model's attention weights may be shown as an explanation.
 
     Writes findings.json, instances as Parquet, report.html and card.md into the run folder.
+    Texts that the model was trained on are left out, where `attnaudit train` has noted them.
     Exit code 0 means the audit ran, whatever its verdict; with --strict, that it passed.
 
     Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
@@ -89,13 +109,19 @@ def audit(
     base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
     with OUT.status("reading the data"):
-        records = load_data(
-            data, split=split, text_column=text_column, label_column=label_of(label_column),
-            truth_column=truth_column, id_column=id_column, limit=limit,
-            seed=base.seed if seed is None else seed,
-            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty, classes=loaded.classes,
+        chosen = choose(
+            loaded, data, include=include_training_texts, split=split, text_column=text_column,
+            label_column=label_of(label_column), truth_column=truth_column, id_column=id_column,
+            question_column=question_column, allowed_column=allowed_column, pipeline=pipeline,
+            min_length=min_length, max_length=max_length, strict_bounds=strict_bounds,
+            limit=limit, seed=base.seed if seed is None else seed, tokenizer=tokenizer,
+            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty,
         )  # fmt: skip
+    if chosen.left_out:
+        ERR.print(
+            f"[yellow]{chosen.left_out:,} texts were in the model's training data and are left "
+            f"out; {len(chosen.data):,} remain.[/yellow]"
+        )
     flags: dict[str, object] = {
         "seed": seed, "search": search or None, "costly_limit": costly_limit,
         "checks": tuple(check) if check else None,
@@ -104,7 +130,7 @@ def audit(
     settings = Settings.model_validate({**base.model_dump(), **given})
     with bars() as progress:
         result = api.audit(
-            loaded, records, settings=settings, out=out, overwrite=overwrite, progress=progress
+            loaded, chosen, settings=settings, out=out, overwrite=overwrite, progress=progress
         )
     show_result(result, out)
     if strict and result.verdict is not Verdict.PASS:

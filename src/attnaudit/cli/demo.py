@@ -27,7 +27,7 @@ def demo(
     ),
     seed: Seed = 0,
 ) -> None:
-    """Train two models on built-in reviews and audit both: under three minutes, no other input.
+    """Train two models on built-in reviews and audit both: about a minute, no other input.
 
     The first is trained as usual. The second is trained to be as right while it looks away from
     the words that decide (Pruthi et al. 2020). The reviews are made up, so these words are known.

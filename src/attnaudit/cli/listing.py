@@ -14,6 +14,7 @@ from attnaudit.cli.app import OUT, app
 from attnaudit.data.named import NAMED_SETS
 from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
+from attnaudit.report.wording import decides_of
 
 
 class What(StrEnum):
@@ -51,9 +52,7 @@ def _checks() -> Table:
     table = _table("Checks", "check", "question", "decides", "needs", "paper")
     for check in CHECKS.values():
         needs = ", ".join(sorted(check.needs)) or "-"
-        table.add_row(
-            check.name, check.question, "yes" if check.decisive else "cautions", needs, check.paper
-        )
+        table.add_row(check.name, check.question, decides_of(check), needs, check.paper)
     return table
 
 
@@ -77,6 +76,6 @@ def _data() -> Table:
     table = _table("Named data sets", "name", "what it is", "classes", "hub", "terms")
     for name, named in NAMED_SETS.items():
         table.add_row(
-            name, named.title, ", ".join(named.classes), named.hub or "built in", named.terms
+            name, named.title, ", ".join(named.classes) or "entities", named.where, named.terms
         )
     return table

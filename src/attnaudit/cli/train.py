@@ -10,14 +10,22 @@ from rich.table import Table
 
 from attnaudit.cli.app import (
     OUT,
+    AllowedColumn,
     DataDir,
     DropEmpty,
     DropUnlabelled,
+    IdColumn,
     LabelColumn,
     Limit,
+    MaxLength,
+    MinLength,
+    Pipeline,
+    QuestionColumn,
     Seed,
+    StrictBounds,
     TextColumn,
     Tokens,
+    TruthColumn,
     app,
     label_of,
 )
@@ -56,8 +64,16 @@ def train(
     ] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    truth_column: TruthColumn = None,
+    id_column: IdColumn = None,
+    question_column: QuestionColumn = None,
+    allowed_column: AllowedColumn = None,
     limit: Limit = None,
     tokenizer: Tokens = None,
+    pipeline: Pipeline = None,
+    min_length: MinLength = None,
+    max_length: MaxLength = None,
+    strict_bounds: StrictBounds = False,
     data_dir: DataDir = None,
     drop_unlabelled: DropUnlabelled = False,
     drop_empty: DropEmpty = False,
@@ -65,6 +81,9 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
 ) -> None:
     """Train a text classifier that pools by attention, and save it.
+
+    Data without splits are cut into train, dev and test. The test split is stored with the model,
+    with ids and evidence where columns hold them: `attnaudit audit MODEL` audits on it.
 
     Example: attnaudit train reviews.csv --out model --encoder bilstm --attention additive
     """  # fmt: skip
@@ -77,11 +96,20 @@ def train(
             data, encoder=encoder, attention=attention, hidden=hidden,
             embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
             progress=progress, text_column=text_column, label_column=label_of(label_column),
-            limit=limit, tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty, seed=seed, **named,  # type: ignore[arg-type]
+            truth_column=truth_column, id_column=id_column, question_column=question_column,
+            allowed_column=allowed_column, limit=limit, tokenizer=tokenizer, pipeline=pipeline,
+            min_length=min_length, max_length=max_length, strict_bounds=strict_bounds,
+            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, seed=seed,
+            **named,  # type: ignore[arg-type]
         )  # fmt: skip
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
+    test = done.splits.get("test")
+    if test is not None:
+        OUT.print(
+            f"Held out: {len(test):,} texts. Audit the model on them with: attnaudit audit {out}",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
 
 
 def show_training(done: Trained, *, notes: bool = True) -> None:
@@ -96,9 +124,21 @@ def show_training(done: Trained, *, notes: bool = True) -> None:
         table.add_row(f"{epoch}{mark}", *(f"{row[name]:.4f}" for name in names))
     OUT.print(table)
     OUT.print("* kept: best on the development split")
-    for part in done.splits.values() if notes else ():
-        for note in part.notes:
-            OUT.print(f"{part.split}: {note}", markup=False)
+    for line in data_notes(done) if notes else ():
+        OUT.print(line, markup=False)
     if done.coverage is not None:
         share = f"{done.coverage.found} of {done.coverage.total}"
         OUT.print(f"Pretrained vectors for {share} words.")
+
+
+def data_notes(done: Trained) -> list[str]:
+    """What is to be noted of the data, each thing once: of all splits first, then of each."""
+    parts = done.splits.values()
+    shared = [n for n in next(iter(parts)).notes if all(n in part.notes for part in parts)]
+    own = [
+        f"{part.split}: {note.removeprefix(f'{part.split}: ')}"
+        for part in parts
+        for note in part.notes
+        if note not in shared
+    ]
+    return [f"data: {note}" for note in shared] + own

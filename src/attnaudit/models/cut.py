@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attnaudit.errors import NotApplicable
+from attnaudit.models.seen import SeenTexts
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,15 @@ class Model(ABC):
         classes: The names of its outputs, `C` of them.
         pad_value: What stands at a position that is taken away in place.
         mask_value: What replaces a unit that is to be unknown, or None where there is nothing.
+        trained_on: The texts that it was trained on, where these are known; an audit leaves them
+            out.
     """
 
     name: str
     classes: tuple[str, ...]
     pad_value: float = 0
     mask_value: float | None = None
+    trained_on: SeenTexts | None = None
 
     @abstractmethod
     def collate(self, records: Sequence[Any]) -> Batch:

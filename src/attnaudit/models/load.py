@@ -8,9 +8,15 @@ from pathlib import Path
 from attnaudit.errors import ModelError
 from attnaudit.models.cut import Model
 from attnaudit.models.pooled import TextClassifier, load_classifier
+from attnaudit.models.pretrained import FORMAT as PRETRAINED
+from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained
+from attnaudit.models.seen import read_splits
 from attnaudit.nets.checkpoint import CONFIG, FORMAT, read_header
 
-LOADERS: dict[str, Callable[[Path], TextClassifier]] = {FORMAT: load_classifier}
+LOADERS: dict[str, Callable[[Path], TextClassifier | PretrainedClassifier]] = {
+    FORMAT: load_classifier,
+    PRETRAINED: load_pretrained,
+}
 """For each `format` in a folder's `config.json`, what reads it."""
 
 
@@ -42,6 +48,7 @@ def load(source: str | Path | Model, device: str | None = None) -> Model:
             f"{', '.join(LOADERS)}"
         )
     model = loader(folder)
+    model.trained_on = read_splits(folder)
     if device is None:
         return model
     try:

@@ -125,7 +125,7 @@ def distribution_rows(
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     layers = [
-        *_guides(guides, y, x_scale, len(rows), HEAD / ROW),
+        *_guides(guides, y, x_scale, len(rows), HEAD / ROW, (0.34, 0.94)),
         _chart(bars).mark_bar(opacity=0.45, strokeWidth=0).encode(
             _x("x", axis, x_scale), alt.X2("x2"), y, alt.Y2("y2"),
             alt.Color("colour:N", scale=None, legend=None),
@@ -163,7 +163,7 @@ def interval_rows(
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     layers = [
-        *_guides(guides, y, x_scale, len(rows), HEAD / height),
+        *_guides(guides, y, x_scale, len(rows), HEAD / height, (HEAD / height, 1 - 2 / height)),
         *_names(names, y, x_scale, domain),
         *_intervals(points, y, x_scale, axis=axis, nulls=nulls),
     ]
@@ -271,23 +271,41 @@ def _names(
 
 
 def _guides(
-    guides: Sequence[Guide], y: alt.Y, scale: alt.Scale, bottom: float, step: float
+    guides: Sequence[Guide],
+    y: alt.Y,
+    scale: alt.Scale,
+    rows: int,
+    step: float,
+    inside: tuple[float, float],
 ) -> list[alt.Chart]:
+    """Vertical lines with a label each, drawn where they cross no word.
+
+    Args:
+        guides: What is drawn.
+        y: Rows counted from 0; labels stand above, one below the other.
+        scale: Of the values.
+        rows: How many rows there are.
+        step: The height of a label, in rows.
+        inside: Between which parts of a row its words leave room.
+    """
     layers: list[alt.Chart] = []
-    for place, guide in enumerate(guides):
-        at = -step * (len(guides) - place - 0.5)
-        line = [{"x": guide.value, "y": at + 0.4 * step, "y2": bottom}]
+    low, high = scale.to_dict()["domain"]
+    for place, guide in enumerate(sorted(guides, key=lambda g: g.value)):
+        at = -step * (len(guides) - place - 0.35)
+        parts = [(at + 0.4 * step, 0.0), *((i + inside[0], i + inside[1]) for i in range(rows))]
+        line = [{"x": guide.value, "y": top, "y2": end} for top, end in parts]
         words = [{"x": guide.value, "y": at, "label": guide.label}]
         x = alt.X("x:Q", scale=scale)
-        middle = (scale.to_dict()["domain"][0] + scale.to_dict()["domain"][1]) / 2
-        right = guide.value > middle
+        # away from the line of the other guide, where the edge leaves room
+        share = (guide.value - low) / (high - low)
+        left = share > (0.5 if len(guides) == 1 else 0.3 if place == 0 else 0.75)
         layers += [
             _chart(line).mark_rule(
                 color=MUTED, strokeDash=[3, 3] if guide.dashed else [1, 0], strokeWidth=1
             ).encode(x, y, alt.Y2("y2")),
             _chart(words).mark_text(
-                align="right" if right else "left", fontSize=TEXT - 1, color=MUTED,
-                dx=3 if right else -3,
+                align="right" if left else "left", fontSize=TEXT - 1, color=MUTED,
+                dx=3 if left else -3,
             ).encode(x, y, alt.Text("label:N")),
         ]  # fmt: skip
     return layers

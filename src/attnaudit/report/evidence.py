@@ -11,6 +11,7 @@ from attnaudit.report.wording import (
     count,
     interval_of,
     null_of,
+    number,
     prose,
     statistic,
     subject,
@@ -19,7 +20,7 @@ from attnaudit.report.wording import (
     value_of,
 )
 from attnaudit.runs.schema import AuditReport
-from attnaudit.runs.verdict import SUBJECT
+from attnaudit.runs.verdict import SUBJECT, decides
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EvidenceRow:
         title: What the check is called, or, for calibration, what was put to it.
         question: What it asks.
         measured: Which statistic the verdict rests on.
+        needs: What it takes to pass, or nothing where that is no single bar.
         value: Its value in words.
         interval: Its interval in words.
         n: On how many instances it rests.
@@ -44,6 +46,7 @@ class EvidenceRow:
     title: str
     question: str
     measured: str
+    needs: str
     value: str
     interval: str
     n: str
@@ -97,6 +100,17 @@ def evidence_rows(report: AuditReport, *, calibration: bool = True) -> tuple[Evi
     return tuple(rows)
 
 
+def failing(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    """The checks that forbid showing the weights, each with what it found; none where none does."""
+    reasons = report.judgement.reasons
+    return tuple(
+        (title_of(r.check), r.sentence)
+        for r in reasons
+        if r.verdict is Verdict.FAIL and r.check in CHECKS and decides(r.check, reasons)
+        and report.judgement.verdict is Verdict.FAIL
+    )  # fmt: skip
+
+
 def calibrating(report: AuditReport, check: str) -> list[Finding]:
     """The findings that judge a check and not the weights."""
     return [f for f in report.findings if f.check == check and f.subject != SUBJECT]
@@ -117,6 +131,7 @@ def _row(finding: Finding, counted: dict[str, Verdict]) -> EvidenceRow:
         title=title_of(finding.check) if own else subject(finding.subject),
         question=(check.question if check else PERFORMANCE[1]) if own else "",
         measured=measured,
+        needs=needs_of(finding) if own else "",
         value=NOTHING if headline is None else value_of(headline),
         interval=NOTHING if headline is None else interval_of(headline),
         n=NOTHING if headline is None else count(headline.n),
@@ -125,6 +140,52 @@ def _row(finding: Finding, counted: dict[str, Verdict]) -> EvidenceRow:
         remark=remark_on(finding, verdict),
         calibration=not own,
     )
+
+
+BARS = {
+    "performance": "skill",
+    "permutation": "permutation_tvd",
+    "adversary": "adversary_share",
+    "ground_truth": "truth_auroc",
+}
+"""The threshold that the headline of a check is held against, where it is one alone."""
+
+
+def needs_of(finding: Finding) -> str:
+    """What the whole interval of the headline must reach for a pass.
+
+    Example:
+        >>> needs_of(Finding(check="permutation", subject="weights", verdict=Verdict.PASS,
+        ...                  sentence="", thresholds={"permutation_tvd": 0.1}))
+        'at least 0.1'
+    """
+    if finding.check == "erasure":
+        margin = finding.thresholds.get("erasure_margin")
+        best = "" if margin is None else f", and less than {threshold(margin)} below the best"
+        return f"above chance{best}"
+    bar = bar_in_force(finding)
+    if bar is None:
+        # a check that this table does not know, with a single bar of its own
+        others = [v for name, v in finding.thresholds.items() if name != "least_instances"]
+        bar = finding.thresholds.get(BARS.get(finding.check, ""))
+        bar = others[0] if bar is None and len(others) == 1 else bar
+    if bar is None:
+        return ""
+    check, shown = CHECKS.get(finding.check), finding.headline
+    percent = shown is not None and statistic(shown.statistic).percent
+    words = "at least" if check is None or check.higher_is_better else "below"
+    return f"{words} {number(bar, percent=True) if percent else _bar(bar)}"
+
+
+def bar_in_force(finding: Finding) -> float | None:
+    """The bar that a check has set itself on these data, where it does so."""
+    found = (e.value for e in finding.estimates if e.statistic == "agreement_bar")
+    return next(found, None)
+
+
+def _bar(value: float) -> str:
+    """As it was set; two digits where it was measured."""
+    return threshold(value) if round(value, 3) == value else number(value)
 
 
 def remark_on(finding: Finding, counted: Verdict) -> str:

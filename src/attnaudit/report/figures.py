@@ -11,7 +11,7 @@ import polars as pl
 from attnaudit.attribution import METHODS
 from attnaudit.checks import Estimate, Finding
 from attnaudit.checks.erasing import OPERATORS
-from attnaudit.checks.estimates import BINS, MOST_CLASSES_SHOWN
+from attnaudit.checks.estimates import BINS
 from attnaudit.report.charts import (
     ACCENT,
     MUTED,
@@ -23,10 +23,12 @@ from attnaudit.report.charts import (
     distribution_rows,
     interval_rows,
 )
-from attnaudit.report.wording import shortened, spoken, subject, threshold, value_of
+from attnaudit.report.evidence import bar_in_force
+from attnaudit.report.wording import number, shortened, spoken, subject, threshold, value_of
 from attnaudit.runs.audit import AuditResult
 
-LN2 = 0.6931
+MOST_CLASSES_DRAWN = 3
+"""With more, four bins for each class are rows enough to lose sight, of few instances each."""
 SECOND, THIRD, FOURTH = "var(--second)", "var(--third)", "var(--fourth)"
 PALETTE = (ACCENT, SECOND, THIRD, FOURTH)
 SHAPES = ("circle", "square", "triangle-up", "diamond")
@@ -70,17 +72,25 @@ def agreement(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         return
     own = [_find(estimates, "kendall_tau", pair) for pair, _ in pairs[:2]]
     said = [f"{subject(e.subject.split('~')[1])} {value_of(e)}" for e in own if e is not None]
-    bar = finding.thresholds.get("agreement_tau", 0.5)
+    asked = finding.thresholds.get("agreement_tau", 0.5)
+    own_bar = bar_in_force(finding)
+    bar = asked if own_bar is None else own_bar
+    lowered = (
+        f" The bar is the tau of gradient and leave-one-out with each other, {number(bar)}, which "
+        f"is less than the {threshold(asked)} that is asked at most."
+        if bar < asked
+        else ""
+    )
     yield Figure(
         name="agreement",
         title=f"How alike the units are ordered: weights and {', weights and '.join(said)}",
         caption="One histogram a pair: instances by their Kendall tau-b (1 the same order, 0 "
         "unrelated, −1 the opposite order). The dot is the mean, the line its interval. Random "
         "scores show what unrelated orders look like at these lengths. Heights are scaled within "
-        "each row.",
+        f"each row.{lowered}",
         spec=distribution_rows(
             rows, domain=(-1, 1), bins=40, axis="Kendall tau-b (−1 to 1)",
-            guides=(Guide(0, "unrelated 0"), Guide(bar, f"bar {threshold(bar)}", dashed=False)),
+            guides=(Guide(0, "unrelated 0"), Guide(bar, f"bar {number(bar)}", dashed=False)),
         ),
         description=_described(rows),
     )  # fmt: skip
@@ -90,7 +100,7 @@ def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How far the output moves under permuted weights, by the largest weight and the class."""
     frame, classes = result.instances, result.report.plan.model.classes
     rows = [_moved(frame, finding, "all instances", "all", pl.lit(True), MUTED)]
-    split = len(classes) <= MOST_CLASSES_SHOWN
+    split = len(classes) <= MOST_CLASSES_DRAWN
     for low, high in pairwise(BINS):
         inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
         weight = f"max weight [{low:.2f}, {min(high, 1.0):.2f})"

@@ -6,8 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attnaudit.attribution import METHODS
 from attnaudit.report.wording import NOTHING, number
 
+FULL_EFFECT = 0.05
+"""Effects on the probability have their full colour from here on: what Jain & Wallace 2019 still
+count as the same prediction is never loud."""
+FULL_SHARES = 3
+"""Weights have their full colour from so many times an even share."""
+WEIGHTS = ("weights", "permutation", "exact", "bounded", "search")
+"""The model's weights, and those of the adversaries."""
 MOST_UNITS = 80
 CONTEXT = 5
 SMALLEST_GAP = 3
@@ -21,7 +29,8 @@ class Unit:
     Attributes:
         text: As it stands in the data, or, in place of clipped units, how many they are.
         score: The score in words.
-        shade: -1 to 1, the score over the largest magnitude of its row.
+        shade: -1 to 1, the score over the largest magnitude of its row, or over the floor where
+            that is more.
         rank: 1 for the largest magnitude; 0 in a gap.
         evidence: Whether it is known evidence.
         gap: Whether it stands for clipped units.
@@ -63,10 +72,23 @@ def heat_row(
     windows: Sequence[tuple[int, int]] | None = None,
     signed: bool = False,
     note: str = "",
+    floor: float = 0.0,
 ) -> HeatRow:
-    """Units and scores as a row of a heat map; `windows` says which units are shown."""
+    """Units and scores as a row of a heat map.
+
+    Args:
+        title: Which attribution.
+        units: The units of the text.
+        scores: One score per unit.
+        truth: Which units are evidence.
+        windows: Which units are shown; all by default.
+        signed: Whether scores can speak against the prediction.
+        note: What to know of it.
+        floor: The least score that has the full colour (`floor_of`).
+    """
     values = [_finite(score) for score in scores]
     largest = max((abs(v) for v in values), default=0.0)
+    full = max(largest, floor)
     order = ranking(values)
     rank = {position: place + 1 for place, position in enumerate(order)}
     shown: list[Unit] = []
@@ -77,7 +99,7 @@ def heat_row(
             Unit(
                 text=units[i],
                 score=score_of(scores[i], largest),
-                shade=round(values[i] / largest, 3) if largest else 0.0,
+                shade=round(values[i] / full, 3) if full else 0.0,
                 rank=rank[i],
                 evidence=bool(truth[i]) if truth is not None else False,
             )
@@ -89,6 +111,26 @@ def heat_row(
     # a score that rounds to 0 is no news
     top = tuple((unit, score) for unit, score in named if score.strip("−0."))
     return HeatRow(title, note, tuple(shown), top, signed)
+
+
+def floor_of(method: str, length: int) -> float:
+    """The least score that has the full colour, so that small scores do not look loud.
+
+    Args:
+        method: A name in `METHODS`, or a kind of adversary, whose scores are weights.
+        length: Units of the text.
+
+    Returns:
+        0.05 for effects on the probability; three even shares for weights; 0 for what has no
+        scale of its own, which is shaded against the largest of its row.
+
+    Example:
+        >>> floor_of("leave_one_out", 12), floor_of("weights", 12), floor_of("gradient", 12)
+        (0.05, 0.25, 0.0)
+    """
+    if method in WEIGHTS:
+        return min(1.0, FULL_SHARES / max(length, 1))
+    return FULL_EFFECT if method in METHODS and METHODS[method].signed else 0.0
 
 
 def ranking(values: Sequence[float]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,23 +27,40 @@ def render_html(result: AuditResult) -> str:
     file's own two scripts and nothing else.
     """
     summary = summarise(result)
-    figures = [figure for section in summary.sections for figure in section.figures]
+    return render_page(
+        "report.html.j2",
+        [figure for section in summary.sections for figure in section.figures],
+        s=summary,
+        model_name=result.report.plan.model.name,
+        version=result.report.plan.attnaudit_version,
+    )
+
+
+def render_page(
+    template: str, figures: Sequence[Figure], *, styles: Sequence[str] = (), **values: object
+) -> str:
+    """A page of ours: template, style, our script, and the drawing library if there are pictures.
+
+    Args:
+        template: Its name.
+        figures: Every picture that the template shows.
+        styles: Further style sheets of ours.
+        values: What the template reads.
+    """
     notice = f"/*!\n{_asset('vega-licence.txt')}*/\n"
     bundle = _inline(notice + javascript()) if figures else ""
     script = _inline(_asset("report.js"))
     html: str = (
         _environment()
-        .get_template("report.html.j2")
+        .get_template(template)
         .render(
-            s=summary,
-            model_name=result.report.plan.model.name,
-            version=result.report.plan.attnaudit_version,
-            css=Markup(_asset("style.css")),  # our own file
+            css=Markup("".join(map(_asset, ("style.css", *styles)))),  # our own files
             stills={figure.name: _stills(figure) for figure in figures},
             charts=bool(figures),
             bundle=Markup(bundle),  # a library's code, closing tags defused
             script=Markup(script),  # our own file
             script_sources=" ".join(_hash(code) for code in (bundle, script) if code),
+            **values,
         )
     )
     return html

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from attnaudit.attribution import METHODS
-from attnaudit.report.heat import HeatRow, heat_row, windows_of
-from attnaudit.report.wording import SUBJECTS, number, subject
+from attnaudit.report.heat import HeatRow, floor_of, heat_row, windows_of
+from attnaudit.report.wording import number, subject
 from attnaudit.runs.schema import AuditReport
 
 ALTERNATIVES = ("leave_one_out", "integrated_gradients", "input_x_gradient", "gradient")
@@ -126,24 +126,14 @@ def _instance(
     evidence = truth if isinstance(truth, list) else None
     predicted, label = int(str(row["predicted"])), row.get("label")
     probability = _float(row.get(f"probability.{predicted}"))
-    wanted: list[tuple[str, list[float | None], bool, str]] = [
-        (
-            "attention weights",
-            weights,
-            False,
-            f"the model's own, giving probability {number(probability, 3)}",
-        )
-    ]
+    wanted = [("weights", weights, f"the model's own, giving probability {number(probability, 3)}")]
     if better:
-        wanted.append((
-            METHODS[better].title, _list(row[f"scores.{better}"]), METHODS[better].signed,
-            METHODS[better].meaning,
-        ))  # fmt: skip
+        wanted.append((better, _list(row[f"scores.{better}"]), METHODS[better].meaning))
     other = _adversary(row, report.plan.settings.thresholds.adversary_jsd)
     if other is not None:
         wanted.append(other)
     wanted = [row for row in wanted if len(row[1]) == len(units)]
-    windows = windows_of([scores for _, scores, _, _ in wanted], len(units))
+    windows = windows_of([scores for _, scores, _ in wanted], len(units))
     shown = sum(end - start for start, end in windows)
     return Instance(
         id=str(row["id"]),
@@ -155,16 +145,15 @@ def _instance(
         right=label == predicted if isinstance(label, int) else None,
         evidence=evidence is not None,
         rows=tuple(
-            heat_row(title, units, scores, truth=evidence, windows=windows, signed=signed,
-                     note=note)
-            for title, scores, signed, note in wanted
+            heat_row(subject(name), units, scores, truth=evidence, windows=windows, note=note,
+                     signed=name in METHODS and METHODS[name].signed,
+                     floor=floor_of(name, len(units)))
+            for name, scores, note in wanted
         ),
     )  # fmt: skip
 
 
-def _adversary(
-    row: dict[str, object], bar: float
-) -> tuple[str, list[float | None], bool, str] | None:
+def _adversary(row: dict[str, object], bar: float) -> tuple[str, list[float | None], str] | None:
     """The adversary's weights: the same in another order, or others where no order is different."""
     found = [
         (kind, jsd)
@@ -179,7 +168,7 @@ def _adversary(
     note = f"an adversary: probability moves by {change}, divergence {number(jsd)} of 0.69"
     if jsd < bar:
         note = f"an adversary found none clearly different: divergence {number(jsd)} of 0.69"
-    return SUBJECTS[kind], _list(row[f"adversary/{kind}_weights"]), False, note
+    return kind, _list(row[f"adversary/{kind}_weights"]), note
 
 
 def _float(value: object) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnaudit.report.evidence import evidence_rows
+from attnaudit.report.evidence import evidence_rows, failing
 from attnaudit.report.files import write_text
 from attnaudit.report.wording import (
     QUESTION,
@@ -25,7 +25,7 @@ from attnaudit.runs.audit import AuditResult
 from attnaudit.runs.schema import AuditReport
 
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-HEADER = ("Check", "Verdict", "Statistic", "Value", "Interval", "n", "By chance")
+HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")
 
 
 def render_card(result: AuditResult) -> str:
@@ -36,8 +36,10 @@ def render_card(result: AuditResult) -> str:
         f"## {QUESTION}",
         f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {_prose(judgement.headline)}",
         f"**What to do.** {_prose(judgement.advice)}",
-        _table(report),
     ]
+    if why := failing(report):
+        parts += ["**Why**", "\n".join(f"- {_prose(f'{name}: {said}')}" for name, said in why)]
+    parts.append(_table(report))
     if judgement.cautions:
         parts += ["**Keep in mind**", "\n".join(f"- {_prose(c)}" for c in judgement.cautions)]
     facts = (
@@ -139,12 +141,12 @@ def to_yaml(value: object, indent: int = 0) -> str:
 def _table(report: AuditReport) -> str:
     lines = [
         "| " + " | ".join(HEADER) + " |",
-        "|:---|:---|:---|---:|---:|---:|---:|",
+        "|:---|:---|:---|:---|---:|---:|---:|---:|",
     ]
     for row in evidence_rows(report):
         title = f"calibration: {row.title}" if row.calibration else row.title
         verdict = f"{SIGNS[row.verdict]} {row.verdict}" + (f" ({row.remark})" if row.remark else "")
-        cells = (title, verdict, row.measured, row.value, row.interval, row.n, row.null)
+        cells = (title, verdict, row.measured, row.needs, row.value, row.interval, row.n, row.null)
         lines.append("| " + " | ".join(_prose(cell) for cell in cells) + " |")
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from attnaudit.report.evidence import (
     threshold_rows,
 )
 from attnaudit.report.figures import figures_of
+from attnaudit.report.heat import FULL_EFFECT, FULL_SHARES
 from attnaudit.report.instances import Instance, shown_instances
 from attnaudit.report.references import references_of
 from attnaudit.report.wording import (
@@ -128,6 +129,8 @@ class Summary:
     references: tuple[str, ...]
     subtitle: tuple[tuple[str, str], ...]
     confidence: str
+    full_effect: str
+    full_shares: str
 
 
 def summarise(result: AuditResult) -> Summary:
@@ -165,6 +168,8 @@ def summarise(result: AuditResult) -> Summary:
             ("audited", f"{report.created.day} {report.created:%B %Y}"),
         ),
         confidence=f"{plan.settings.confidence * 100:g}%",
+        full_effect=number(FULL_EFFECT),
+        full_shares=str(FULL_SHARES),
     )  # fmt: skip
 
 
@@ -259,8 +264,17 @@ def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
         ("Labels", counts if any(data.class_counts.values()) else "not known"),
         ("Mean length", f"{number(data.mean_length, 1)} units"),
         ("Evidence", "known for some or all texts" if data.has_truth else "not known"),
+        *_training(report),
         ("Fingerprint", data.fingerprint),
     )
+
+
+def _training(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    """How many texts the model was trained on, where there were any."""
+    data = report.plan.data
+    said = [f"{count(data.trained_on)} of these texts"] if data.trained_on else []
+    said += [f"{count(data.left_out)} more, left out"] if data.left_out else []
+    return (("Trained on", "; ".join(said)),) if said else ()
 
 
 def _run(report: AuditReport) -> tuple[tuple[str, str], ...]:

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import Verdict
-from attnaudit.report.evidence import evidence_rows
-from attnaudit.report.heat import HeatRow, Unit, heat_row, windows_of
+from attnaudit.report.evidence import evidence_rows, failing
+from attnaudit.report.heat import HeatRow, Unit, floor_of, heat_row, windows_of
 from attnaudit.report.wording import (
-    MINUS,
     NOTHING,
     QUESTION,
     SIGNS,
@@ -62,12 +61,19 @@ def render_terminal(report: AuditReport) -> Group:
     parts: list[RenderableType] = [
         Panel(verdict, title=Text(QUESTION), title_align="left", border_style=style,
               padding=(1, 2)),
-        _evidence(report),
     ]  # fmt: skip
-    if judgement.cautions:
-        parts.append(Text("Keep in mind", style="bold"))
-        parts += [_item(Text(visible(typeset(caution)))) for caution in judgement.cautions]
-    return Group(*parts)
+    why = [f"{title}: {sentence}" for title, sentence in failing(report)]
+    parts += [*_list("Why", why), _evidence(report)]
+    return Group(*parts, *_list("Keep in mind", judgement.cautions))
+
+
+def _list(heading: str, sentences: Sequence[str]) -> list[RenderableType]:
+    if not sentences:
+        return []
+    # rich breaks lines at hard spaces as well
+    said = [visible(typeset(sentence)).replace("\u00a0=\u00a0", "=") for sentence in sentences]
+    items = [_item(Text(sentence)) for sentence in said]
+    return [Text(heading, style="bold"), *items]
 
 
 def render_explanation(explanation: Explanation) -> Group:
@@ -103,14 +109,17 @@ def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -
     parts: list[RenderableType] = []
     for name, values in scores.items():
         signed = METHODS[name].signed if name in METHODS else min(values, default=0) < 0
-        row = heat_row(subject(name), units, values, windows=windows, signed=signed)
+        row = heat_row(
+            subject(name), units, values, windows=windows, signed=signed,
+            floor=floor_of(name, len(units)),
+        )  # fmt: skip
         meaning = METHODS[name].meaning if name in METHODS else ""
         heading = Text.assemble(("\n" + visible(row.title), "bold"), (f"  {meaning}", "dim"))
         parts += [heading, Padding(_shaded(row), (0, 2)), Padding(_largest(row), (0, 2))]
     if any(value < 0 for values in scores.values() for value in values):
         parts.append(Text.assemble(
             "\n", (" for ", f"{DARK} on {FOR[-1]}"), " the prediction  ",
-            (" −against ", f"{DARK} on {AGAINST[-1]}"), " it",
+            (" against ", f"{DARK} on {AGAINST[-1]}"), " it",
         ))  # fmt: skip
     return Group(*parts)
 
@@ -132,6 +141,8 @@ def _evidence(report: AuditReport) -> Table:
             title = Text(f"  ↳ {row.title}, {row.remark}", style=style)
         else:
             title = Text.assemble((row.title, "bold"), (f"\n{row.measured}", "dim"))
+            if row.needs:
+                title.append(f"\nneeds {row.needs}", style="dim")
             if row.remark:
                 title.append(f"\n{row.remark}", style="yellow")
         value = row.value if row.interval == NOTHING else f"{row.value}\n({row.interval})"
@@ -142,8 +153,7 @@ def _evidence(report: AuditReport) -> Table:
 def _shaded(row: HeatRow) -> Text:
     text = Text()
     for unit in row.units:
-        against = MINUS if unit.shade < -0.25 else ""
-        text.append(against + visible(unit.text), style=_style(unit))
+        text.append(visible(unit.text), style=_style(unit))
         text.append(" ")
     return text
 

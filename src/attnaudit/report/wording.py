@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS, Estimate, Verdict
+from attnaudit.checks import CHECKS, Check, Estimate, Verdict
 
 NOTHING = "–"
 MINUS = "−"
@@ -56,6 +56,9 @@ STATISTICS = {
     ),
     "spearman": Statistic("Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
     "top_k_overlap": Statistic("top-k overlap", "share of the highest units in common", True),
+    "agreement_bar": Statistic(
+        "bar in force", "the tau asked of weights: the yardsticks' own where that is lower"
+    ),
     "tau_above_bar": Statistic("tau above its bar", "paired by instance; below 0 falls short"),
     "median_tvd": Statistic(
         "median output change", "total variation under permuted weights, 0 to 1"
@@ -129,6 +132,18 @@ def subject(name: str) -> str:
 def title_of(check: str) -> str:
     """What a check, or the gate before all checks, is called."""
     return CHECKS[check].title if check in CHECKS else PERFORMANCE[0]
+
+
+def decides_of(check: Check) -> str:
+    """Whether a failure of the check decides an audit, in words.
+
+    Example:
+        >>> [decides_of(CHECKS[name]) for name in ("erasure", "agreement", "adversary")]
+        ['yes', 'where ground_truth cannot', 'cautions']
+    """
+    if not check.decisive:
+        return "cautions"
+    return f"where {check.stands_in_for} cannot" if check.stands_in_for else "yes"
 
 
 def number(value: float | None, digits: int = 2, *, percent: bool = False) -> str:
@@ -256,7 +271,11 @@ def typeset(text: str) -> str:
     """
     text = re.sub(r"(?<=[\s(])-(?=\d)", MINUS, text)
     text = re.sub(rf"{MINUS}(0(?:\.0+)?)(?![\d.])", r"\1", text)
-    return text.replace("n = ", "n\u00a0=\u00a0")
+    return re.sub(r"\bn = (\d*)", lambda n: f"n\u00a0=\u00a0{_grouped(n[1])}", text)
+
+
+def _grouped(digits: str) -> str:
+    return count(int(digits)) if digits else ""
 
 
 def prose(description: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -14,16 +14,19 @@ import numpy as np
 import polars as pl
 import torch
 
+from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS, Check, Facts, Finding, Settings, Verdict
 from attnaudit.checks.erasing import mean_state
 from attnaudit.checks.performance import conclude_performance
 from attnaudit.checks.view import View, column
 from attnaudit.data.records import Dataset, Text
-from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
+from attnaudit.errors import DataError, ModelError, NotApplicable, RunError, SettingsError
 from attnaudit.measures.drift import DriftReference, fit_drift
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
+from attnaudit.runs.code import code_fingerprint
+from attnaudit.runs.held_out import cautions_on
 from attnaudit.runs.schema import AuditReport, DataFacts, ModelFacts, Plan
 from attnaudit.runs.store import Store, merge
 from attnaudit.runs.verdict import judge
@@ -32,6 +35,7 @@ from attnaudit.version import __version__
 Progress = Callable[[str, int, int], None]
 DRIFT_LIMIT = 2000
 PROBES = 8
+SHOWN = ("weights", "leave_one_out")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ def run_audit(
     out: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    left_out: int = 0,
 ) -> AuditResult:
     """Audit a model on data.
 
@@ -60,6 +65,8 @@ def run_audit(
         out: The run folder; None keeps everything in memory.
         overwrite: Replace another audit that the folder holds.
         progress: Told `(stage, done, total)`.
+        left_out: How many texts of the data are not among the records, because the model was
+            trained on them.
 
     Raises:
         DataError: No records, or labels that the model does not know.
@@ -70,19 +77,31 @@ def run_audit(
     started = time.monotonic()
     checks = chosen_checks(settings)
     data = aligned(data, model)
-    plan = make_plan(model, data, settings)
+    plan = make_plan(model, data, settings, left_out)
     store = Store(out) if out is not None else None
     with store.locked() if store else nullcontext():
         if store:
             if overwrite:
                 store.clear()
             store.open(plan)
-        frames = _measured(model, data, settings, checks, store, progress or _silent)
+        earlier = store.read_seconds() if store else 0.0
+
+        def spent() -> float:
+            return earlier + time.monotonic() - started
+
+        before = _finished(store)
+        frames, fresh = _measured(model, data, settings, checks, store, progress or _silent, spent)
         instances = merge(frames)
         if progress:
             progress("concluding", 0, 1)
-        report = conclude(plan, instances, checks, time.monotonic() - started)
+        report = conclude(plan, instances, checks, spent())
+        if before and not fresh:
+            # nothing was measured: this is still the audit of that time
+            report = report.model_copy(
+                update={"seconds": before.seconds, "created": before.created}
+            )
         if store:
+            store.write_seconds(report.seconds)
             store.write_report(report)
         if progress:
             progress("concluding", 1, 1)
@@ -106,8 +125,15 @@ def conclude(
         seconds=seconds,
         performance=performance,
         findings=tuple(findings),
-        judgement=judge(performance, findings),
+        judgement=judge(performance, findings, cautions_on(plan.data)),
     )
+
+
+def _finished(store: Store | None) -> AuditReport | None:
+    """The report that a folder holds already, or None."""
+    with suppress(RunError):
+        return store.read_report() if store else None
+    return None
 
 
 def chosen_checks(settings: Settings) -> list[Check]:
@@ -156,10 +182,12 @@ def aligned(data: Dataset, model: Model) -> Dataset:
     return replace(data, records=records, classes=model.classes)
 
 
-def make_plan(model: Model, data: Dataset, settings: Settings) -> Plan:
+def make_plan(model: Model, data: Dataset, settings: Settings, left_out: int = 0) -> Plan:
     """All that decides the numbers."""
+    known = model.trained_on
     return Plan(
         attnaudit_version=__version__,
+        code=code_fingerprint(),
         model=ModelFacts(
             name=model.name,
             kind=type(model).__name__,
@@ -175,6 +203,8 @@ def make_plan(model: Model, data: Dataset, settings: Settings) -> Plan:
             mean_length=float(np.mean([len(r.units) for r in data])),
             has_truth=data.has_truth,
             notes=data.notes,
+            trained_on=0 if known is None else sum(record in known for record in data),
+            left_out=left_out,
         ),
         settings=settings,
     )
@@ -212,25 +242,32 @@ def _measured(
     checks: Sequence[Check],
     store: Store | None,
     progress: Progress,
-) -> list[pl.DataFrame]:
+    spent: Callable[[], float],
+) -> tuple[list[pl.DataFrame], bool]:
+    """The instances chunk by chunk, and whether any of them had to be measured now."""
     order = by_length(data.records)
     chunks = [order[i : i + settings.chunk] for i in range(0, len(order), settings.chunk)]
     frames = [store.read_chunk(i) if store else None for i in range(len(chunks))]
-    drift = None
-    if "erasure" in settings.checks and any(frame is None for frame in frames):
+    drift, fresh = None, any(frame is None for frame in frames)
+    if "erasure" in settings.checks and fresh:
         drift = _drift(model, data, settings, store, progress)
     chosen = drawn([r.id for r in data], settings.costly_limit, settings.seed, "erasure")
     done = 0
     for number, (chunk, finished) in enumerate(zip(chunks, frames, strict=True)):
         progress("auditing", done, len(data))
         if finished is None:
-            frame = _chunk(model, data, chunk, settings, checks, chosen, drift)
+
+            def tell(inside: int, before: int = done) -> None:
+                progress("auditing", before + inside, len(data))
+
+            frame = _chunk(model, data, chunk, settings, checks, chosen, drift, tell)
             if store:
                 store.write_chunk(number, frame)
+                store.write_seconds(spent())
             frames[number] = frame
         done += len(chunk)
     progress("auditing", done, len(data))
-    return [frame for frame in frames if frame is not None]
+    return [frame for frame in frames if frame is not None], fresh
 
 
 def _drift(
@@ -270,8 +307,10 @@ def _chunk(
     checks: Sequence[Check],
     chosen: np.ndarray,
     drift: DriftReference | None,
+    tell: Callable[[int], None],
 ) -> pl.DataFrame:
     place = {data.records[i].id: i for i in chunk}
+    attributions = attributions_of(checks)
 
     def measure(records: Sequence[Text]) -> list[pl.DataFrame]:
         encoded = Encoded(model, model.collate(records), trace=True)
@@ -284,7 +323,7 @@ def _chunk(
                 )
         index = np.array([place[r.id] for r in records])
         view = View(encoded, list(records), settings, chosen[index], drift)
-        columns = _base(view, index)
+        columns = _base(view, index, attributions)
         for check in checks:
             try:
                 found = check.measure(view)
@@ -297,10 +336,19 @@ def _chunk(
     frames: list[pl.DataFrame] = []
     for part in groups([len(r.units) for r in records], settings.token_budget):
         frames += with_backoff(measure, records[part])
+        tell(part.stop)
     return merge(frames)
 
 
-def _base(view: View, index: np.ndarray) -> dict[str, object]:
+def attributions_of(checks: Sequence[Check]) -> set[str]:
+    """The attributions that some check looks at, and those that reports show of any audit."""
+    wanted = set(SHOWN)
+    for check in checks:
+        wanted |= set(METHODS if check.attributions is None else check.attributions)
+    return wanted
+
+
+def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, object]:
     """What every check and picture needs to know of an instance."""
     encoded = view.encoded
     columns: dict[str, object] = {
@@ -319,7 +367,7 @@ def _base(view: View, index: np.ndarray) -> dict[str, object]:
     }
     for position in range(encoded.outputs.shape[1]):
         columns[f"probability.{position}"] = column(encoded.probabilities[:, position])
-    for name in view.applicable():
+    for name in view.applicable(attributions):
         columns[f"scores.{name}"] = view.per_unit(view.scores(name))
     error = None
     if "scores.integrated_gradients" in columns:

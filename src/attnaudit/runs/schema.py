@@ -25,7 +25,12 @@ class ModelFacts(_Frozen):
 
 
 class DataFacts(_Frozen):
-    """On which data."""
+    """On which data.
+
+    Attributes:
+        trained_on: How many of these texts the model was trained on, as far as that is known.
+        left_out: How many more there were, left out because the model was trained on them.
+    """
 
     name: str
     split: str
@@ -35,13 +40,21 @@ class DataFacts(_Frozen):
     mean_length: float
     has_truth: bool
     notes: tuple[str, ...] = ()
+    trained_on: int = 0
+    left_out: int = 0
 
 
 class Plan(_Frozen):
-    """All that decides the numbers: a folder with the same plan can be resumed."""
+    """All that decides the numbers: a folder with the same plan can be resumed.
+
+    Attributes:
+        code: A hash of the source files that decide the numbers: in a checkout they change while
+            the version stays.
+    """
 
     schema_version: int = SCHEMA_VERSION
     attnaudit_version: str
+    code: str = ""
     model: ModelFacts
     data: DataFacts
     settings: Settings
@@ -49,10 +62,12 @@ class Plan(_Frozen):
     def same_work(self, other: Plan) -> bool:
         """Whether finished instances of the other plan can be used for this one.
 
-        The token budget is left out: it changes speed and memory, never results.
+        The token budget is left out: it changes speed and memory, never results. So is what is
+        merely said of the data, whose fingerprint tells the texts.
         """
+        said = {"notes", "trained_on", "left_out"}
         mine, theirs = (
-            plan.model_dump(exclude={"settings": {"token_budget"}, "data": {"notes"}})
+            plan.model_dump(exclude={"settings": {"token_budget"}, "data": said})
             for plan in (self, other)
         )
         return mine == theirs
@@ -87,7 +102,16 @@ class Judgement(_Frozen):
 
 
 class AuditReport(_Frozen):
-    """An audit's findings: `findings.json`."""
+    """An audit's findings: `findings.json`.
+
+    Attributes:
+        plan: All that decides the numbers.
+        created: When the audit was finished.
+        seconds: What it took, the work of stopped calls included.
+        performance: The gate.
+        findings: What each check found, calibration rows included.
+        judgement: The answer.
+    """
 
     plan: Plan
     created: datetime

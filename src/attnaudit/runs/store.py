@@ -21,8 +21,8 @@ from attnaudit.errors import RunError
 from attnaudit.measures.drift import DriftReference
 from attnaudit.runs.schema import SCHEMA_VERSION, AuditReport, Plan
 
-PLAN, FINDINGS, INSTANCES, DRIFT, LOCK = (
-    "plan.json", "findings.json", "instances", "drift.safetensors", ".lock",
+PLAN, FINDINGS, INSTANCES, DRIFT, WORK, LOCK = (
+    "plan.json", "findings.json", "instances", "drift.safetensors", "work.json", ".lock",
 )  # fmt: skip
 
 
@@ -46,9 +46,9 @@ class Store:
             (self.folder / INSTANCES).mkdir(parents=True, exist_ok=True)
             handle = open(self.folder / LOCK, "a")  # noqa: SIM115 - held for the whole run
         except OSError as error:
-            raise _explained(error, self.folder) from error
+            raise explained(error, self.folder) from error
         with handle:
-            _lock(handle.fileno(), self.folder)
+            lock(handle.fileno(), self.folder)
             yield
 
     def open(self, plan: Plan) -> None:
@@ -64,7 +64,7 @@ class Store:
                     f"{self.folder} holds instances but no {PLAN}, so whose they are is not "
                     "known. Choose another folder, or empty this one."
                 )
-            for name in (FINDINGS, DRIFT):
+            for name in (FINDINGS, DRIFT, WORK):
                 (self.folder / name).unlink(missing_ok=True)
             self._write(path, plan.model_dump_json(indent=2).encode())
             return
@@ -72,13 +72,13 @@ class Store:
         if not plan.same_work(before):
             raise RunError(
                 f"{self.folder} holds another audit: {_difference(before, plan)}. Choose another "
-                "folder, or pass overwrite (--overwrite) to replace it."
+                "folder, or pass overwrite=True (--overwrite) to replace it."
             )
 
     def clear(self) -> None:
         """Take away what an earlier audit left here, and nothing else."""
         for path in (*(self.folder / INSTANCES).glob("*.parquet"),
-                     *(self.folder / n for n in (FINDINGS, DRIFT, PLAN))):  # fmt: skip
+                     *(self.folder / n for n in (FINDINGS, DRIFT, WORK, PLAN))):  # fmt: skip
             # the plan goes last: while it stands, what is left is known to be another audit's
             path.unlink(missing_ok=True)
 
@@ -132,6 +132,17 @@ class Store:
             )
         return merge(frames)
 
+    def read_seconds(self) -> float:
+        """How long the instances of this folder took so far; 0 where that is not known."""
+        try:
+            return float(json.loads((self.folder / WORK).read_text(encoding="utf-8"))["seconds"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return 0.0
+
+    def write_seconds(self, seconds: float) -> None:
+        """Store how long the instances of this folder took so far."""
+        self._write(self.folder / WORK, json.dumps({"seconds": seconds}).encode())
+
     def read_drift(self) -> DriftReference | None:
         """The stored drift reference, or None."""
         path = self.folder / DRIFT
@@ -159,14 +170,7 @@ class Store:
         return self.folder / INSTANCES / f"chunk-{index:05d}.parquet"
 
     def _write(self, path: Path, content: bytes) -> None:
-        part = path.with_suffix(path.suffix + ".part")
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise _explained(error, self.folder) from error
+        write_whole(path, content, self.folder)
 
     def _parse(self, name: str, kind: type[Stored]) -> Stored:
         path = self.folder / name
@@ -217,10 +221,29 @@ def _difference(before: Plan, now: Plan) -> str:
         old, new = before.settings.model_dump(), now.settings.model_dump()
         changed = [f"{key} was {old[key]}" for key in old if old[key] != new[key]]
         return "with other settings (" + ", ".join(changed) + ")"
+    if before.attnaudit_version == now.attnaudit_version:
+        return "by other source code of the same version"
     return f"by attnaudit {before.attnaudit_version}"
 
 
-def _explained(error: OSError, folder: Path) -> RunError:
+def write_whole(path: Path, content: bytes, folder: Path) -> None:
+    """Write a file of a run folder whole or not at all.
+
+    Raises:
+        RunError: It cannot be written; the message says why.
+    """
+    part = path.with_suffix(path.suffix + ".part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise explained(error, folder) from error
+
+
+def explained(error: OSError, folder: Path) -> RunError:
+    """An error of the file system in words."""
     reasons = {
         errno.ENOSPC: "the disk is full. Instances finished so far are kept: free some space and "
         "run the same command again",
@@ -236,7 +259,12 @@ def _explained(error: OSError, folder: Path) -> RunError:
     return RunError(f"cannot write to {folder}: {why}.")
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def lock(descriptor: int, folder: Path) -> None:
+    """Hold an open lock file, or say that another process does.
+
+    Raises:
+        RunError: Another process holds it.
+    """
     try:
         import fcntl
     except ImportError:  # no such lock on this system
@@ -245,5 +273,5 @@ def _lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RunError(
-            f"another audit is writing to {folder} right now. Wait for it, or choose another."
+            f"another run is writing to {folder} right now. Wait for it, or choose another."
         ) from error

@@ -12,11 +12,18 @@ from attnaudit.runs.schema import Judgement, Reason
 SUBJECT = "weights"
 
 
-def judge(performance: Finding, findings: Sequence[Finding]) -> Judgement:
+def judge(
+    performance: Finding, findings: Sequence[Finding], cautions: Sequence[str] = ()
+) -> Judgement:
     """Weigh the findings: gate first, then every decisive check.
 
     A check whose calibration row behaves wrongly (random scores pass, known evidence fails) is
     void and counts as inconclusive.
+
+    Args:
+        performance: The gate.
+        findings: What the checks found.
+        cautions: What is to be kept in mind before all else.
     """
     own = [f for f in findings if f.subject == SUBJECT]
     void = _void(findings)
@@ -25,7 +32,11 @@ def judge(performance: Finding, findings: Sequence[Finding]) -> Judgement:
     )
     decisive = [r for r in reasons if decides(r.check, reasons)]
     recommended = _recommended(own)
-    cautions = (*_cautions(performance, reasons), *(f"{c}: {why}" for c, why in void.items()))
+    cautions = (
+        *cautions,
+        *_cautions(performance, reasons),
+        *(f"{CHECKS[c].title}: {why}" for c, why in void.items()),
+    )
     if performance.verdict is Verdict.FAIL:
         return Judgement(
             verdict=Verdict.NOT_APPLICABLE,

@@ -1,0 +1,174 @@
+"""Which texts a model was trained on, beside the model: so that an audit can leave them out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from attnaudit.data.build import build_dataset
+from attnaudit.data.files import read_file
+from attnaudit.data.records import Dataset, Text, TextPair
+from attnaudit.data.sources import columns_of
+from attnaudit.errors import ModelError
+
+SPLITS_FILE, TEST_FILE = "splits.json", "test.jsonl"
+FORMAT, VERSION = "attnaudit-splits", 1
+DIGEST = 8
+"""Bytes of a text's hash: among a million texts, a new one is mistaken once in 10¹³ times."""
+
+
+@dataclass(frozen=True)
+class SeenTexts:
+    """The texts that a model was trained on, or chosen by, as short hashes.
+
+    Attributes:
+        train: Hashes of the texts of train.
+        dev: Hashes of the texts of dev, by which the epoch was chosen.
+        data: What the data are called.
+        test: The file of the split that was held out, or None.
+
+    Example:
+        >>> from attnaudit.data.tokens import text_record
+        >>> old, new = text_record("a", "good film"), text_record("b", "bad film")
+        >>> seen = seen_texts({"train": Dataset("demo", (old,), ("neg", "pos"))})
+        >>> text_record("c", "good  film") in seen, new in seen
+        (True, False)
+    """
+
+    train: frozenset[str]
+    dev: frozenset[str]
+    data: str = ""
+    test: Path | None = None
+
+    def __contains__(self, record: Text) -> bool:
+        """Whether the units of a record, and its question, are those of a text that was seen."""
+        key = text_hash(record)
+        return key in self.train or key in self.dev
+
+
+def text_hash(record: Text) -> str:
+    """A hash of what a model reads of a record: its units, and its question if it has one."""
+    question = record.question_units if isinstance(record, TextPair) else ()
+    content = "\x1e".join("\x1f".join(part) for part in (record.units, question))
+    return blake2b(content.encode(), digest_size=DIGEST).hexdigest()
+
+
+def seen_texts(splits: Mapping[str, Dataset]) -> SeenTexts:
+    """What a model that is trained on these splits has seen."""
+    train, dev = (frozenset(map(text_hash, splits.get(name, ()))) for name in ("train", "dev"))
+    return SeenTexts(train, dev, next((data.name for data in splits.values()), ""))
+
+
+def write_splits(folder: str | Path, splits: Mapping[str, Dataset]) -> SeenTexts:
+    """Write into a saved model's folder which texts it has seen, and the split held out.
+
+    `splits.json` holds hashes and no text. `test.jsonl` holds the texts of the split `test`, if
+    there is one: leave it out where the model goes and the texts must not.
+
+    Raises:
+        ModelError: The folder cannot be written.
+    """
+    folder, seen = Path(folder), seen_texts(splits)
+    test = splits.get("test")
+    header = {
+        "format": FORMAT, "version": VERSION, "data": seen.data, "model": _digest(folder),
+        "test": TEST_FILE if test else None,
+        "train": sorted(seen.train), "dev": sorted(seen.dev),
+    }  # fmt: skip
+    try:
+        if test:
+            _write(folder / TEST_FILE, "".join(f"{line}\n" for line in _lines(test)))
+        else:
+            (folder / TEST_FILE).unlink(missing_ok=True)
+        _write(folder / SPLITS_FILE, json.dumps(header))
+    except OSError as error:
+        raise ModelError(f"{folder}: the splits cannot be written ({error})") from error
+    return replace(seen, test=folder / TEST_FILE if test else None)
+
+
+def read_splits(folder: str | Path) -> SeenTexts | None:
+    """What the model in a folder has seen; None where the folder does not say.
+
+    Raises:
+        ModelError: The file is damaged, of another version, or about other parameters.
+    """
+    folder = Path(folder)
+    path = folder / SPLITS_FILE
+    if not path.exists():
+        return None
+    mend = "Train the model again, or remove the file: texts it was trained on are then not known"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if (found["format"], found["version"]) != (FORMAT, VERSION):
+            raise ModelError(
+                f"{path}: format {found['format']!r}, version {found['version']!r} is unknown; "
+                f"this attnaudit reads {FORMAT!r}, version {VERSION}. {mend}"
+            )
+        seen = SeenTexts(
+            frozenset(found["train"]), frozenset(found["dev"]), str(found["data"]),
+            folder / TEST_FILE if found["test"] else None,
+        )  # fmt: skip
+        model = found["model"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} is damaged ({error}). {mend}") from error
+    if model != _digest(folder):
+        raise ModelError(
+            f"{path} tells of another model than the one that is saved here now. {mend}"
+        )
+    return seen
+
+
+def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> Dataset | None:
+    """The split that was held out when the model was trained; None where there is none.
+
+    Raises:
+        DataError: The file is gone or damaged.
+    """
+    if seen.test is None:
+        return None
+    table = read_file(seen.test)
+    label, truth, question, allowed = (
+        name if name in table.columns else None
+        for name in ("label", "truth", "question", "allowed")
+    )
+    columns = columns_of(
+        id_column="id", label_column=label, truth_column=truth, question_column=question,
+        allowed_column=allowed, classes=classes, drop_unlabelled=True, drop_empty=True,
+    )  # fmt: skip
+    return build_dataset(table, columns, seen.data, "test")
+
+
+def _lines(data: Dataset) -> Iterable[str]:
+    """Records as JSON, under the names that `load_data` looks for; texts as lists of units."""
+    labelled = any(record.label is not None for record in data)
+    for record in data:
+        row: dict[str, Any] = {"id": record.id, "text": record.units}
+        if labelled:
+            row["label"] = None if record.label is None else data.classes[record.label]
+        if data.has_truth:
+            row["truth"] = None if record.truth is None else [int(flag) for flag in record.truth]
+        if isinstance(record, TextPair):
+            row["question"] = record.question_units
+            allowed = record.allowed
+            row["allowed"] = None if allowed is None else [data.classes[i] for i in allowed]
+        yield json.dumps(row, ensure_ascii=False)
+
+
+def _digest(folder: Path) -> str:
+    """A hash of the parameters in a folder, so that a file about others is noticed."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    # A rename is all or nothing, so a crash leaves no half-written file.
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)

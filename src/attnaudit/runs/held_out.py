@@ -1,0 +1,111 @@
+"""What to audit on: texts that the model has not learnt, as far as that is known."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any
+
+from attnaudit.data.build import check_limit, draw
+from attnaudit.data.records import Dataset
+from attnaudit.data.sources import load_data
+from attnaudit.errors import DataError, SettingsError
+from attnaudit.models.cut import Model
+from attnaudit.models.seen import read_held_out
+from attnaudit.runs.schema import DataFacts
+
+INCLUDE = "include_training_texts=True (--include-training-texts)"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Data to audit on.
+
+    Attributes:
+        data: The texts.
+        left_out: How many more there were, left out because the model was trained on them.
+    """
+
+    data: Dataset
+    left_out: int = 0
+
+
+def choose(model: Model, source: Any = None, *, include: bool = False, **options: Any) -> Chosen:
+    """The data of a source without the texts that the model was trained on.
+
+    Which these are is known of models that `train` made; of others nothing is left out.
+
+    Args:
+        model: The model that is to be audited.
+        source: A data set, what `load_data` takes, or None for the split that was held out when
+            the model was trained.
+        include: Keep the texts that the model was trained on.
+        options: Those of `load_data`. The limit is drawn from what is left.
+
+    Raises:
+        DataError: The data cannot be used, or nothing of them is left.
+        SettingsError: There is no held-out split, or an option that means nothing for it.
+    """
+    limit, seed = options.pop("limit", None), options.get("seed", 0)
+    check_limit(limit)
+    known = None if include else model.trained_on
+    if known is None and source is not None:
+        options["limit"] = limit  # drawn before texts are cut, which is quicker
+    data = _data(model, source, options)
+    kept = data.records if known is None else tuple(r for r in data if r not in known)
+    left_out = len(data) - len(kept)
+    if left_out and not kept:
+        raise DataError(
+            f"{data.name}: all {left_out} texts were in the model's training data (train or dev), "
+            f"so none is left to audit on. {_instead(model)}, or keep them with {INCLUDE}"
+        )
+    return Chosen(draw(replace(data, records=kept), limit, seed), left_out)
+
+
+def cautions_on(data: DataFacts) -> list[str]:
+    """What to keep in mind of data that the model was trained on."""
+    cautions = []
+    if data.left_out:
+        cautions.append(
+            f"{data.left_out:,} texts were in the model's training data (train or dev) and are "
+            f"left out: the audit rests on {data.instances:,} others."
+        )
+    if data.trained_on:
+        cautions.append(
+            f"{data.trained_on:,} of the {data.instances:,} texts were in the model's training "
+            "data (train or dev): on texts that it has learnt it may attend otherwise than on new "
+            "ones."
+        )
+    return cautions
+
+
+def _data(model: Model, source: Any, options: dict[str, Any]) -> Dataset:
+    if isinstance(source, Dataset):
+        return source
+    if source is not None:
+        return load_data(source, **{"classes": model.classes, **options})
+    usual = inspect.signature(load_data).parameters
+    given = [
+        name for name, value in options.items()
+        if name != "seed" and (name not in usual or value != usual[name].default)
+    ]  # fmt: skip
+    if given:
+        raise SettingsError(
+            f"{given[0]}= (--{given[0].replace('_', '-')}) says how data are read, but no data "
+            "are named, so the split that was held out in training is audited as it is stored"
+        )
+    known = model.trained_on
+    data = read_held_out(known, model.classes) if known is not None else None
+    if data is None:
+        raise SettingsError(
+            f"no data are named, and no held-out split is stored with {model.name}: name data to "
+            "audit it on. `attnaudit train` stores one in the folder of the model"
+        )
+    return data
+
+
+def _instead(model: Model) -> str:
+    held_out = model.trained_on is not None and model.trained_on.test is not None
+    return "Name other texts" + (
+        ", or no data at all for the split that was held out in training" if held_out else ""
+    )
