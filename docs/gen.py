@@ -22,6 +22,7 @@ from attnaudit.cli import app
 from attnaudit.data import NAMED_SETS, TOKENIZERS
 from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
+from attnaudit.remedies import REMEDIES
 from attnaudit.report.references import PAPERS
 from attnaudit.report.wording import STATISTICS
 from attnaudit.runs.frame import COLUMNS
@@ -146,6 +147,18 @@ def models() -> str:
     return table(("option", "name", "what it is"), rows)
 
 
+def remedies() -> str:
+    """Every remedy: what it changes, what is expected of it, and its own word on its limits."""
+    return table(
+        ("remedy", "paper", "what it changes", "expected of it", "λ", "mind"),
+        (
+            (code(r.name), r.paper, r.changes, r.promises,
+             "–" if r.weight is None else f"{r.weight:g}", r.caveat)
+            for r in REMEDIES.values()
+        ),
+    )  # fmt: skip
+
+
 def tokenizers() -> str:
     """How texts are cut into units."""
     return table(
@@ -240,7 +253,7 @@ def command(name: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
     for f in (checks, checks_plain, attributions, thresholds, settings, operators, data, models,
-              tokenizers, statistics, frame, faults, papers)
+              remedies, tokenizers, statistics, frame, faults, papers)
 }  # fmt: skip
 KINDS: dict[str, Callable[[str], str]] = {
     "table": lambda name: TABLES[name](),

@@ -69,7 +69,7 @@ def measure(cell: Cell, place: Place) -> Outcome:
     noise = torch.randn(3).tolist()
     value = float((int(spec["seed"]) + len(spec["data"])) ** spec["power"])
     estimate = Estimate(
-        statistic="size", subject="x", value=value, low=value - 1, high=value + 1, n=10
+        statistic="size", subject="x", value=value, low=value - 1, high=value + 1, n=100
     )
     return Outcome((estimate,), {"noise": noise, "threads": torch.get_num_threads()}, ("a note",))
 

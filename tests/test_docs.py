@@ -81,7 +81,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = train("reviews.csv", encoder="average", hidden=8, embedding_dim=8, options=options,
                  out="model", progress=False)  # fmt: skip
     data = reviews.select(short[:40])
-    audit(done.model, data, settings=Settings(resamples=200), out="runs/tutorial", progress=False)
+    audit(
+        done.model, data, settings=Settings(resamples=200), out="runs/tutorial", progress=False,
+        include_training_texts=True,
+    )  # fmt: skip
     yield folder
     os.chdir(before)
 
@@ -153,6 +156,8 @@ def test_commands_in_the_documentation_parse() -> None:
     ["explain", "model", "not a good film"],
     ["explain", "model", "not a good film", "--method", "weights", "--json"],
     ["report", "runs/tutorial", "--markdown"],
+    ["audit", "model", "--check", "permutation", "--out", "runs/held_out"],
+    ["audit", "model", "reviews.csv", "--check", "permutation", "--out", "runs/own_data"],
 ])  # fmt: skip
 def test_cheap_commands_run(words: list[str], place: Path) -> None:
     result = CliRunner().invoke(app, words)

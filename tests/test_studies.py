@@ -295,8 +295,10 @@ def test_cells_have_folders_of_their_own() -> None:
 # --- claims
 
 
-def number(value: float, low: float | None = None, high: float | None = None) -> Measured:
-    return Measured(value=value, low=low, high=high, n=10, unit="tau")
+def number(
+    value: float, low: float | None = None, high: float | None = None, n: int = 100
+) -> Measured:
+    return Measured(value=value, low=low, high=high, n=n, unit="tau")
 
 
 def test_bars() -> None:
@@ -305,6 +307,9 @@ def test_bars() -> None:
     assert above(number(0.5, 0.4, 0.6), 0.5) is Holds.UNDECIDED
     assert above(number(0.5), 0.3) is Holds.UNDECIDED
     assert above(None, 0.3) is Holds.NOT_MEASURED
+    # two instances have an interval, but it says nothing
+    assert above(number(0.5, 0.4, 0.6, n=2), 0.3) is Holds.UNDECIDED
+    assert below(number(0.01, 0.01, 0.02, n=29), 0.3) is Holds.UNDECIDED
     assert below(number(0.5, 0.4, 0.6), 0.7) is Holds.YES
     assert below(number(0.5, 0.4, 0.6), 0.3) is Holds.NO
 
@@ -322,6 +327,23 @@ def test_parts_decide() -> None:
     for answers, expected in cases:
         assert decide([part(a) for a in answers]) is expected
     assert decide([part(yes), part(no, counts=False)]) is yes
+
+
+def test_a_claim_of_two_halves_falls_with_one() -> None:
+    yes, no, unsure = Holds.YES, Holds.NO, Holds.UNDECIDED
+
+    def halves(first: list[Holds], second: list[Holds]) -> Holds:
+        parts = [part(a).model_copy(update={"half": "a"}) for a in first]
+        parts += [part(a).model_copy(update={"half": "b"}) for a in second]
+        return decide(parts, ("a", "b"))
+
+    assert halves([yes], [yes]) is yes
+    assert halves([no], [yes]) is no
+    assert halves([yes, yes, yes], [no, no]) is no
+    assert halves([yes], [no, yes]) is unsure
+    assert halves([yes], []) is unsure
+    assert halves([no], []) is no
+    assert halves([], []) is Holds.NOT_MEASURED
 
 
 def test_the_interval_of_a_difference_is_the_normal_one_where_both_are_normal() -> None:

@@ -12,14 +12,16 @@ from torch import Tensor
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.models.pooled import TextClassifier
+from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.nets.classifier import ClassifierConfig
 from attnaudit.nets.inputs import Given
-from attnaudit.nets.training import Objective, Penalty, TrainedResult, TrainOptions
+from attnaudit.nets.training import Fitted, Objective, Penalty, TrainedResult, TrainOptions
 from attnaudit.nets.training import train as train_net
 from attnaudit.nets.vectors import Coverage, load_vectors
 from attnaudit.nets.vocabulary import Vocabulary, build_vocabulary
 from attnaudit.progress import Report, bars
+from attnaudit.training_pretrained import train_pretrained
 
 Splits = Mapping[str, Dataset]
 
@@ -39,6 +41,21 @@ class Trained:
     splits: Splits
     result: TrainedResult
     coverage: Coverage | None
+
+
+@dataclass(frozen=True)
+class TrainedAbove:
+    """A model above a frozen transformer, with how it came about.
+
+    Attributes:
+        model: The model, ready to be audited.
+        splits: The data; `test` was never looked at.
+        result: History and development metrics.
+    """
+
+    model: PretrainedClassifier
+    splits: Splits
+    result: Fitted
 
 
 def train(
@@ -123,11 +140,57 @@ def train(
             on_epoch=on_epoch, on_batch=on_batch,
         )  # fmt: skip
     model = TextClassifier(result.net, result.vocabulary, name)
+    _kept(model, splits, out)
+    return Trained(model, splits, result, coverage)
+
+
+def train_above(
+    data: Splits | Dataset | str | Path | Any,
+    encoder: str | Path,
+    *,
+    attention: str = "additive",
+    layer: int = -1,
+    options: TrainOptions | None = None,
+    penalty: Penalty | None = None,
+    name: str | None = None,
+    out: str | Path | None = None,
+    progress: Report | bool | None = None,
+    **data_options: Any,
+) -> TrainedAbove:
+    """Train attention and head above a pretrained transformer that stays as it is.
+
+    Args:
+        data: As for `train`.
+        encoder: `minilm`, a folder, or a name on the hub with its owner.
+        attention: additive or dot; or a control: uniform, random, position.
+        layer: The layer whose states are pooled; -1 is the last.
+        options: Epochs, batch size, seed, device, and the like.
+        penalty: A further loss term.
+        name: What reports call the model.
+        out: Folder to save the model to; see `train`.
+        progress: A function `(stage, done, total)`, or whether to draw bars.
+        data_options: Passed to `load_splits`.
+
+    Raises:
+        AttnauditError: Unusable data, options or transformer, or an extra that is not installed.
+    """
+    splits = _splits(data, data_options)
+    model, fitted = train_pretrained(
+        splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
+        name=name, progress=progress,
+    )  # fmt: skip
+    _kept(model, splits, out)
+    return TrainedAbove(model, splits, fitted)
+
+
+def _kept(
+    model: TextClassifier | PretrainedClassifier, splits: Splits, out: str | Path | None
+) -> None:
+    """Note what the model was trained on, and save it where a folder is given."""
     model.trained_on = seen_texts(splits)
     if out is not None:
         model.save(out)
         model.trained_on = write_splits(out, splits)
-    return Trained(model, splits, result, coverage)
 
 
 def _splits(data: Any, data_options: dict[str, Any]) -> Splits:

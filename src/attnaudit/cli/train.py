@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -33,7 +33,8 @@ from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.training import TrainOptions
 from attnaudit.progress import bars
-from attnaudit.training import Trained
+from attnaudit.remedies import REMEDIES, find_remedy
+from attnaudit.training import Trained, TrainedAbove, train_above
 from attnaudit.training import train as train_model
 
 
@@ -47,8 +48,17 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("model"),
-    encoder: Annotated[str, typer.Option(help=", ".join(ENCODERS))] = "bilstm",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(ENCODERS)}; or a pretrained one that stays as it is: minilm, a "
+            "folder, or a hub name."
+        ),
+    ] = "bilstm",
     attention: Annotated[str, typer.Option(help=", ".join(ATTENTIONS))] = "additive",
+    remedy: Annotated[
+        str | None, typer.Option(help=f"Train for better weights: {', '.join(REMEDIES)}.")
+    ] = None,
     hidden: Annotated[int, typer.Option(min=1, help="Hidden size.")] = 128,
     embedding_dim: Annotated[int, typer.Option(min=1, help="Size of word vectors.")] = 300,
     vectors: Annotated[
@@ -90,18 +100,29 @@ def train(
     options = TrainOptions(
         epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
     )
-    named = {"classes": tuple(classes.split(","))} if classes else {}
+    reading: dict[str, Any] = {
+        "text_column": text_column, "label_column": label_of(label_column),
+        "truth_column": truth_column, "id_column": id_column, "question_column": question_column,
+        "allowed_column": allowed_column, "limit": limit, "tokenizer": tokenizer,
+        "pipeline": pipeline, "min_length": min_length, "max_length": max_length,
+        "strict_bounds": strict_bounds, "data_dir": data_dir, "drop_unlabelled": drop_unlabelled,
+        "drop_empty": drop_empty, "seed": seed,
+    }  # fmt: skip
+    if classes:
+        reading["classes"] = tuple(classes.split(","))
+    changed = find_remedy(remedy).training(encoder) if remedy else {"encoder": encoder}
+    done: Trained | TrainedAbove
     with bars() as progress:
-        done = train_model(
-            data, encoder=encoder, attention=attention, hidden=hidden,
-            embedding_dim=embedding_dim, vectors=vectors, options=options, out=out,
-            progress=progress, text_column=text_column, label_column=label_of(label_column),
-            truth_column=truth_column, id_column=id_column, question_column=question_column,
-            allowed_column=allowed_column, limit=limit, tokenizer=tokenizer, pipeline=pipeline,
-            min_length=min_length, max_length=max_length, strict_bounds=strict_bounds,
-            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, seed=seed,
-            **named,  # type: ignore[arg-type]
-        )  # fmt: skip
+        if changed["encoder"] in ENCODERS:
+            done = train_model(
+                data, attention=attention, hidden=hidden, embedding_dim=embedding_dim,
+                vectors=vectors, options=options, out=out, progress=progress, **changed, **reading,
+            )  # fmt: skip
+        else:
+            done = train_above(
+                data, encoder, attention=attention, options=options, out=out, progress=progress,
+                **reading,
+            )  # fmt: skip
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
     test = done.splits.get("test")
@@ -112,7 +133,7 @@ def train(
         )  # fmt: skip
 
 
-def show_training(done: Trained, *, notes: bool = True) -> None:
+def show_training(done: Trained | TrainedAbove, *, notes: bool = True) -> None:
     """Print one row an epoch, and which is kept; then what is to be noted of the data."""
     sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
     table = Table(title=f"{done.model.name} ({sizes})", title_justify="left")
@@ -126,12 +147,12 @@ def show_training(done: Trained, *, notes: bool = True) -> None:
     OUT.print("* kept: best on the development split")
     for line in data_notes(done) if notes else ():
         OUT.print(line, markup=False)
-    if done.coverage is not None:
+    if isinstance(done, Trained) and done.coverage is not None:
         share = f"{done.coverage.found} of {done.coverage.total}"
         OUT.print(f"Pretrained vectors for {share} words.")
 
 
-def data_notes(done: Trained) -> list[str]:
+def data_notes(done: Trained | TrainedAbove) -> list[str]:
     """What is to be noted of the data, each thing once: of all splits first, then of each."""
     parts = done.splits.values()
     shared = [n for n in next(iter(parts)).notes if all(n in part.notes for part in parts)]

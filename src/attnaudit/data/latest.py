@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import random
 
-from attnaudit.data.opinions import ADJECTIVES, NEGATIVE, NOUNS, POSITIVE
+from attnaudit.data.opinions import NEGATIVE, POSITIVE, words_of
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.tasks import SPLITS, Sentence, fact, joined, task_splits
 from attnaudit.data.tokens import text_record, words
@@ -21,6 +21,11 @@ VERSIONS = (
     *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
 )
+VERDICTS = words_of(
+    "delighted impressed charmed thrilled pleased enchanted convinced amazed inspired helped",
+    "bored annoyed disappointed frustrated irritated upset confused angered worried hindered",
+)
+AUDIENCES = ("everyone", "us", "customers", "users", "children", "reviewers", "teachers", "most")
 SHORTEST, LONGEST = 40, 80
 
 # A text is full when so many facts in turn were too long.
@@ -84,6 +89,4 @@ def _write(rng: random.Random, label: int, versions: tuple[int, ...]) -> Text:
 
 
 def _verdict(rng: random.Random, version: str, polarity: int) -> str:
-    adjective = rng.choice(ADJECTIVES.common(polarity))
-    article = "an" if adjective[0] in "aeiou" else "a"
-    return f"Version {version} was {article} {adjective} {rng.choice(NOUNS.common(polarity))}."
+    return f"Version {version} {rng.choice(VERDICTS.common(polarity))} {rng.choice(AUDIENCES)}."

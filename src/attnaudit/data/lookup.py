@@ -75,7 +75,10 @@ def generate_lookup_splits(
 
 
 def _write(rng: random.Random, label: int, people: int) -> Text:
-    rooms = [ROOMS[label], *rng.sample([room for room in ROOMS if room != ROOMS[label]], people - 1)]
+    rooms = [
+        ROOMS[label],
+        *rng.sample([room for room in ROOMS if room != ROOMS[label]], people - 1),
+    ]
     names = rng.sample(NAMES, people)
     sentences = [
         (

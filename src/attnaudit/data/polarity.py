@@ -11,13 +11,13 @@ import math
 import random
 from statistics import fmean
 
+from attnaudit.data.generated import CLASSES
 from attnaudit.data.opinions import ADJECTIVES, NEGATIVE, POSITIVE
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.tasks import SPLITS, task_splits
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import SettingsError
 
-CLASSES = ("negative", "positive")
 SIDES = (
     *("soup", "bread", "kitchen", "garden", "room", "music", "cellar", "coffee", "menu", "terrace"),
     *("wine", "bar", "hall", "fish", "cake", "window", "lamp", "table", "view", "lift"),

@@ -143,7 +143,7 @@ class BiLSTMEncoder(Encoder):
 class OrthogonalLSTMEncoder(BiLSTMEncoder):
     """A bidirectional LSTM whose states are orthogonal to the mean of those before them.
 
-    (Mohankumar et al. 2020, section 4.1; see `orthogonal_states`.) A remedy: states that all point
+    (Mohankumar et al. 2020, section 4; see `orthogonal_states`.) A remedy: states that all point
     the same way all say the same, whatever the weights.
     """
 

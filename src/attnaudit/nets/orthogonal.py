@@ -1,6 +1,6 @@
 """The orthogonal LSTM: each state is made orthogonal to the mean of the states before it.
 
-Mohankumar et al. (2020), "Towards Transparent and Explainable Attention Models", section 4.1.
+Mohankumar et al. (2020), "Towards Transparent and Explainable Attention Models", section 4.
 """
 
 from __future__ import annotations

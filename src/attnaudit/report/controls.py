@@ -17,7 +17,6 @@ from attnaudit.controls.registry import CONTROLS
 from attnaudit.controls.run import ControlReport
 from attnaudit.controls.seeds import NAME as SEEDS
 from attnaudit.controls.uniform import NAME as UNIFORM
-from attnaudit.controls.uniform import WITH
 from attnaudit.report.charts import (
     ACCENT,
     MUTED,
@@ -37,7 +36,6 @@ from attnaudit.report.wording import (
     duration,
     interval_of,
     null_of,
-    number,
     statistic,
     threshold,
     typeset,
@@ -45,6 +43,10 @@ from attnaudit.report.wording import (
 )
 
 LN2 = math.log(2)
+REPLACED = {"uniform": "equal weights", "random": "fixed random weights",
+            "position": "the position alone", "own_token": "the word alone"}  # fmt: skip
+"""What a model has in the place of learned weights, in few words."""
+JUDGED = REPLACED | {"weights": "the model's weights", "adversary": "the adversary's weights"}
 SOURCES = {"uniform": "equal weights", "own": "its own weights", "base": "the model's weights",
            "adversary": "the adversary's weights"}  # fmt: skip
 TWO = 2
@@ -114,8 +116,10 @@ def write_controls(result: ControlReport, path: Path) -> Path:
 
 def _row(finding: Finding) -> FindingRow:
     control = CONTROLS.get(finding.check)
-    about = [("subject", WITH.get(finding.subject, finding.subject))]
+    about: list[tuple[str, str]] = []
+    title = "The model in question"
     if control is not None:
+        title = f"{control.title}: {JUDGED.get(finding.subject, finding.subject)}"
         about += [("question", control.question), ("paper", control.paper),
                   ("statistic", control.statistic), ("null", control.null)]  # fmt: skip
     if finding.headline is not None:
@@ -126,8 +130,7 @@ def _row(finding: Finding) -> FindingRow:
     if control is not None:
         about.append(("when not to trust it", control.caveat))
     return FindingRow(
-        title=control.title if control is not None else "The model in question",
-        verdict=finding.verdict.value, sentence=typeset(finding.sentence),
+        title=title, verdict=finding.verdict.value, sentence=typeset(finding.sentence),
         notes=tuple(typeset(n) for n in finding.notes),
         about=tuple((name, typeset(text)) for name, text in about),
     )  # fmt: skip
@@ -150,9 +153,7 @@ def _sections(result: ControlReport) -> Iterator[StudySection]:
 
 def _uniform(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block]:
     rows = [
-        IntervalRow(f"learned − {WITH[f.subject]}", (f.headline,))
-        for f in findings
-        if f.headline is not None
+        IntervalRow(REPLACED[f.subject], (f.headline,)) for f in findings if f.headline is not None
     ]
     if rows:
         yield Picture(_intervals(
@@ -276,7 +277,7 @@ def _tables(findings: Sequence[Finding]) -> Iterator[StudyTable]:
         ]  # fmt: skip
         if rows:
             yield StudyTable(
-                f"All numbers: {WITH.get(finding.subject, finding.subject)}", "", "what",
+                f"All numbers: {JUDGED.get(finding.subject, finding.subject)}", "", "what",
                 ("value", "interval", "n", "null"), tuple(rows), folded=True,
             )  # fmt: skip
 
@@ -285,7 +286,7 @@ def _trainings(result: ControlReport) -> StudyTable:
     rows = tuple(
         Row(t.name, (
             Value(f"{t.encoder} + {t.attention}"), Value(str(t.seed)),
-            Value("" if t.strength is None else number(t.strength, 4)),
+            Value("" if t.strength is None else threshold(t.strength)),
             Value("given" if t.epochs is None else f"{t.best_epoch} of {t.epochs}",
                   differs="" if t.failed is None else t.failed),
             Value("" if t.seconds is None else duration(t.seconds)),

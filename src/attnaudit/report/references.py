@@ -16,10 +16,14 @@ PAPERS = {
     "Quantitative Assessment On Sets. XKDD 2022. arXiv 2207.13018.",
     "Jain & Wallace 2019": "Jain & Wallace. Attention is not Explanation. NAACL 2019. "
     "arXiv 1902.10186.",
+    "Mohankumar et al. 2020": "Mohankumar, Nema, Narasimhan, Khapra, Srinivasan & Ravindran. "
+    "Towards Transparent and Explainable Attention Models. ACL 2020. arXiv 2004.14243.",
     "Serrano & Smith 2019": "Serrano & Smith. Is Attention Interpretable? ACL 2019. "
     "arXiv 1906.03731.",
     "Sundararajan et al. 2017": "Sundararajan, Taly & Yan. Axiomatic Attribution for Deep "
     "Networks. ICML 2017. arXiv 1703.01365.",
+    "Tutek & Šnajder 2020": "Tutek & Šnajder. Staying True to Your Word: (How) Can Attention "
+    "Become Explanation? RepL4NLP 2020. arXiv 2005.09379.",
     "Wiegreffe & Pinter 2019": "Wiegreffe & Pinter. Attention is not not Explanation. EMNLP 2019. "
     "arXiv 1908.04626.",
 }

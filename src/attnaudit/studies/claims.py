@@ -13,6 +13,8 @@ EVERYWHERE = (
     "of them, and is undecided otherwise."
 )
 """How the parts decide, in words; a claim's own rule stands before it."""
+LEAST = 30
+"""Fewer instances than this decide nothing, as in the checks (`Thresholds.least_instances`)."""
 SEEDS = "The value is the mean over seeds; its interval reaches over those of all seeds."
 
 
@@ -74,10 +76,13 @@ def difference(first: Measured | None, second: Measured | None, unit: str) -> Me
 
 
 def above(found: Measured | None, bar: float) -> Holds:
-    """Yes where the whole interval lies above the bar, no where it lies below."""
+    """Yes where the whole interval lies above the bar, no where it lies below.
+
+    Undecided with fewer than `LEAST` instances, whose intervals are not to be trusted.
+    """
     if found is None:
         return Holds.NOT_MEASURED
-    if found.low is None or found.high is None:
+    if found.n < LEAST or found.low is None or found.high is None:
         return Holds.UNDECIDED
     if found.low > bar:
         return Holds.YES
@@ -91,8 +96,20 @@ def below(found: Measured | None, bar: float) -> Holds:
     return turned.get(answer, answer)
 
 
-def decide(parts: Sequence[Part]) -> Holds:
-    """The answer of several parts, as `EVERYWHERE` says."""
+def decide(parts: Sequence[Part], halves: Sequence[str] = ("",)) -> Holds:
+    """The answer of several parts, as `EVERYWHERE` says.
+
+    A claim with two halves holds where both do, and fails where one does.
+    """
+    answers = [_of_half([p for p in parts if p.half == half]) for half in halves]
+    if all(a is Holds.NOT_MEASURED for a in answers):
+        return Holds.NOT_MEASURED
+    if Holds.NO in answers:
+        return Holds.NO
+    return Holds.YES if all(a is Holds.YES for a in answers) else Holds.UNDECIDED
+
+
+def _of_half(parts: Sequence[Part]) -> Holds:
     answers = [p.holds for p in parts if p.counts and p.holds is not Holds.NOT_MEASURED]
     if not answers:
         return Holds.NOT_MEASURED
@@ -102,8 +119,9 @@ def decide(parts: Sequence[Part]) -> Holds:
 
 
 def claim_of(
-    parts: Sequence[Part], *, id: str, claim: str, paper: str, rule: str, note: str = ""
-) -> Claim:
+    parts: Sequence[Part], *, id: str, claim: str, paper: str, rule: str, note: str = "",
+    halves: Sequence[str] = ("",),
+) -> Claim:  # fmt: skip
     """A claim from its parts: the answer, and one number over all parts that count."""
     counting = [p.measured for p in parts if p.counts and p.measured is not None]
     whole = over(counting)
@@ -111,5 +129,5 @@ def claim_of(
         whole = whole.model_copy(update={"unit": f"{whole.unit}; mean of {len(counting)} settings"})
     return Claim(
         id=id, claim=claim, paper=paper, measured=whole, rule=f"{rule} {EVERYWHERE}",
-        holds=decide(parts), note=note, parts=tuple(parts),
+        holds=decide(parts, halves), note=note, parts=tuple(parts),
     )  # fmt: skip

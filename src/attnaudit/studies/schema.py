@@ -54,6 +54,7 @@ class Part(_Frozen):
         holds: Whether the claim holds there.
         counts: Whether the claim's answer rests on it; single seeds and generated data beside
             real ones do not.
+        half: Which half of a claim with two it speaks to; empty where a claim has one.
     """
 
     of: str
@@ -61,6 +62,7 @@ class Part(_Frozen):
     paper: float | None = None
     holds: Holds
     counts: bool = True
+    half: str = ""
 
 
 class Claim(_Frozen):

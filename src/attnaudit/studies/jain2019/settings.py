@@ -82,9 +82,15 @@ SETTINGS: dict[str, Setting] = {
     ),
     "cnn_qa": Setting("CNN", "answers", "cnn_qa", _FAST, "", (380000, 3200), 760),
     "diabetes": Setting(
-        "Diabetes", "classification", "diabetes", _MIMIC, "", (7700, 1600), 1850
+        "Diabetes", "classification", "diabetes", _MIMIC,
+        "patients are cut into splits at random here, by the authors' lists there", (7700, 1600),
+        1850,
     ),
-    "anemia": Setting("Anemia", "classification", "anemia", _MIMIC, "", (4300, 1260), 2200),
+    "anemia": Setting(
+        "Anemia", "classification", "anemia", _MIMIC,
+        "admissions with one of the two codes, cut by patient here, by admission there",
+        (4300, 1260), 2200,
+    ),
     "reviews": Setting(
         "generated reviews", "classification",
         difference="made up here, with known evidence; the paper has no such set",
@@ -114,6 +120,6 @@ def difference_of(name: str, spec: Mapping[str, object]) -> str:
     elif spec.get("vectors"):
         there = f"{own.vectors}'s" if own.vectors else "random ones"
         parts.append(f"word vectors from a file here, {there} there")
-    if own.kind != "classification" and not own.generated:
-        parts.append("epochs are chosen by ROC-AUC here, by accuracy there")
+    if own.reference.startswith("babi"):
+        parts.append("the answers are the six places here, all words of the tasks there")
     return "; ".join([*parts, *([own.difference] if own.difference else [])])

@@ -1,0 +1,287 @@
+"""Controls from data to verdict: what is trained, stored, resumed, compared and said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.spatial.distance
+import torch
+
+from attnaudit.checks import Settings, Verdict
+from attnaudit.controls import (
+    CONTROLS,
+    ControlReport,
+    Design,
+    Recipe,
+    cells,
+    finish_controls,
+    open_controls,
+    prepare_controls,
+    read_calibration,
+    run_controls,
+)
+from attnaudit.controls.outputs import outputs_of
+from attnaudit.data.records import Dataset
+from attnaudit.data.tokens import pair_record
+from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.models.pooled import load_classifier
+from attnaudit.nets.training import TrainOptions
+from tests.control_data import highest, plain
+
+QUICK = Settings(resamples=200)
+SIZES = {"train": 96, "dev": 40, "test": 48}
+OPTIONS = TrainOptions(epochs=3, learning_rate=0.02, seed=3)
+RECIPE = Recipe("cnn", "additive", 8, 8, options=OPTIONS)
+ASKED = {"seeds": 2, "lambdas": (0.0, 1e-3, 0.05), "adversary_epochs": 4, "settings": QUICK}
+
+
+@pytest.fixture(scope="module")
+def splits() -> dict[str, Dataset]:
+    return plain(SIZES)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("controls")
+
+
+@pytest.fixture(scope="module")
+def report(splits: dict[str, Dataset], place: Path) -> ControlReport:
+    """All controls, one training after another."""
+    return run_controls(splits, RECIPE, out=place, progress=False, **ASKED)
+
+
+def folder_of(report: ControlReport, place: Path, name: str) -> Path:
+    return place / next(t.folder for t in report.report.trainings if t.name == name)
+
+
+def test_every_control_finds_something_with_its_numbers(report: ControlReport) -> None:
+    assert {finding.check for finding in report.findings} == set(CONTROLS)
+    for finding in report.findings:
+        assert finding.thresholds
+        assert finding.headline is None or finding.headline in finding.estimates
+        for estimate in finding.estimates:
+            if "_q" not in estimate.statistic and estimate.n > 1:  # bins may be empty
+                assert estimate.low is not None
+                assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+    assert report.judgement.count(";") == len(CONTROLS) - 1
+    assert report.frame.filter(pl.col("control") == "performance").height > 0
+
+
+def test_a_run_is_stored_and_read_again(report: ControlReport, place: Path) -> None:
+    again = open_controls(place)
+    assert again.report == report.report
+    assert again.instances.equals(report.instances)
+    assert pl.read_parquet(place / "estimates.parquet").height == report.frame.height
+    assert json.loads((place / "findings.json").read_text())["schema_version"] == 1
+    assert read_calibration(place).jsd.shape == (48, 2)
+    with pytest.raises(RunError, match="holds no finished controls"):
+        open_controls(place / "cells")
+
+
+def test_uniform_weights_are_uniform_in_training_and_test(
+    report: ControlReport, place: Path, splits: dict[str, Dataset]
+) -> None:
+    model = load_classifier(folder_of(report, place, "uniform") / "model")
+    assert model.net.config.attention == "uniform"
+    assert not list(model.net.attention.parameters())
+    for part in ("train", "test"):
+        for weights, record in zip(
+            outputs_of(model, splits[part]).weights, splits[part], strict=True
+        ):
+            assert torch.allclose(weights, torch.full((len(record.units),), 1 / len(record.units)))
+
+
+def test_the_guided_model_has_exactly_the_weights_of_the_base(
+    report: ControlReport, place: Path, splits: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_classifier(folder_of(report, place, "base") / "model")
+    seen: dict[str, Mapping[str, object]] = {}
+
+    def spy(*args: object, given: Mapping[str, object], **options: object) -> None:
+        seen["given"] = given
+        raise ModelError("seen enough")
+
+    monkeypatch.setattr(cells, "train", spy)
+    shorter = replace(RECIPE, options=replace(OPTIONS, epochs=2))
+    found = run_controls(splits, shorter, ["guide"], base=base, progress=False, **ASKED)
+    assert found.finding("guide").verdict is Verdict.NOT_APPLICABLE
+    del seen["given"]
+    work = prepare_controls(splits, Design(RECIPE, lambdas=(1e-3,)), ["guide"], place)
+    cell, store = work.cells["guide base"], work.store
+    (store.folder_of(cell) / "history.json").unlink()
+    from attnaudit.studies.declaration import Place
+
+    with pytest.raises(ModelError, match="seen enough"):
+        cells.measure(splits, None, cell, Place(store.folder_of(cell), None, "cpu", print))
+    for part in ("train", "dev", "test"):
+        wanted = outputs_of(base, splits[part]).weights
+        assert all(torch.equal(a, b) for a, b in zip(seen["given"][part], wanted, strict=True))
+
+
+def test_stored_outputs_of_a_guide_are_pooled_by_the_base_weights(
+    report: ControlReport, place: Path
+) -> None:
+    base, guided = (
+        cells.read_outputs(folder_of(report, place, name) / "outputs.safetensors")
+        for name in ("base", "guide base")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(base.weights, guided.weights, strict=True))
+
+
+def test_distances_in_the_table_are_those_of_scipy(report: ControlReport, place: Path) -> None:
+    base, seed = (
+        cells.read_outputs(folder_of(report, place, name) / "outputs.safetensors")
+        for name in ("base", "seed 2")
+    )
+    jsd = report.instances["seed 2/jsd"].to_numpy()
+    tvd = report.instances["seed 2/tvd"].to_numpy()
+    for i, (a, b) in enumerate(zip(base.weights, seed.weights, strict=True)):
+        far = scipy.spatial.distance.jensenshannon(a.double(), b.double()) ** 2
+        assert jsd[i] == pytest.approx(far, abs=1e-7)
+        assert tvd[i] == pytest.approx(abs(base.probabilities[i, 1] - seed.probabilities[i, 1]))
+    pair = np.stack([jsd, report.instances["seed 1/jsd"].to_numpy()])
+    headline = report.finding("seeds").headline
+    assert headline.value == pytest.approx(np.median(pair, 0).mean())
+
+
+def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(
+    report: ControlReport, splits: dict[str, Dataset], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    real = cells.train
+
+    def counting(*args: object, **options: object) -> object:
+        trained.append(str(options["name"]))
+        return real(*args, **options)
+
+    monkeypatch.setattr(cells, "train", counting)
+    again = run_controls(splits, RECIPE, out=place, progress=False, **ASKED)
+    assert trained == []
+    assert again.findings == report.findings
+    (folder_of(report, place, "random") / "cell.json").unlink()
+    (folder_of(report, place, "random") / "history.json").unlink()
+    assert run_controls(splits, RECIPE, out=place, progress=False, **ASKED).findings == (
+        report.findings
+    )
+    assert trained == ["random"]
+    trained.clear()
+    more = {**ASKED, "seeds": 3}
+    run_controls(splits, RECIPE, ["seeds"], out=place, progress=False, **more)
+    assert trained == ["seed 3"]
+
+
+def test_a_training_that_fails_takes_nothing_else_down(
+    splits: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = cells.train
+
+    def broken(*args: object, **options: object) -> object:
+        if options["name"] in ("position", "adversary 0.001"):
+            raise ModelError("it diverged")
+        return real(*args, **options)
+
+    monkeypatch.setattr(cells, "train", broken)
+    found = run_controls(splits, RECIPE, progress=False, **{**ASKED, "lambdas": (1e-3,)})
+    assert found.finding("uniform").headline is not None
+    assert found.finding("uniform", "position").verdict is Verdict.NOT_APPLICABLE
+    assert "it diverged" in found.finding("uniform", "position").notes[0]
+    assert found.finding("guide", "weights").headline is not None
+    assert found.finding("guide", "adversary").verdict is Verdict.NOT_APPLICABLE
+    assert found.finding("trained_adversary").verdict is Verdict.NOT_APPLICABLE
+    lines = {line.name: line.failed for line in found.report.trainings}
+    assert lines["guide adversary"] == "it needs 'adversary 0.001', which failed"
+    monkeypatch.setattr(cells, "train", lambda *a, **o: broken(name="position"))
+    with pytest.raises(DataError, match="the model itself could not be trained: it diverged"):
+        run_controls(splits, RECIPE, ["uniform"], progress=False, **ASKED)
+
+
+def test_a_model_that_is_trained_already_is_the_base(
+    report: ControlReport, splits: dict[str, Dataset], place: Path
+) -> None:
+    folder = folder_of(report, place, "base") / "model"
+    found = run_controls(splits, RECIPE, ["uniform"], base=folder, progress=False, **ASKED)
+    assert found.finding("uniform") == report.finding("uniform")
+    assert next(t for t in found.report.trainings if t.name == "base").epochs is None
+    with pytest.raises(SettingsError, match="the base model has the hidden 8"):
+        run_controls(splits, replace(RECIPE, hidden=16), base=folder, progress=False)
+    with pytest.raises(SettingsError, match="give a recipe"):
+        run_controls(splits, progress=False)
+
+
+def test_the_verdicts_differ_where_attention_is_needed_and_where_it_is_not(tmp_path: Path) -> None:
+    options = TrainOptions(epochs=10, learning_rate=0.02)
+    recipe = Recipe("average", "additive", 16, 16, options=options)
+    design = Design(recipe, replacements=("uniform", "position"))
+    sizes = {"train": 300, "dev": 80, "test": 300}
+    needed, useless = (
+        finish_controls(prepare_controls(data, design, ["uniform"], tmp_path / name), ["uniform"])
+        for name, data in (("needed", highest(sizes)), ("useless", plain(sizes)))
+    )
+    assert needed.finding("uniform").verdict is Verdict.PASS
+    assert "attention matters here" in needed.finding("uniform").sentence
+    assert needed.judgement == "Attention matters here."
+    assert useless.finding("uniform").verdict is Verdict.FAIL
+    assert "not needed for this task" in useless.finding("uniform").sentence
+    # which word decides is told by the word: where it stands does not help
+    assert needed.finding("uniform", "position").verdict is Verdict.PASS
+
+
+def test_a_model_near_chance_decides_nothing(splits: dict[str, Dataset]) -> None:
+    nonsense = {
+        name: data.select([replace(r, label=(i // 2) % 2) for i, r in enumerate(data)])
+        for name, data in splits.items()
+    }
+    found = run_controls(nonsense, RECIPE, ["uniform", "seeds"], progress=False, **ASKED)
+    assert found.report.gate.verdict is not Verdict.PASS
+    assert {f.verdict for f in found.findings} == {Verdict.INCONCLUSIVE}
+    assert "near chance" in found.findings[0].sentence
+
+
+def test_pairs_and_several_classes_are_controlled_too() -> None:
+    def pairs(split: str, size: int) -> Dataset:
+        records = [
+            pair_record(f"{split}{i}", f"a w{i % 3} b w{(i + 1) % 3}", "ab"[i % 2],
+                        label=(i % 3 if i % 2 == 0 else (i + 1) % 3), allowed=(0, 1, 2))
+            for i in range(size)
+        ]  # fmt: skip
+        return Dataset("pairs", tuple(records), ("w0", "w1", "w2", "w3"), split)
+
+    data = {name: pairs(name, size) for name, size in SIZES.items()}
+    recipe = replace(RECIPE, encoder="average", options=replace(OPTIONS, epochs=2))
+    found = run_controls(data, recipe, progress=False, **{**ASKED, "seeds": 1})
+    assert {f.check for f in found.findings} == set(CONTROLS)
+    assert all(f.verdict is not Verdict.NOT_APPLICABLE for f in found.findings)
+    statistics = {e.statistic for e in found.finding("uniform").estimates}
+    assert "f1_difference" in statistics
+    assert "roc_auc_difference" not in statistics
+
+
+def test_input_that_cannot_be_used_is_refused_before_anything_is_trained(
+    splits: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "train", lambda *a, **o: pytest.fail("trained"))
+    without = {name: splits[name] for name in ("train", "dev")}
+    with pytest.raises(DataError, match="there is no split 'test'"):
+        run_controls(without, RECIPE, progress=False)
+    train = splits["train"]
+    for part in ("train", "test"):
+        one = splits | {part: train.select([r for r in train if r.label == 1])}
+        with pytest.raises(DataError, match="are of class 'c1'"):
+            run_controls(one, RECIPE, progress=False)
+    bare = splits | {"test": train.select([replace(train.records[0], label=None)])}
+    with pytest.raises(DataError, match="has the label None"):
+        run_controls(bare, RECIPE, progress=False)
+    for workers in (0, -1):
+        with pytest.raises(SettingsError, match=f"workers is {workers}"):
+            run_controls(splits, RECIPE, workers=workers, progress=False)
+    with pytest.raises(SettingsError, match="no control is called 'unifrom'; there are: uniform"):
+        run_controls(splits, RECIPE, ["unifrom"], progress=False)
+    with pytest.raises(SettingsError, match="no control was asked for"):
+        run_controls(splits, RECIPE, [], progress=False)

@@ -1,0 +1,189 @@
+"""What controls conclude, from made-up outputs: nothing is trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.spatial.distance
+import torch
+
+from attnaudit.checks import Finding, Settings, Verdict
+from attnaudit.controls import CONTROLS, Bars, Design, Recipe
+from attnaudit.controls.outputs import Outputs
+from attnaudit.controls.results import Results
+from attnaudit.controls.run import judged
+from attnaudit.data.records import Dataset
+from attnaudit.data.tokens import text_record
+
+N, UNITS = 150, 8
+DESIGN = Design(Recipe(), seeds=2, lambdas=(0.0, 1e-3, 1e-2))
+DATA = Dataset(
+    "made up",
+    tuple(text_record(f"t{i}", " ".join("abcdefgh"), label=i % 2) for i in range(N)),
+    ("no", "yes"),
+    "test",
+)
+LABELS = torch.arange(N) % 2
+
+
+def said(right: float, sure: float = 0.9) -> torch.Tensor:
+    """Log-probabilities that are right for the first instances, in that share."""
+    wrong = torch.arange(N) >= round(right * N)
+    predicted = torch.where(wrong, 1 - LABELS, LABELS)
+    yes = torch.where(predicted == 1, sure, 1 - sure)
+    return torch.stack([1 - yes, yes], 1).log()
+
+
+def pointing(unit: int, strength: float = 0.9) -> tuple[torch.Tensor, ...]:
+    """Weights with most of their mass on one unit, another one for each instance."""
+    rest = (1 - strength) / (UNITS - 1)
+    rows = []
+    for i in range(N):
+        weights = torch.full((UNITS,), rest)
+        weights[(unit + i) % UNITS] = strength
+        rows.append(weights)
+    return tuple(rows)
+
+
+FLAT = pointing(0, 1 / UNITS)
+BASE = Outputs(said(0.9), pointing(0))
+
+
+def results(gate: Verdict = Verdict.PASS, **outputs: Outputs) -> Results:
+    """Outputs by name, `_` for blanks and `__` for points."""
+    named = {name.replace("__", ".").replace("_", " "): o for name, o in outputs.items()}
+    if "own token" in named:
+        named["own_token"] = named.pop("own token")
+    found = Finding(check="performance", subject="model", verdict=gate, sentence="")
+    return Results(DESIGN, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200),
+                   Bars(), found)  # fmt: skip
+
+
+def concluded(control: str, found: Results, subject: str | None = None) -> Finding:
+    findings = CONTROLS[control].conclude(found)
+    return next(f for f in findings if subject in (None, f.subject))
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict", "words"),
+    [
+        (0.9, Verdict.FAIL, "not needed for this task"),
+        (0.95, Verdict.FAIL, "not needed for this task"),
+        (0.6, Verdict.PASS, "attention matters here"),
+        (0.88, Verdict.INCONCLUSIVE, "is not certain"),
+    ],
+)
+def test_uniform_weights_are_judged_by_what_they_lose(
+    right: float, verdict: Verdict, words: str
+) -> None:
+    found = results(uniform=Outputs(said(right), FLAT))
+    finding = concluded("uniform", found)
+    assert finding.verdict is verdict
+    assert words in finding.sentence
+    assert finding.headline.value == pytest.approx(0.9 - right, abs=0.005)
+    assert concluded("uniform", found, "random").verdict is Verdict.NOT_APPLICABLE
+    near_chance = concluded("uniform", results(Verdict.FAIL, uniform=found.outputs["uniform"]))
+    assert near_chance.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("weights", "verdict", "words"),
+    [
+        (pointing(0, 0.8), Verdict.PASS, "much the same weights"),
+        (pointing(3), Verdict.FAIL, "depends on chance"),
+    ],
+)
+def test_seeds_are_judged_by_how_far_weights_are_apart(
+    weights: tuple[torch.Tensor, ...], verdict: Verdict, words: str
+) -> None:
+    other = Outputs(said(0.9), weights)
+    finding = concluded("seeds", results(seed_1=other, seed_2=other))
+    assert finding.verdict is verdict
+    assert words in finding.sentence
+    # in random order the one large weight stays where it was once in eight times
+    one, two = BASE.weights[0], BASE.weights[1]
+    different = scipy.spatial.distance.jensenshannon(one, two) ** 2
+    assert finding.headline.null == pytest.approx(different * (1 - 1 / UNITS), rel=0.05)
+    assert judged([finding]).lower().startswith(CONTROLS["seeds"].says[verdict])
+
+
+def test_flat_weights_say_nothing_about_seeds() -> None:
+    other = Outputs(said(0.9), pointing(3, 0.13))
+    found = results(seed_1=other, seed_2=other)
+    found = Results(
+        **{**vars(found), "outputs": {**found.outputs, "base": Outputs(said(0.9), FLAT)}}
+    )
+    finding = concluded("seeds", found)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "so flat" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("uniform", "own", "base", "adversary", "verdicts"),
+    [
+        (0.6, 0.8, 0.9, 0.5, (Verdict.PASS, Verdict.PASS)),
+        (0.6, 0.9, 0.7, 0.7, (Verdict.FAIL, Verdict.FAIL)),
+        (0.9, 0.9, 0.9, 0.5, (Verdict.INCONCLUSIVE, Verdict.PASS)),  # nothing beats equal weights
+        (0.9, 0.9, 0.9, 0.9, (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)),
+    ],
+)
+def test_guides_are_judged_where_weights_can_help_at_all(
+    uniform: float, own: float, base: float, adversary: float, verdicts: tuple[Verdict, Verdict]
+) -> None:
+    found = results(
+        guide_uniform=Outputs(said(uniform), FLAT), guide_own=Outputs(said(own), FLAT),
+        guide_base=Outputs(said(base), BASE.weights),
+        guide_adversary=Outputs(said(adversary), FLAT),
+    )  # fmt: skip
+    assert tuple(f.verdict for f in CONTROLS["guide"].conclude(found)) == verdicts
+
+
+@pytest.mark.parametrize(
+    ("adversary", "seed", "verdict", "words"),
+    [
+        (pointing(3), pointing(0, 0.8), Verdict.FAIL, "not the only story"),
+        (pointing(0, 0.7), pointing(3), Verdict.PASS, "gets further than another seed"),
+        (pointing(0, 0.3), pointing(0, 0.8), Verdict.INCONCLUSIVE, "somewhat further"),
+    ],
+)
+def test_adversaries_are_set_beside_the_most_different_seed(
+    adversary: tuple[torch.Tensor, ...], seed: tuple[torch.Tensor, ...], verdict: Verdict,
+    words: str,
+) -> None:  # fmt: skip
+    found = results(
+        adversary_0=Outputs(said(0.9), BASE.weights),
+        adversary_0__001=Outputs(said(0.9, 0.88), adversary),
+        adversary_0__01=Outputs(said(0.3), pointing(5, 0.999)),  # too far from the predictions
+        seed_1=Outputs(said(0.9), BASE.weights), seed_2=Outputs(said(0.8), seed),
+    )  # fmt: skip
+    finding = concluded("trained_adversary", found)
+    assert finding.verdict is verdict
+    assert words in finding.sentence
+    assert "λ = 0.001" in finding.sentence
+    lead = found.column(DESIGN.adversary(1e-3), "jsd") - found.column(DESIGN.learned(2), "jsd")
+    assert finding.headline.value == pytest.approx(np.mean(lead))
+
+
+def test_adversaries_that_do_not_keep_the_predictions_decide_nothing() -> None:
+    far = Outputs(said(0.3), pointing(3))
+    found = results(adversary_0=far, adversary_0__001=far, seed_1=BASE, seed_2=BASE)
+    finding = concluded("trained_adversary", found)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "No adversary keeps the predictions" in finding.sentence
+    assert any("'adversary 0.01' has failed" in note for note in finding.notes)
+    alone = concluded("trained_adversary", results(adversary_0=BASE))
+    assert alone.verdict is Verdict.NOT_APPLICABLE
+
+
+def test_the_judgement_is_one_sentence_of_the_first_findings() -> None:
+    findings = [
+        Finding(check=name, subject=subject, verdict=verdict, sentence="")
+        for name, subject, verdict in (
+            ("uniform", "uniform", Verdict.FAIL), ("uniform", "random", Verdict.PASS),
+            ("seeds", "weights", Verdict.PASS),
+        )
+    ]  # fmt: skip
+    assert judged(findings) == (
+        "Attention is not needed for this task, so its weights say little about the prediction; "
+        "another seed gives much the same weights."
+    )
