@@ -161,9 +161,7 @@ def test_known_evidence_takes_the_place_of_the_yardsticks():
     assert effect.sentence.endswith("The audit says pass with it and fail without.")
     for shown in (still, shifts):
         shown.pop("truth_auroc")
-    effect = effect_of(
-        _row(PLAIN), _row("tying"), _frames(**still), _frames(**shifts), SETTINGS
-    )
+    effect = effect_of(_row(PLAIN), _row("tying"), _frames(**still), _frames(**shifts), SETTINGS)
     assert effect.outcome == "did harm"
     assert "evidence" not in effect.sentence
 

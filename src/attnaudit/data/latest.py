@@ -28,8 +28,8 @@ VERDICTS = words_of(
 AUDIENCES = ("everyone", "us", "customers", "users", "children", "reviewers", "teachers", "most")
 SHORTEST, LONGEST = 40, 80
 
-# A text is full when so many facts in turn were too long.
-_MOST_MISSES = 6
+# A fact that is no longer than this can always be found.
+_ROOM = 10
 
 
 def generate_latest_splits(
@@ -74,16 +74,14 @@ def _write(rng: random.Random, label: int, versions: tuple[int, ...]) -> Text:
         for index, polarity in enumerate([*verdicts, last])
     ]
     rng.shuffle(sentences)
-    length, misses = rng.randint(SHORTEST, LONGEST), 0
+    length = rng.randint(SHORTEST, LONGEST - _ROOM)
     used = sum(len(words(sentence)) for sentence, _ in sentences)
-    while misses < _MOST_MISSES:
+    while used < length:
         sentence = fact(rng)
         size = len(words(sentence))
-        if used + size <= length:
+        if used + size <= LONGEST:
             sentences.insert(rng.randint(0, len(sentences)), (sentence, False))
             used += size
-        else:
-            misses += 1
     text, truth = joined(sentences)
     return text_record("", text, label, truth)
 

@@ -40,6 +40,7 @@ class Setting:
         length: Units of a text, roughly.
         test_limit: Test texts where nobody says otherwise.
         training: How it is trained on, where the paper does not say.
+        learning_rate: Likewise.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Setting:
     length: int = 30
     test_limit: int | None = None
     training: PaperSettings | None = None
+    learning_rate: float = 1e-3
 
 
 def _of_the_paper(name: str) -> Setting:
@@ -60,16 +62,26 @@ def _of_the_paper(name: str) -> Setting:
 
 
 _MADE = "made up here; the paper has no such set"
+_TASK = PaperSettings("general", 1, hidden=64, embedding=100, epochs=12)
 
 _SETTINGS = {
     **{
         name: _of_the_paper(name)
         for name in ("sst", "imdb", "newsgroups_sports", "ag_news_binary", "diabetes", "anemia")
     },
-    "reviews": Setting("Generated reviews", Role.STAND_IN, _MADE),
+    "reviews": Setting(
+        "Generated reviews", Role.STAND_IN, _MADE,
+        training=PaperSettings("general", 1, hidden=32, embedding=50), learning_rate=5e-3,
+    ),
+    "lookup_single": Setting(
+        "Generated: attention necessary", Role.NECESSARY, _MADE, length=58, training=_TASK
+    ),
     "lookup": Setting(
-        "Generated: attention necessary", Role.NECESSARY, _MADE, length=54,
-        training=PaperSettings("general", 1, hidden=64, embedding=100, epochs=20),
+        "Generated: attention necessary, with a question", Role.NECESSARY, _MADE, length=54,
+        training=_TASK, learning_rate=3e-3,
+    ),
+    "polarity": Setting(
+        "Generated: attention useless", Role.USELESS, _MADE, length=60, training=_TASK
     ),
 }  # fmt: skip
 SETTINGS = {name: setting for name, setting in _SETTINGS.items() if name in NAMED_SETS}
