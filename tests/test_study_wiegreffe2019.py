@@ -153,7 +153,8 @@ def test_other_sizes_are_other_cells_and_the_longest_come_first() -> None:
     (("--set", "vectors=gone.txt"), "gone.txt cannot be read"),
 ])  # fmt: skip
 def test_bad_options_are_one_clear_line(words: tuple[str, ...], message: str) -> None:
-    assert message in cli("study", "wiegreffe2019", *words, code=2)
+    data = () if "--data" in words else ("--data", "reviews")
+    assert message in cli("study", "wiegreffe2019", *data, *words, code=2)
 
 
 def test_one_value_may_stand_where_several_can() -> None:

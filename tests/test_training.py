@@ -12,8 +12,8 @@ from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.evaluation import predict, score, selection_metric
-from attnaudit.nets.training import TrainOptions, noisy_batches, train
 from attnaudit.nets.inputs import Examples
+from attnaudit.nets.training import TrainOptions, noisy_batches, train
 from attnaudit.nets.vocabulary import build_vocabulary, pad_sequences
 
 FILLER = tuple(f"f{k}" for k in range(20))

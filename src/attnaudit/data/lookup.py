@@ -67,8 +67,8 @@ def generate_lookup_splits(
         raise SettingsError(f"people must be from 2 to {len(ROOMS)}, got {people}")
     sizes = {"train": n_train, "dev": n_dev, "test": n_test}
     notes = (
-        "with attention accuracy 1 can be had; without it, a guess among the rooms of the text: "
-        f"{1 / people:.3f}",
+        "with attention accuracy 1 can be had; a context-free model without it guesses among the "
+        f"rooms of the text: {1 / people:.3f}",
     )
     write = functools.partial(_write, people=people)
     return task_splits("lookup", ROOMS, sizes, seed, write, notes)
