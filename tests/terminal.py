@@ -2,11 +2,14 @@
 
 import contextlib
 import io
-import os
 import sys
 from unittest.mock import patch
 
 from attnaudit.cli import main
+from attnaudit.cli.app import OUT
+
+# the console takes its width when it is made, before any test can say one
+OUT.width = 200
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -14,7 +17,6 @@ def run(*arguments: str, code: int = 0) -> str:
     out, result = io.StringIO(), 0
     with (
         patch.object(sys, "argv", ["attnaudit", *arguments]),
-        patch.dict(os.environ, {"COLUMNS": "200"}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(out),
     ):

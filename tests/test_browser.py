@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from attnaudit.report.html import write_html
-from tests.browser import browser as browser
 from tests.report_fixture import hostile_result
 
 pytestmark = pytest.mark.browser

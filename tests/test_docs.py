@@ -136,7 +136,7 @@ def commands() -> list[tuple[str, list[str]]]:
         for line in body.splitlines()
         if line.strip().startswith("$ attnaudit")
     ]
-    return [(name, shlex.split(line)) for name, line in lines]
+    return [(name, shlex.split(line, comments=True)) for name, line in lines]
 
 
 def test_commands_in_the_documentation_parse() -> None:

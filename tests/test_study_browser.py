@@ -10,7 +10,6 @@ from playwright.sync_api import Browser, expect
 from attnaudit.report.study import write_study
 from attnaudit.studies.jain2019 import JAIN2019
 from attnaudit.studies.run import options_of, prepare, run_study
-from tests.browser import browser as browser
 from tests.test_browser import CLASHES, CONTRASTS
 
 pytestmark = pytest.mark.browser

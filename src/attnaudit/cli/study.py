@@ -76,7 +76,7 @@ def study(
     Example: attnaudit study jain2019 --quick --workers 2
     """  # fmt: skip
     if name == "list":
-        OUT.print(_studies())
+        _list_studies()
         return
     chosen = _named(name)
     flags = {
@@ -125,18 +125,17 @@ def _pairs(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def _studies() -> Table:
-    table = Table(title="Studies", title_justify="left")
-    for place, column in enumerate(("study", "question", "paper", "data sets", "other options")):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
+def _list_studies() -> None:
+    """Every study with its data sets and the options that `--set` takes."""
+    flags = ("data", "encoders", "attentions", "seeds")
     for one in STUDIES.values():
-        fields = one.options.model_fields
         default = one.options()  # type: ignore[call-arg]
-        table.add_row(
-            one.name, one.title, one.paper, ", ".join(default.data),
-            ", ".join(f for f in fields if f not in ("data", "encoders", "attentions", "seeds")),
-        )  # fmt: skip
-    return table
+        others = ", ".join(field for field in one.options.model_fields if field not in flags)
+        OUT.print(f"[bold]{one.name}[/bold]  {escape(one.title)}  ({escape(one.paper)})")
+        for what, names in (("data", ", ".join(default.data)), ("--set", others)):
+            line = Table.grid(padding=(0, 2))
+            line.add_row(f"  {what:6}", escape(names))
+            OUT.print(line)
 
 
 def _announce(prepared: Prepared) -> None:

@@ -61,7 +61,7 @@ def generate_lookup_splits(
     Example:
         >>> record = generate_lookup_splits(8, 8, 8, people=2)["test"].records[0]
         >>> record.text
-        ''
+        'Lena keeps the yellow bicycle in the office. Paul left a clock in the garden.'
     """
     if not 2 <= people <= len(ROOMS):
         raise SettingsError(f"people must be from 2 to {len(ROOMS)}, got {people}")

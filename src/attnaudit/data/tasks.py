@@ -42,7 +42,7 @@ def fact(rng: random.Random) -> str:
 
     Example:
         >>> fact(random.Random(0))
-        'I had read about it in a newspaper from Kyoto.'
+        'It was not my idea; my sister had read about it.'
     """
     text = _SLOT.sub(lambda match: rng.choice(_FILLINGS[match[1]]), rng.choice(_FACTS))
     return text[0].upper() + text[1:]

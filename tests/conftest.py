@@ -1,0 +1,3 @@
+"""Fixtures that several test files share."""
+
+from tests.browser import browser as browser
