@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from attnaudit.checks import Settings
 from attnaudit.controls import CONTROLS, Bars
 from attnaudit.controls.calibration import Calibration, calibration_of, read_calibration
-from attnaudit.controls.design import GUIDE_LAMBDA, Design, Recipe, with_needs
+from attnaudit.controls.design import GUIDE_LAMBDA, LAMBDAS, Design, Recipe, seed_of, with_needs
 from attnaudit.controls.metrics import accuracy, difference, f1, performance, roc_auc
 from attnaudit.controls.objective import adversarial
 from attnaudit.controls.outputs import Outputs, between, read_outputs
@@ -167,6 +170,18 @@ def test_calibration_sets_a_divergence_beside_those_of_seeds(tmp_path: Path) -> 
         assert found.percentile(value) == pytest.approx(wanted)
     assert "beyond anything that another seed does" in found.says(0.55)
     assert "of 0.25 is at the" in found.says(0.25, "an adversary's JSD")
+    means = jsd.mean(0)
+    for value in (0.0, float(np.median(means)), 0.6):
+        said = found.says_mean(value, "its mean")
+        assert f"above that of {int((means < value).sum())} of 4 other seeds" in said
+    assert Calibration(jsd[:, :1]).says_mean(1.0).count("1 of 1 other seed (") == 1
+    # a mean that lies above every seed's is no more than ordinary among single values
+    assert "4 of 4" in found.says_mean(0.3)
+    assert found.percentile(0.3) < 65
+    # one more seed is beyond all others as often as the null says
+    more = draw.uniform(0, 0.5, 20000)
+    often = Calibration(draw.uniform(0, 0.5, (20000, 4))).beyond(more).mean()
+    assert found.beyond_null == pytest.approx(1 / 5) == pytest.approx(often, abs=0.015)
     assert found.beyond(jsd.max(1)).sum() == 0
     assert found.beyond(jsd.max(1) + 0.01).all()
     for bad in (np.zeros(3), np.zeros((0, 2)), np.array([[math.nan]])):
@@ -182,7 +197,8 @@ def test_trainings_are_shared_and_ordered_by_what_they_need() -> None:
     design = Design(Recipe(options=TrainOptions(seed=7)), seeds=2, repeats=2)
     adversary = design.adversary(GUIDE_LAMBDA)
     assert adversary == design.guided()["adversary"].guide  # trained once for both controls
-    assert design.learned(1).options.seed == 8
+    assert design.learned(1).options.seed == seed_of(7, "seed", 1)
+    assert design.replaced("uniform", 1).options.seed == design.learned(1).options.seed
     assert design.learned(1).name == "seed 1"
     ordered = list(with_needs({t.name: t for t in design.guided().values()}))
     assert ordered.index("base") < ordered.index(adversary.name) < ordered.index("guide adversary")
@@ -192,6 +208,46 @@ def test_trainings_are_shared_and_ordered_by_what_they_need() -> None:
     context_free = Design(Recipe("average"))
     assert context_free.guided()["own"] == context_free.base
     assert context_free.guided()["uniform"] == context_free.replaced("uniform")
+
+
+def test_neighbouring_seeds_share_no_further_ones() -> None:
+    designs = [Design(Recipe(options=TrainOptions(seed=base)), seeds=8) for base in range(20)]
+    used = [
+        training.options.seed
+        for design in designs
+        for training in (*(design.learned(k) for k in range(9)), design.adversary(0.1))
+    ]
+    assert len(set(used)) == len(used) == 200
+    assert all(0 <= seed < 2**31 for seed in used)
+
+
+def test_further_seeds_are_the_same_in_every_process() -> None:
+    asked = "from attnaudit.controls.design import seed_of; print(seed_of(5, 'adversary', 3))"
+    said = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+    ).stdout  # fmt: skip
+    assert int(said) == seed_of(5, "adversary", 3)
+
+
+def test_the_guiding_strength_is_the_papers_in_units_of_this_loss() -> None:
+    """½ TVD − λ KL, as the released code has it, is half of our loss at 2 λ."""
+    splits = plain({"train": 6, "dev": 2, "test": 2})
+    records = splits["train"].records
+    vocabulary = build_vocabulary(records)
+    net = new_net(ClassifierConfig(splits["train"].classes, "cnn", "dot", 4, 4), len(vocabulary), 0)
+    examples = examples_of(records, vocabulary, torch.zeros(6, dtype=torch.long), 2)
+    base = random_outputs(examples.lengths, 2, 3)
+    passed, rows = net.run(examples.batch(range(6))), torch.arange(6)
+    ours = adversarial(base.log_probabilities.exp(), base.weights, GUIDE_LAMBDA)(passed, rows)
+    released = 0.0
+    for i in range(6):
+        p = 1 / (1 + math.exp(-float(passed.logits[i].detach())))
+        mine = passed.weights[i][passed.units[i]].detach().numpy()
+        kl = scipy.stats.entropy(mine, base.weights[i].numpy())
+        released += 0.5 * abs(p - float(base.probabilities[i, 1])) - 0.001 * kl
+    assert float(ours.detach()) == pytest.approx(2 * released, rel=1e-5)
+    assert GUIDE_LAMBDA in LAMBDAS
 
 
 def test_time_is_said_from_a_few_batches() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.spatial.distance
+import scipy.stats
 import torch
 
 from attnaudit.checks import Finding, Settings, Verdict
 from attnaudit.controls import CONTROLS, Bars, Design, Recipe
+from attnaudit.controls.design import GUIDE_LAMBDA
 from attnaudit.controls.outputs import Outputs
-from attnaudit.controls.results import Results
+from attnaudit.controls.results import ONE_SEED, Results
 from attnaudit.controls.run import judged
 from attnaudit.data.records import Dataset
 from attnaudit.data.tokens import text_record
@@ -55,8 +59,12 @@ def results(gate: Verdict = Verdict.PASS, **outputs: Outputs) -> Results:
     if "own token" in named:
         named["own_token"] = named.pop("own token")
     found = Finding(check="performance", subject="model", verdict=gate, sentence="")
-    return Results(DESIGN, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200),
-                   Bars(), found)  # fmt: skip
+    return results_of(named, found)
+
+
+def results_of(named: dict[str, Outputs], gate: Finding, design: Design = DESIGN) -> Results:
+    return Results(design, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200),
+                   Bars(), gate)  # fmt: skip
 
 
 def concluded(control: str, found: Results, subject: str | None = None) -> Finding:
@@ -123,19 +131,94 @@ def test_flat_weights_say_nothing_about_seeds() -> None:
     [
         (0.6, 0.8, 0.9, 0.5, (Verdict.PASS, Verdict.PASS)),
         (0.6, 0.9, 0.7, 0.7, (Verdict.FAIL, Verdict.FAIL)),
-        (0.9, 0.9, 0.9, 0.5, (Verdict.INCONCLUSIVE, Verdict.PASS)),  # nothing beats equal weights
+        # nothing beats equal weights: what is worse than them is no worse a story
+        (0.9, 0.9, 0.9, 0.5, (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)),
         (0.9, 0.9, 0.9, 0.9, (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)),
     ],
 )
 def test_guides_are_judged_where_weights_can_help_at_all(
     uniform: float, own: float, base: float, adversary: float, verdicts: tuple[Verdict, Verdict]
 ) -> None:
-    found = results(
-        guide_uniform=Outputs(said(uniform), FLAT), guide_own=Outputs(said(own), FLAT),
-        guide_base=Outputs(said(base), BASE.weights),
-        guide_adversary=Outputs(said(adversary), FLAT),
-    )  # fmt: skip
-    assert tuple(f.verdict for f in CONTROLS["guide"].conclude(found)) == verdicts
+    found = guided(uniform, own, base, adversary)
+    findings = CONTROLS["guide"].conclude(found)
+    assert tuple(f.verdict for f in findings) == verdicts
+    for finding in findings:
+        assert ONE_SEED in finding.notes
+        assert "one seed" in finding.sentence
+    powerless = uniform >= 0.9
+    assert ("so nothing can be concluded" in findings[1].sentence) is powerless
+
+
+def guided(
+    uniform: float, own: float, base: float, adversary: float,
+    source: Outputs = Outputs(said(0.9), pointing(3)),  # noqa: B008
+) -> Results:  # fmt: skip
+    """Guides that are right so often, and the adversary that the last had its weights from."""
+    return results(**{
+        "guide_uniform": Outputs(said(uniform), FLAT), "guide_own": Outputs(said(own), FLAT),
+        "guide_base": Outputs(said(base), BASE.weights),
+        "guide_adversary": Outputs(said(adversary), source.weights),
+        f"adversary_{GUIDE_LAMBDA:g}".replace(".", "__"): source,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("adversary", [0.5, 0.9])
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (BASE, "hardly other weights"),
+        (Outputs(said(0.9), pointing(0, 0.85)), "hardly other weights"),
+        (Outputs(said(0.7), pointing(3)), "does not say the same"),
+    ],
+)
+def test_an_adversary_that_is_none_is_no_evidence(
+    source: Outputs, why: str, adversary: float
+) -> None:
+    """With other weights and the same predictions the very same guides decide."""
+    finding = concluded("guide", guided(0.6, 0.8, 0.9, adversary, source), "adversary")
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert why in finding.sentence
+    decided = concluded("guide", guided(0.6, 0.8, 0.9, adversary), "adversary")
+    assert decided.verdict is (Verdict.PASS if adversary == 0.5 else Verdict.FAIL)
+    assert {"mean_jsd", "mean_tvd"} <= {e.statistic for e in decided.estimates}
+
+
+def shifted(right: float, seed: int) -> Outputs:
+    """Right on so many instances, others for each seed."""
+    wrong = torch.from_numpy(np.random.default_rng(seed).permutation(N) >= round(right * N))
+    predicted = torch.where(wrong, 1 - LABELS, LABELS)
+    yes = torch.where(predicted == 1, 0.9, 0.1)
+    return Outputs(torch.stack([1 - yes, yes], 1).log(), FLAT)
+
+
+def test_intervals_cover_other_seeds_where_several_are_at_hand() -> None:
+    """Five trainings that spread by chance: a loss beyond the texts' interval is not certain."""
+    ok = Finding(check="performance", subject="model", verdict=Verdict.PASS, sentence="")
+    design = replace(DESIGN, seeds=4)
+    uniform = {"uniform": Outputs(said(0.8), FLAT)}
+    alone = concluded("uniform", results_of(uniform, ok, design), "uniform")
+    assert alone.verdict is Verdict.PASS
+    assert ONE_SEED in alone.notes
+    assert "one seed" in alone.sentence
+    accuracies = (0.9, 0.7, 0.94, 0.6, 0.8)  # the first is the base
+    others = {f"seed {k}": shifted(a, k) for k, a in enumerate(accuracies[1:], start=1)}
+    found = concluded("uniform", results_of(uniform | others, ok, design), "uniform")
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert ONE_SEED not in found.notes
+    sd = np.std(accuracies, ddof=1)
+    assert f"SD {sd:.3f} of 5 trainings" in found.sentence
+    spread = next(e for e in found.estimates if e.statistic == "accuracy_seed_sd")
+    assert spread.value == pytest.approx(sd, abs=1e-9)
+    assert spread.low < sd < spread.high
+    # against the closed form: independent errors over instances and over seeds
+    reach = scipy.stats.t.ppf(0.975, 4) * sd * np.sqrt(2)
+    for end in ("low", "high"):
+        before = getattr(alone.headline, end) - alone.headline.value
+        after = getattr(found.headline, end) - found.headline.value
+        assert abs(after) == pytest.approx(np.hypot(before, reach))
+    # seeds that all say the same leave the interval as it is
+    same = results_of(uniform | dict.fromkeys(others, BASE), ok, design)
+    assert concluded("uniform", same, "uniform").headline == alone.headline
 
 
 @pytest.mark.parametrize(
@@ -162,6 +245,13 @@ def test_adversaries_are_set_beside_the_most_different_seed(
     assert "λ = 0.001" in finding.sentence
     lead = found.column(DESIGN.adversary(1e-3), "jsd") - found.column(DESIGN.learned(2), "jsd")
     assert finding.headline.value == pytest.approx(np.mean(lead))
+    beyond = next(e for e in finding.estimates if e.statistic == "beyond_seeds_share")
+    assert beyond.null == pytest.approx(1 / 3)  # of two seeds and one more
+    assert "where one more seed would be on 33%" in finding.sentence
+    assert "percentile" not in finding.sentence  # a mean is no single value
+    means = [float(found.column(DESIGN.learned(k), "jsd").mean()) for k in (1, 2)]
+    mean = float(found.column(DESIGN.adversary(1e-3), "jsd").mean())
+    assert f"above that of {sum(m < mean for m in means)} of 2 other seeds" in finding.sentence
 
 
 def test_adversaries_that_do_not_keep_the_predictions_decide_nothing() -> None:

@@ -12,7 +12,16 @@ from attnaudit.errors import SettingsError
 from attnaudit.nets.training import TrainOptions
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import PLAIN, compare, conicity_of
-from attnaudit.remedies.effects import QUANTITIES, TITLES, Row, _outcome, _sign, effect_of
+from attnaudit.remedies.effects import (
+    LEAST_SEEDS,
+    QUANTITIES,
+    TITLES,
+    Row,
+    _outcome,
+    _sign,
+    effect_of,
+    spread_of,
+)
 from attnaudit.training import train
 
 SETTINGS = Settings(resamples=200, costly_limit=30, permutations=20)
@@ -71,6 +80,8 @@ def test_against_audits_one_by_one(reviews, compared):
         ]
         assert effect.by_seed[quantity] == pytest.approx(by_seed, abs=1e-6)
         assert effect.differences[quantity].value == pytest.approx(np.mean(by_seed), abs=1e-6)
+        one, two = (found[0][quantity] for found in alone[PLAIN])
+        assert effect.spread[quantity] == pytest.approx(abs(np.nanmean(one - two)), abs=1e-6)
     costly = rows[PLAIN].estimates["comprehensiveness"]
     assert costly.n + costly.undefined == 50
     assert costly.n <= 30
@@ -85,23 +96,29 @@ def test_the_table_and_the_sentences(compared):
     assert frame.filter(pl.col("remedy") != PLAIN)["difference_value"].null_count() == 0
     for effect in compared.effects:
         assert REMEDIES[effect.remedy].title in effect.sentence
-        assert effect.outcome in effect.sentence
+        assert effect.outcome == "not certain"  # two seeds decide nothing
+        assert f"Whether {REMEDIES[effect.remedy].title} helped is not certain" in effect.sentence
         assert "2 seeds" in effect.sentence
+        assert "rose" not in effect.sentence
         for title in TITLES.values():
             assert effect.sentence.count(title) == 1  # every quantity, once
 
 
-def test_a_remedy_that_does_nothing_did_not_help(reviews):
+def test_one_seed_is_not_certain_even_of_a_remedy_that_does_nothing(reviews):
     """λ = 0 trains the very same network: every difference is 0."""
     found = compare(
-        reviews, ("diversity",), weights={"diversity": 0.0}, options=TrainOptions(epochs=1),
-        settings=SETTINGS, limit=20, **SMALL,
+        reviews, ("diversity",), seeds=(0,), weights={"diversity": 0.0}, settings=SETTINGS,
+        options=TrainOptions(epochs=1), limit=20, **SMALL,
     )  # fmt: skip
     effect = found.effects[0]
     assert {estimate.value for estimate in effect.differences.values()} == {0.0}
-    assert effect.outcome == "did not help"
-    assert effect.sentence.startswith("Diversity LSTM did not help (one seed). With it minus")
+    assert effect.outcome == "not certain"
+    assert effect.sentence.startswith(
+        "Whether Diversity LSTM helped is not certain: it was tried with one seed, and it takes 3"
+    )
     assert "rose" not in effect.sentence
+    assert "seeds alone" not in effect.sentence  # not known from one
+    assert np.isnan(list(effect.spread.values())).all()
     assert effect.sentence.endswith(
         f"The audit says {found.rows[0].verdicts[0]} with it as without."
     )
@@ -110,19 +127,24 @@ def test_a_remedy_that_does_nothing_did_not_help(reviews):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "by_seed", "sign"),
+    ("low", "high", "by_seed", "spread", "sign"),
     [
-        (0.1, 0.2, (0.1, 0.2), 1),
-        (0.1, 0.2, (0.4, -0.1), 0),
-        (-0.2, -0.1, (-0.1,), -1),
-        (-0.2, 0.1, (-0.1,), 0),
-        (None, None, (float("nan"),), 0),
-        (-0.2, -0.1, (-0.3, 0.1), 0),
+        (0.1, 0.2, (0.1, 0.2, 0.15), 0.1, 1),
+        (0.1, 0.2, (0.1, 0.2, 0.15), 0.16, 0),  # no more than what seeds alone make
+        (0.1, 0.2, (0.1, 0.2, 0.15), float("nan"), 0),
+        (0.1, 0.2, (0.1, 0.2), 0.0, 0),  # two seeds decide nothing
+        (0.1, 0.2, (0.4, -0.1, 0.15), 0.0, 0),
+        (-0.2, -0.1, (-0.1, -0.2, -0.15), 0.1, -1),
+        (-0.2, -0.1, (-0.1, -0.2, -0.15), 0.2, 0),
+        (-0.2, 0.1, (-0.1, -0.1, -0.1), 0.0, 0),
+        (None, None, (float("nan"),) * 3, 0.0, 0),
+        (-0.2, -0.1, (-0.3, 0.1, -0.2), 0.0, 0),
     ],
 )
-def test_a_change_needs_its_interval_and_all_seeds(low, high, by_seed, sign):
-    estimate = Estimate(statistic="x", subject="y", value=0.0, low=low, high=high, n=9)
-    assert _sign(estimate, by_seed) == sign
+def test_a_change_needs_its_interval_and_all_seeds(low, high, by_seed, spread, sign):
+    value = None if low is None else (low + high) / 2
+    estimate = Estimate(statistic="x", subject="y", value=value, low=low, high=high, n=9)
+    assert _sign(estimate, by_seed, spread) == sign
 
 
 def test_outcomes():
@@ -133,14 +155,52 @@ def test_outcomes():
     assert _outcome(better=False, price=False, worse=False) == "did not help"
 
 
-def _row(remedy, verdict=Verdict.FAIL):
-    return Row(remedy, {}, (verdict,))
+def _row(remedy, verdict=Verdict.FAIL, seeds=LEAST_SEEDS):
+    return Row(remedy, {}, (verdict,) * seeds)
 
 
-def _frames(**shifts):
-    """Forty instances, with the same noise whatever the shifts of the quantities."""
-    noise = np.random.default_rng(0).normal(0, 0.01, (len(shifts), 40))
-    return [pl.DataFrame({n: 0.5 + s + e for (n, s), e in zip(shifts.items(), noise, strict=True)})]
+def _frames(apart=0.0, seeds=LEAST_SEEDS, **shifts):
+    """Forty instances a seed, with the same noise whatever the shifts of the quantities.
+
+    From one seed to the next every quantity moves by `apart`.
+    """
+    draw = np.random.default_rng(0)
+    return [
+        pl.DataFrame({
+            n: 0.5 + s + apart * seed + draw.normal(0, 0.01, 40) for n, s in shifts.items()
+        })
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def test_what_seeds_alone_make_is_no_effect():
+    """The same fall of agreement: harm beyond the spread of seeds, and nothing within it."""
+    names = [q.name for q in QUANTITIES if q.name != "truth_auroc"]
+    still = dict.fromkeys(names, 0.0)
+    shifts = {**still, "tau_gradient": -0.2}
+    outcomes = {}
+    for apart in (0.0, 0.05, 0.2):
+        effect = effect_of(
+            _row(PLAIN), _row("tying"), _frames(apart, **still), _frames(apart, **shifts), SETTINGS
+        )
+        assert effect.spread["tau_gradient"] == pytest.approx(2 * apart, abs=0.01)
+        assert effect.differences["tau_gradient"].value == pytest.approx(-0.2, abs=0.01)
+        assert f"seeds alone {effect.spread['tau_gradient']:.3f}" in effect.sentence
+        outcomes[apart] = effect.outcome
+    assert outcomes == {0.0: "did harm", 0.05: "did harm", 0.2: "did not help"}
+    few = effect_of(
+        _row(PLAIN, seeds=2), _row("tying", seeds=2), _frames(seeds=2, **still),
+        _frames(seeds=2, **shifts), SETTINGS,
+    )  # fmt: skip
+    assert few.outcome == "not certain"
+    assert "fell" not in few.sentence
+
+
+def test_the_spread_is_the_largest_difference_of_two_seeds():
+    frames = [pl.DataFrame({"a": values}) for values in ([0.1, None], [0.5, 0.2], [0.2, 0.9])]
+    # pairs: |0.1 - 0.5|, |0.1 - 0.2| on the first instance, |(0.5 + 0.2) - (0.2 + 0.9)| / 2
+    assert spread_of(frames, "a") == pytest.approx(0.4)
+    assert np.isnan(spread_of(frames[:1], "a"))
 
 
 def test_known_evidence_takes_the_place_of_the_yardsticks():
@@ -173,6 +233,8 @@ def test_bad_settings_are_refused_before_any_training(reviews):
         compare(reviews, ("tying",), weights={"oil": 1.0})
     with pytest.raises(SettingsError, match="no seed"):
         compare(reviews, seeds=())
+    with pytest.raises(SettingsError, match=r"\(0, 0, 1\); name each seed once"):
+        compare(reviews, seeds=(0, 0, 1))
     with pytest.raises(SettingsError, match=r"'erasure'.*put it back"):
         compare(reviews, settings=Settings(checks=("agreement", "permutation")))
     with pytest.raises(SettingsError, match="'delete'"):

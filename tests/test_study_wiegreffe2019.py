@@ -24,6 +24,7 @@ from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
 from attnaudit.studies.wiegreffe2019 import WIEGREFFE2019
+from attnaudit.studies.wiegreffe2019.conclude import AS_WELL, LOSE
 from attnaudit.studies.wiegreffe2019.measure import AUDIT_FOLDER, CONTROLS_FOLDER
 from attnaudit.studies.wiegreffe2019.paper import CITED, COLUMNS, ROWS, Paper
 from attnaudit.studies.wiegreffe2019.settings import (
@@ -37,13 +38,13 @@ from tests.shared import shared_dir
 from tests.terminal import run as cli
 
 SIZES = {"train_limit": 60, "test_limit": 40, "epochs": 1, "hidden": 4, "embedding_dim": 6,
-         "other_seeds": 2, "lambdas": (0.0, 0.001), "adversary_epochs": 1,
+         "other_seeds": 2, "lambdas": (0.0, 0.002), "adversary_epochs": 1,
          "replacements": ("uniform",), "data": ("reviews",)}  # fmt: skip
 FLAGS = ("--data", "reviews", "--limit", "60", "--test-limit", "40", "--workers", "1",
          *(w for name in ("epochs", "hidden", "embedding_dim", "other_seeds", "adversary_epochs")
            for w in ("--set", f"{name}={SIZES[name]}")),
-         "--set", "lambdas=0,0.001", "--set", "replacements=uniform")  # fmt: skip
-NEEDED, IDLE = "needed", "idle"
+         "--set", "lambdas=0,0.002", "--set", "replacements=uniform")  # fmt: skip
+NEEDED, NEEDED_TOO, NEEDED_TOO_2, IDLE = "needed", "needed too", "needed as well", "idle"
 EVERY_SET = dict(SETTINGS)
 CLAIMS = {
     "uniform_loses_little",
@@ -207,7 +208,7 @@ def test_the_controls_of_a_cell_speak_for_themselves(finished: Finished) -> None
             ("trained_adversary", "weights")} <= said  # fmt: skip
     assert set(record.facts["trainings"]) == {
         "base", "uniform", "seed 1", "seed 2", "guide uniform", "guide own", "guide base",
-        "guide adversary", "adversary 0", "adversary 0.001",
+        "guide adversary", "adversary 0", "adversary 0.002",
     }  # fmt: skip
 
 
@@ -219,6 +220,9 @@ KNOWN = {
     "seeds": ("median_jsd", "seeds/weights"),
     "beyond": ("jsd_difference", "search - seeds"),
     "own": ("f1_difference", "guide/base - own"),
+    "own_flat": ("f1_difference", "guide/own - uniform"),
+    "far": ("mean_jsd", "guide/adversary"),
+    "change": ("mean_tvd", "guide/adversary"),
     "flat": ("f1_difference", "guide/base - uniform"),
     "other": ("f1_difference", "guide/base - adversary"),
     "reached": ("mean_jsd", "trained_adversary/adversary 0.001"),
@@ -229,12 +233,12 @@ KNOWN = {
 
 def made(
     data: str = "sst", encoder: str = "bilstm", seed: int = 0, gate: str = "pass",
-    best: str | None = "adversary 0.001", **values: float,
+    best: str | None = "adversary 0.001", null: float | None = None, **values: float,
 ) -> CellRecord:  # fmt: skip
-    """A cell with the given values, each with an interval of ±0.015."""
+    """A cell with the given values, each with an interval of ±0.015; `null` is that of seeds."""
     rows = tuple(
         Estimate(statistic=KNOWN[k][0], subject=KNOWN[k][1], value=v, low=v - 0.015,
-                 high=v + 0.015, n=500)
+                 high=v + 0.015, n=500, null=null if k == "seeds" else None)
         for k, v in values.items()
     )  # fmt: skip
     spec = {"data": data, "encoder": encoder, "attention": "additive", "seed": seed,
@@ -258,9 +262,10 @@ def claims(*records: CellRecord, reference: Mapping[str, Any] | None = None) -> 
 
 
 PICTURE = {"seeds": 0.1, "beyond": 0.4, "own": 0.01, "flat": 0.05, "other": 0.2, "reached": 0.5,
-           "equal": 0.3, "short": 0.1}  # fmt: skip
+           "equal": 0.3, "short": 0.1, "own_flat": 0.04, "far": 0.5, "change": 0.02}  # fmt: skip
 OPPOSITE = {"seeds": 0.4, "beyond": 0.0, "own": -0.1, "flat": -0.05, "other": -0.03,
-            "reached": 0.2, "equal": 0.3, "short": -0.1}  # fmt: skip
+            "reached": 0.2, "equal": 0.3, "short": -0.1, "own_flat": 0.05, "far": 0.5,
+            "change": 0.02}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -268,7 +273,8 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two generated tasks of known answer, whatever named sets there are."""
     for name in named(Role.NECESSARY, Role.USELESS):
         monkeypatch.delitem(SETTINGS, name)
-    monkeypatch.setitem(SETTINGS, NEEDED, Setting("Needed", Role.NECESSARY, "made up"))
+    for name in (NEEDED, NEEDED_TOO, NEEDED_TOO_2):
+        monkeypatch.setitem(SETTINGS, name, Setting("Needed", Role.NECESSARY, "made up"))
     monkeypatch.setitem(SETTINGS, IDLE, Setting("Idle", Role.USELESS, "made up"))
 
 
@@ -288,6 +294,7 @@ def test_the_papers_own_picture_holds() -> None:
     assert apart.measured is not None
     assert apart.measured.value == pytest.approx(0.3)
     assert apart.note.count("So it is.") == 2
+    assert "may be half of ours" in found["trained_adversary"].paper
 
 
 def test_the_opposite_picture_does_not_hold() -> None:
@@ -346,6 +353,69 @@ def test_seeds_are_shown_and_summed_up() -> None:
     assert parts[0].measured is not None
     assert parts[0].measured.value == pytest.approx(0.51)
     assert (parts[0].measured.low, parts[0].measured.high) == pytest.approx((0.415, 0.615))
+
+
+def test_a_claim_of_which_some_seeds_say_nothing_is_undecided() -> None:
+    """Two of three seeds found an adversary: the two that did speak for none but themselves."""
+    found = claims(made(seed=0, reached=0.6), made(seed=1, best=None), made(seed=2, reached=0.7))
+    claim = found["trained_adversary"]
+    assert claim.holds is Holds.UNDECIDED
+    whole = claim.parts[0].measured
+    assert whole is not None
+    assert whole.value == pytest.approx(0.65)
+    assert whole.unit.endswith("; 2 of 3 seeds")
+    full = claims(*(made(seed=s, reached=0.6) for s in range(3)))["trained_adversary"]
+    assert full.holds is Holds.YES
+    assert "seeds" not in full.parts[0].measured.unit
+
+
+def test_flat_weights_are_no_stable_weights() -> None:
+    """A divergence of .1 between seeds says nothing where random orders make .12."""
+    for null, holds in ((0.12, Holds.UNDECIDED), (0.6, Holds.YES), (None, Holds.YES)):
+        found = claims(made(seeds=0.1, null=null))["seeds_agree"]
+        assert found.holds is holds
+        assert ("so flat" in found.parts[0].of) is (holds is Holds.UNDECIDED)
+        assert found.parts[0].counts is (holds is Holds.YES)
+    flat = claims(made(seeds=0.1, null=0.12))["seeds_agree"]
+    assert flat.note.startswith("Nothing that was measured can tell.")
+    # it counts for nothing beside a set that can tell, and the stand-in does not step in for it
+    both = claims(made(seeds=0.1, null=0.12), made("imdb", seeds=0.1, null=0.6))["seeds_agree"]
+    assert both.holds is Holds.YES
+    beside = claims(made(seeds=0.1, null=0.12), made("reviews", seeds=0.1, null=0.6))
+    assert beside["seeds_agree"].holds is Holds.UNDECIDED
+    assert not any(p.counts for p in beside["seeds_agree"].parts)
+    # where weights differ, they are not too flat to do so
+    assert claims(made(seeds=0.4, null=0.42))["seeds_agree"].holds is Holds.NO
+    # one seed that is flat is enough
+    seeds = claims(*(made(seed=s, seeds=0.1, null=n) for s, n in enumerate((0.6, 0.12))))
+    assert seeds["seeds_agree"].holds is Holds.UNDECIDED
+
+
+@pytest.mark.parametrize(("own", "other"), [(0.01, 0.2), (-0.1, -0.03)])
+def test_guides_are_compared_only_where_weights_can_help(own: float, other: float) -> None:
+    values = {**PICTURE, "own": own, "other": other}
+    able = claims(made(**values))
+    assert able["base_guides"].holds is (Holds.YES if own > 0 else Holds.NO)
+    powerless = claims(made(**{**values, "flat": 0.0, "own_flat": 0.0}))
+    for name in ("base_guides", "adversary_guides_worse"):
+        assert powerless[name].holds is Holds.UNDECIDED
+        assert "equal weights guide as well as any others" in powerless[name].parts[0].of
+    for change, why in (({"far": 0.01}, "hardly other weights"),
+                        ({"change": 0.2}, "does not say the same")):  # fmt: skip
+        found = claims(made(**{**values, **change}))
+        assert found["adversary_guides_worse"].holds is Holds.UNDECIDED
+        assert why in found["adversary_guides_worse"].parts[0].of
+        assert found["base_guides"].holds is able["base_guides"].holds
+
+
+def test_one_half_of_the_tasks_that_fails_is_enough() -> None:
+    """Three parts of four say yes; the task that needs no attention says no."""
+    found = claims(
+        made(NEEDED, accuracy_lost=0.3), made(NEEDED_TOO, accuracy_lost=0.3),
+        made(NEEDED_TOO_2, accuracy_lost=0.3), made(IDLE, accuracy_lost=0.3),
+    )["controls_tell_tasks_apart"]  # fmt: skip
+    assert found.holds is Holds.NO
+    assert {part.half for part in found.parts} == {LOSE, AS_WELL}
 
 
 def test_a_model_near_chance_decides_nothing() -> None:

@@ -61,7 +61,7 @@ def conclude(results: Results) -> list[Finding]:
     if found is not None:
         estimates.append(share(
             found.beyond(results.column(best, "jsd")).astype(float), results.settings,
-            statistic="beyond_seeds_share", subject=best.name,
+            statistic="beyond_seeds_share", subject=best.name, null=found.beyond_null,
         ))  # fmt: skip
     verdict = results.gated(_verdict(results, lead, reached))
     return [Finding(
@@ -132,7 +132,11 @@ def _sentence(
     )
     found = seeds.calibration(results)
     if found is not None and reached.value is not None:
-        figures += f"; {found.says(reached.value, 'its mean')}"
+        beyond = float(found.beyond(results.column(best, "jsd")).mean())
+        figures += (
+            f"; {found.says_mean(reached.value, 'its mean')}; on {beyond:.0%} of the texts beyond "
+            f"every seed, where one more seed would be on {found.beyond_null:.0%}"
+        )
     if results.near_chance:
         return f"The model itself is near chance, so nothing can be said ({figures})."
     return {

@@ -40,7 +40,9 @@ class Calibration:
         return 100 * float((self.jsd <= jsd).mean())
 
     def says(self, jsd: float, what: str = "a divergence") -> str:
-        """A divergence set beside those of seeds, in words.
+        """The divergence of one instance set beside those of seeds on single instances, in words.
+
+        For a mean over instances see `says_mean`: means spread far less than single values.
 
         Example:
             >>> Calibration(np.linspace(0, 0.4, 100)[:, None]).says(0.3, "an adversary's JSD")
@@ -53,8 +55,33 @@ class Calibration:
             f"{what} of {jsd:.2f} is at the {ordinal(place)} percentile of what another seed does"
         )
 
+    def says_mean(self, jsd: float, what: str = "a mean divergence") -> str:
+        """A mean over instances set beside the means of whole seeds, in words.
+
+        Example:
+            >>> found = Calibration(np.array([[0.1, 0.2], [0.3, 0.4]]))
+            >>> found.says_mean(0.25, "an adversary's mean")
+            "an adversary's mean of 0.25 is above that of 1 of 2 other seeds (0.20 to 0.30)"
+        """
+        means = self.jsd.mean(0)
+        seeds = f"{len(means)} other seed{'s' if len(means) > 1 else ''}"
+        return (
+            f"{what} of {jsd:.2f} is above that of {int((means < jsd).sum())} of {seeds} "
+            f"({means.min():.2f} to {means.max():.2f})"
+        )
+
+    @property
+    def beyond_null(self) -> float:
+        """The share of instances on which one more seed would be beyond all these: 1 / (S + 1).
+
+        One more seed is as likely as any of the `S` to be the most different.
+        """
+        return 1.0 / (1 + int(self.jsd.shape[1]))
+
     def beyond(self, jsd: np.ndarray) -> np.ndarray:
         """Whether each instance's divergence is above that of every seed on the same instance.
+
+        A further seed is that on `beyond_null` of the instances, not on none.
 
         Args:
             jsd: `(N,)`, in the order of the instances.

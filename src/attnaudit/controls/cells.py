@@ -21,7 +21,7 @@ from attnaudit.training import Splits, train
 if TYPE_CHECKING:
     from attnaudit.studies.declaration import Cell, Outcome, Place, Study
 
-NAME, VERSION = "controls", 1
+NAME, VERSION = "controls", 2
 """The version is raised whenever a training would give other numbers for the same cell."""
 MODEL, HISTORY, OUTPUTS = "model", "history.json", "outputs.safetensors"
 

@@ -7,11 +7,11 @@ and tanh for itself; weights from elsewhere pool them; a linear map decides.
 from __future__ import annotations
 
 from attnaudit.checks import Estimate, Finding, Verdict
-from attnaudit.checks.estimates import above, spoken
+from attnaudit.checks.estimates import above, average, spoken
 from attnaudit.controls.declaration import Control
 from attnaudit.controls.design import GUIDE_LAMBDA, GUIDED, Design, Training
 from attnaudit.controls.metrics import difference, performance
-from attnaudit.controls.results import Results
+from attnaudit.controls.results import ONE_SEED, Results
 
 NAME = "guide"
 
@@ -72,9 +72,10 @@ def _adversary(results: Results) -> Finding:
     if lacking is not None:
         return lacking
     lead = _difference(results, "base", "adversary")
+    reached = _reached(results)
     verdict = above(lead[0], results.bars.margin, results.thresholds.least_instances)
-    if verdict is Verdict.FAIL and _powerless(results):
-        verdict = Verdict.INCONCLUSIVE  # nothing is a good guide here, so neither is a bad one
+    why = _no_adversary(results, reached)
+    verdict = Verdict.INCONCLUSIVE if why else verdict
     figures = _figures(results, ("base", "adversary"), lead[0])
     sentence = {
         Verdict.PASS: "The weights of a model trained to have others guide worse: they are no "
@@ -85,13 +86,42 @@ def _adversary(results: Results) -> Finding:
         verdict, f"Whether the adversary's weights guide as well as the model's is not certain "
         f"({figures}).",
     )  # fmt: skip
-    return _finding(results, "adversary", verdict, lead[0], lead, sentence, figures)
+    if why:
+        sentence = f"{why}, so nothing can be concluded from how its weights guide ({figures})."
+    return _finding(results, "adversary", verdict, lead[0], [*lead, *reached], sentence, figures)
+
+
+def _reached(results: Results) -> list[Estimate]:
+    """How far the guiding adversary is from the base: its weights, and what it says."""
+    adversary = results.design.adversary(GUIDE_LAMBDA)
+    return [
+        average(results.column(adversary, what), results.settings, statistic=f"mean_{what}",
+                subject="adversary")
+        for what in ("jsd", "tvd")
+    ]  # fmt: skip
+
+
+def _no_adversary(results: Results, reached: list[Estimate]) -> str:
+    """Why nothing follows from how well the adversary's weights guide; empty where something does.
+
+    It must say the same as the base with other weights, on data where weights help at all.
+    """
+    jsd, tvd = ((e.value or 0.0, e) for e in reached)
+    if _powerless(results):
+        return "Equal weights guide as well as any others"
+    if jsd[0] < results.bars.advantage:
+        return f"The adversary has hardly other weights (mean divergence {spoken(jsd[1])})"
+    if tvd[0] > results.thresholds.epsilon:
+        return f"The adversary does not say the same (mean output change {spoken(tvd[1], 3)})"
+    return ""
 
 
 def _lacking(results: Results, wanted: tuple[str, ...], subject: str) -> Finding | None:
     """The finding where a training that it rests on has failed."""
     guides = results.design.guided()
-    notes = results.missing(tuple(guides[name] for name in wanted))
+    # what a guide was taken from must be there too: the adversary is looked at itself
+    some = [t for name in wanted for t in (*guides[name].needs, guides[name])]
+    notes = results.missing(tuple(dict.fromkeys(some)))
     if not notes:
         return None
     return Finding(
@@ -109,7 +139,7 @@ def _finding(
     sentence: str,
     figures: str,
 ) -> Finding:
-    notes = results.missing(trainings(results.design))
+    notes = (*results.missing(trainings(results.design)), ONE_SEED)
     if results.design.recipe.encoder == GUIDED:
         notes += ("the model in question is context-free itself",)
     if results.near_chance:
@@ -118,6 +148,7 @@ def _finding(
         check=NAME, subject=subject, verdict=results.gated(verdict), headline=headline,
         estimates=tuple(estimates), sentence=sentence, notes=notes,
         thresholds={"margin": results.bars.margin, "lambda": GUIDE_LAMBDA,
+                    "advantage": results.bars.advantage, "epsilon": results.thresholds.epsilon,
                     "least_instances": float(results.thresholds.least_instances)},
     )  # fmt: skip
 
@@ -148,7 +179,7 @@ def _figures(results: Results, names: tuple[str, ...], lead: Estimate) -> str:
         for n in names
         if results.has(guides[n])
     ]
-    return f"accuracy {', '.join(said)}; difference of the last two {spoken(lead, 3)}"
+    return f"accuracy {', '.join(said)}; difference of the last two {spoken(lead, 3)}; one seed"
 
 
 GUIDE = Control(
@@ -163,8 +194,9 @@ GUIDE = Control(
     higher_is_better=True,
     needs=frozenset({"retraining"}),
     cost="4 of a small model, the model itself, and one trained adversary",
-    caveat="Where equal weights do as well, nothing can be told apart. Weights can also carry the "
-    "answer in their form alone, without pointing at any evidence.",
+    caveat="Where equal weights do as well, nothing can be told apart; nor is anything learnt from "
+    "an adversary that has hardly other weights, or says something else. Weights can also carry "
+    "the answer in their form alone, without pointing at any evidence.",
     says={
         Verdict.PASS: "the weights guide another model well",
         Verdict.FAIL: "the weights guide another model badly",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from scipy.stats import chi2, t
 
 from attnaudit.checks import Estimate, Settings
 from attnaudit.checks.estimates import share
@@ -100,6 +101,64 @@ def difference(
         subject: Of the estimates, whose statistics are called `accuracy_difference` and so on.
     """
     return _estimates(labels, runs, others, settings, subject)
+
+
+def with_seeds(
+    estimates: Sequence[Estimate],
+    labels: np.ndarray,
+    groups: Sequence[Sequence[np.ndarray]],
+    pairs: int,
+    settings: Settings,
+) -> tuple[list[Estimate], Estimate | None]:
+    """Differences whose intervals cover what other seeds would give, beside other instances.
+
+    Two trainings differ by their seeds alone by √2 times the standard deviation over seeds, which
+    is pooled over `groups`; Student's t says how far that reaches, and it is added to the interval
+    over instances as independent errors are.
+
+    Args:
+        estimates: What `difference` gave.
+        labels: `(N,)`.
+        groups: Probabilities `(N, C)` of trainings that differ by nothing but the seed.
+        pairs: How many trainings of each kind the differences are means over.
+        settings: Confidence.
+
+    Returns:
+        The wider differences, and the standard deviation of the accuracy with its interval; the
+        differences as they are and None where no group has two trainings.
+    """
+    several = [group for group in groups if len(group) > 1]
+    free = sum(len(group) - 1 for group in several)
+    if not free:
+        return list(estimates), None
+    whole = np.ones((1, len(labels)))
+    tail = 0.5 + settings.confidence / 2
+    wider, sd = [], 0.0
+    for estimate, metric in zip(
+        estimates, metrics_of(several[0][0].shape[1]).values(), strict=True
+    ):
+        values = [np.array([metric(labels, p, whole)[0] for p in group]) for group in several]
+        spread = float(np.sqrt(sum(((v - v.mean()) ** 2).sum() for v in values) / free))
+        sd = spread if metric is accuracy else sd
+        reach = float(t.ppf(tail, free)) * spread * np.sqrt(2 / pairs)
+        wider.append(estimate.model_copy(update=_wider(estimate, float(reach))))
+    ends = (float(sd * np.sqrt(free / chi2.ppf(q, free))) for q in (tail, 1 - tail))
+    low, high = ends
+    found = Estimate(
+        statistic="accuracy_seed_sd", subject=estimates[0].subject, value=sd, low=low, high=high,
+        n=free + len(several),
+    )  # fmt: skip
+    return wider, found
+
+
+def _wider(estimate: Estimate, reach: float) -> dict[str, float]:
+    """The ends of an interval with a further, independent reach to each side."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return {}
+    return {
+        "low": estimate.value - float(np.hypot(estimate.value - estimate.low, reach)),
+        "high": estimate.value + float(np.hypot(estimate.high - estimate.value, reach)),
+    }
 
 
 def _estimates(

@@ -19,10 +19,10 @@ def adversarial(
     """`Σ_i TVD(ŷ_a, ŷ_b) − λ KL(α_a ‖ α_b)` over the instances of a batch.
 
     (Wiegreffe & Pinter 2019, section 4.) The released code takes half the distance of two classes,
-    so its λ is half of this one; and it multiplies the batch's loss by a vector of class weights
-    and sums, which only scales it. A weight of the base that underflowed to 0 counts as the
-    smallest number there is, where the formula has an infinite reward; and padding is masked
-    before the logarithm, where the released line gives NaN.
+    so its λ is half of this one, and its mean output change may be half of ours; and it multiplies
+    the batch's loss by a vector of class weights and sums, which only scales it. A weight of the
+    base that underflowed to 0 counts as the smallest number there is, where the formula has an
+    infinite reward; and padding is masked before the logarithm, where the released line gives NaN.
 
     Args:
         probabilities: Of the base model, for the training records in their order.

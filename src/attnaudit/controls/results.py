@@ -16,6 +16,8 @@ from attnaudit.controls.design import Design, Training
 from attnaudit.controls.outputs import Outputs, between
 from attnaudit.data.records import Dataset
 
+ONE_SEED = "every model was trained with one seed: the interval covers other texts, not other seeds"
+"""A note of findings that rest on one training of each kind."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,7 +46,8 @@ class Bars(BaseModel):
     advantage: Share = Field(
         0.05,
         description="Mean divergence that a trained adversary must reach beyond the most "
-        "different seed, to be more than a further seed. Ours.",
+        "different seed, to be more than a further seed; and beyond the base model, to have other "
+        "weights at all. Ours.",
     )
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from attnaudit.checks import Finding, Settings, Verdict
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.performance import conclude_performance
+from attnaudit.controls.base import base_of
 from attnaudit.controls.calibration import INSTANCES
 from attnaudit.controls.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS, Design, Recipe, with_needs
 from attnaudit.controls.registry import CONTROLS
@@ -109,7 +110,8 @@ def run_controls(
         splits: `train`, `dev` and `test`, labelled; `load_splits` gives them.
         recipe: How the model in question is made; that of `base` by default.
         controls: Names of `CONTROLS`; all by default.
-        base: The model in question, where it is trained already: a model, or its folder.
+        base: The model in question, where it is trained already: a model, or its folder. How it
+            differs from the recipe, or may, is said in the notes of the report's `gate`.
         out: A folder. Every training is stored there as it ends, and what is finished is not
             trained again; None keeps nothing.
         workers: Trainings at a time. Numbers do not depend on it.
@@ -129,8 +131,7 @@ def run_controls(
     if recipe is None:
         if base is None:
             raise SettingsError("give a recipe, or a base model that has one")
-        base = base if isinstance(base, TextClassifier) else load_classifier(base)
-        recipe = recipe_of(base)
+        recipe = recipe_of(base if isinstance(base, TextClassifier) else load_classifier(base))
     settings = settings or Settings()
     if seed is not None:
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
@@ -170,19 +171,17 @@ def prepare_controls(
     """What has to be trained, and what of it is finished; runs nothing.
 
     Raises:
-        DataError: A split is missing or unlabelled, or has one class only.
-        SettingsError: No such control, or a base model of another recipe.
+        DataError: A split is missing or unlabelled, or has one class only; or the base model was
+            trained on test texts.
+        SettingsError: No such control, or a base model of another network.
     """
     names = chosen(controls)
     for split, what in (("train", "training"), ("dev", "development"), ("test", "test")):
         _check(splits, split, what)
-    if base is not None and not isinstance(base, TextClassifier):
-        base = load_classifier(base)
-    if base is not None:
-        _check_base(base, design.recipe, splits["train"])
+    model, cautions = (None, ()) if base is None else base_of(base, design.recipe, splits)
     wanted = {t.name: t for name in names for t in CONTROLS[name].trainings(design)}
     trainings = with_needs({design.base.name: design.base} | wanted)
-    return prepare_work(splits, design, trainings, Path(out), base)
+    return prepare_work(splits, design, trainings, Path(out), model, cautions)
 
 
 def finish_controls(
@@ -212,6 +211,7 @@ def finish_controls(
         raise DataError(f"the model itself could not be trained: {reason}")
     test = work.splits["test"]
     gate = _gate(test, outputs[base].probabilities, settings)
+    gate = gate.model_copy(update={"notes": (*gate.notes, *work.cautions)})
     results = Results(
         work.design, test, outputs, failed, settings, limits or Bars(), gate
     )  # fmt: skip
@@ -280,20 +280,6 @@ def _check(splits: Splits, split: str, what: str) -> None:
     if bool((labels == labels[0]).all()):
         name = data.classes[int(labels[0])]
         raise DataError(f"all {len(labels)} {what} records are of class {name!r}; give others")
-
-
-def _check_base(base: TextClassifier, recipe: Recipe, train: Dataset) -> None:
-    config = base.net.config
-    pairs = [("encoder", config.encoder, recipe.encoder),
-             ("attention", config.attention, recipe.attention),
-             ("hidden", config.hidden, recipe.hidden),
-             ("classes", tuple(config.classes), tuple(train.classes))]  # fmt: skip
-    for field, has, wanted in pairs:
-        if has != wanted:
-            raise SettingsError(
-                f"the base model has the {field} {has!r}, but the others would have {wanted!r}; "
-                "give the recipe and the data that it was made of"
-            )
 
 
 def _gate(data: Dataset, probabilities: np.ndarray, settings: Settings) -> Finding:

@@ -6,12 +6,14 @@ position, and weights of the word alone are the replacements of Tay et al. 2021 
 
 from __future__ import annotations
 
+import numpy as np
+
 from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.checks.estimates import above, spoken
 from attnaudit.controls.declaration import Control
 from attnaudit.controls.design import Design, Training
-from attnaudit.controls.metrics import difference, performance
-from attnaudit.controls.results import Results
+from attnaudit.controls.metrics import difference, performance, with_seeds
+from attnaudit.controls.results import ONE_SEED, Results
 
 NAME = "uniform"
 WITH = {
@@ -73,16 +75,29 @@ def _finding(results: Results, name: str) -> Finding:
     learned = [results.outputs[a.name].probabilities for a, _ in both]
     other = [results.outputs[b.name].probabilities for _, b in both]
     labels, settings = results.labels, results.settings
-    lost = difference(labels, learned, other, settings, name)
+    spread = [_at_hand(results), other]
+    lost, sd = with_seeds(
+        difference(labels, learned, other, settings, name), labels, spread, len(both), settings
+    )
     mine = performance(labels, learned, settings, "learned")
     theirs = performance(labels, other, settings, name)
     estimates = [*lost, *mine, *theirs, *_by_seed(results, both, name)]
+    estimates += [sd] if sd is not None else []
+    notes += () if sd is not None else (ONE_SEED,)
     verdict = results.gated(above(lost[0], bars.margin, results.thresholds.least_instances))
     return Finding(
         check=NAME, subject=name, verdict=verdict, headline=lost[0], estimates=tuple(estimates),
-        sentence=_sentence(results, name, verdict, lost[0], mine[0], theirs[0]),
+        sentence=_sentence(results, name, verdict, lost[0], mine[0], theirs[0], sd),
         thresholds=thresholds, notes=notes,
     )  # fmt: skip
+
+
+def _at_hand(results: Results) -> list[np.ndarray]:
+    """What the model in question says from every seed that has been trained, whatever for."""
+    design = results.design
+    most = max(design.seeds + 1, design.repeats)
+    found = [design.learned(k) for k in range(most)]
+    return [results.outputs[t.name].probabilities for t in found if results.has(t)]
 
 
 def _by_seed(results: Results, both: list[tuple[Training, Training]], name: str) -> list[Estimate]:
@@ -100,11 +115,13 @@ def _by_seed(results: Results, both: list[tuple[Training, Training]], name: str)
 
 
 def _sentence(
-    results: Results, name: str, verdict: Verdict, lost: Estimate, mine: Estimate, theirs: Estimate
-) -> str:
+    results: Results, name: str, verdict: Verdict, lost: Estimate, mine: Estimate,
+    theirs: Estimate, sd: Estimate | None,
+) -> str:  # fmt: skip
+    rests = "one seed" if sd is None else f"seeds included, SD {sd.value:.3f} of {sd.n} trainings"
     figures = (
         f"accuracy {theirs.value:.3f} with {WITH[name]}, {mine.value:.3f} with learned ones; "
-        f"difference {spoken(lost, 3)}"
+        f"difference {spoken(lost, 3)}; {rests}"
     )
     if results.near_chance:
         return f"The model itself is near chance, so nothing can be said ({figures})."

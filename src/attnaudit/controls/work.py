@@ -34,6 +34,7 @@ class Work:
         store: Where they are stored.
         finished: The records of those that the folder holds already, by name.
         base: The base model, where it was trained elsewhere.
+        cautions: How that model is not like the others, or may not be.
     """
 
     splits: Splits
@@ -44,6 +45,7 @@ class Work:
     store: StudyStore
     finished: Mapping[str, CellRecord]
     base: TextClassifier | None = None
+    cautions: tuple[str, ...] = ()
 
     @property
     def waiting(self) -> dict[str, Training]:
@@ -77,6 +79,7 @@ def prepare_work(
     trainings: Mapping[str, Training],
     folder: Path,
     base: TextClassifier | None = None,
+    cautions: tuple[str, ...] = (),
 ) -> Work:
     """Look at what is finished; runs nothing.
 
@@ -94,7 +97,7 @@ def prepare_work(
         record = store.read(cell)
         if record is not None and read_outputs(store.folder_of(cell) / OUTPUTS) is not None:
             finished[name] = record
-    return Work(splits, design, trainings, cells, study, store, finished, base)
+    return Work(splits, design, trainings, cells, study, store, finished, base, cautions)
 
 
 def run_work(

@@ -20,7 +20,15 @@ from attnaudit.models.cut import Model
 from attnaudit.nets.training import TrainOptions
 from attnaudit.progress import Report
 from attnaudit.remedies import REMEDIES, find_remedy
-from attnaudit.remedies.effects import QUANTITIES, TRUTH, Effect, Row, effect_of, estimates_of
+from attnaudit.remedies.effects import (
+    LEAST_SEEDS,
+    QUANTITIES,
+    TRUTH,
+    Effect,
+    Row,
+    effect_of,
+    estimates_of,
+)
 from attnaudit.runs.audit import AuditResult, drawn, run_audit
 from attnaudit.training import Splits, train
 
@@ -46,8 +54,12 @@ class Comparison:
 
     @property
     def frame(self) -> pl.DataFrame:
-        """One row an estimate: remedy, quantity, value, interval, n, null; then the difference."""
+        """One row an estimate: remedy, quantity, value, interval, n, null; then the difference.
+
+        Beside it `difference_of_seeds`, the largest that two seeds make without any remedy.
+        """
         differences = {effect.remedy: effect.differences for effect in self.effects}
+        spreads = {effect.remedy: effect.spread for effect in self.effects}
         rows = [
             {
                 "remedy": row.remedy,
@@ -59,6 +71,7 @@ class Comparison:
                     else None
                     for end in ("value", "low", "high")
                 },
+                "difference_of_seeds": spreads.get(row.remedy, {}).get(name),
             }
             for row in self.rows
             for name, estimate in row.estimates.items()
@@ -70,7 +83,7 @@ def compare(
     splits: Splits,
     remedies: Sequence[str] = tuple(REMEDIES),
     *,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] = tuple(range(LEAST_SEEDS)),
     encoder: str = "bilstm",
     weights: Mapping[str, float] | None = None,
     options: TrainOptions | None = None,
@@ -84,8 +97,9 @@ def compare(
     Args:
         splits: `train`, `dev` and `test`.
         remedies: Names of `REMEDIES`.
-        seeds: Of the trainings, each of which is repeated with each; a change counts only where
-            it has the same sign for all.
+        seeds: Of the trainings, each of which is repeated with each. A change counts only where
+            it has the same sign for all and is larger than any that seeds alone make; with fewer
+            than `LEAST_SEEDS` the outcome is `not certain`.
         encoder: The encoder without a remedy.
         weights: λ by name of the remedy, where the default is not wanted.
         options: Of the trainings; their seed is replaced.
@@ -101,7 +115,9 @@ def compare(
     settings = settings or Settings(costly_limit=COSTLY)
     options, weights = options or TrainOptions(), weights or {}
     if not seeds:
-        raise SettingsError("no seed was given; name one or more, e.g. seeds=(0, 1)")
+        raise SettingsError("no seed was given; name three or more, e.g. seeds=(0, 1, 2)")
+    if len(set(seeds)) < len(seeds):
+        raise SettingsError(f"seeds is {tuple(seeds)}; name each seed once")
     compared = {"agreement", "permutation", "erasure"}
     compared |= {"ground_truth"} if splits["test"].has_truth else set()
     left_out = compared - set(settings.checks)

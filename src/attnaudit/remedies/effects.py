@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,8 @@ from attnaudit.checks.findings import Estimate, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.remedies import REMEDIES
 
+LEAST_SEEDS = 3
+"""With fewer seeds nothing is decided: two give one difference to tell a remedy from chance by."""
 TRUTH = "truth_auroc"
 """The one quantity that only some data allow."""
 
@@ -90,13 +93,16 @@ class Effect:
         remedy: A name of `REMEDIES`.
         differences: With the remedy minus without, paired by instance.
         by_seed: The same difference for each seed alone.
-        outcome: `helped`, `helped at a price`, `did not help` or `did harm`.
+        spread: The null: the largest difference between two seeds of the network without it.
+        outcome: `helped`, `helped at a price`, `did not help`, `did harm`; `not certain` with
+            fewer than `LEAST_SEEDS` seeds.
         sentence: The same in words, with the figures.
     """
 
     remedy: str
     differences: Mapping[str, Estimate]
     by_seed: Mapping[str, tuple[float, ...]]
+    spread: Mapping[str, float]
     outcome: str
     sentence: str
 
@@ -143,6 +149,9 @@ def effect_of(
 ) -> Effect:
     """What a remedy did, paired by instance.
 
+    A change counts where its interval lies on one side of 0, all seeds agree in sign, and it is
+    larger than any difference that seeds alone make without the remedy.
+
     Args:
         plain: The network without it.
         remedied: The network with it.
@@ -163,7 +172,8 @@ def effect_of(
                 for new, old in zip(after, before, strict=True)
                 for change in (values_of(new, quantity.name) - values_of(old, quantity.name),)
             )
-    signs = {q: _sign(differences[q], by_seed[q]) for q in differences}
+    spread = {quantity.name: spread_of(before, quantity.name) for quantity in _known(before)}
+    signs = {q: _sign(differences[q], by_seed[q], spread[q]) for q in differences}
     judged = [
         quantity.name
         for quantity in _known(before)
@@ -172,13 +182,41 @@ def effect_of(
     better = [q for q in judged if signs[q] > 0]
     worse = [q for q in judged if signs[q] < 0]
     outcome = _outcome(bool(better), bool(worse) or signs["accuracy"] < 0, bool(worse))
-    sentence = _sentence(name, outcome, differences, signs, (plain.verdicts, remedied.verdicts))
-    return Effect(name, differences, by_seed, outcome, sentence)
+    outcome = outcome if len(before) >= LEAST_SEEDS else "not certain"
+    sentence = _sentence(
+        name, outcome, differences, spread, signs, (plain.verdicts, remedied.verdicts)
+    )
+    return Effect(name, differences, by_seed, spread, outcome, sentence)
 
 
-def _sign(difference: Estimate, by_seed: Sequence[float]) -> int:
-    """1 or -1 where the interval lies on one side of 0 and all seeds agree, else 0."""
-    if difference.low is None or difference.high is None:
+def spread_of(frames: Sequence[pl.DataFrame], name: str) -> float:
+    """The largest difference of a quantity's mean between two seeds, paired by instance.
+
+    Args:
+        frames: Of one network, one a seed.
+        name: Of the quantity.
+
+    Returns:
+        0 or more; NaN with fewer than two seeds, or where no instance has the quantity in both.
+
+    Example:
+        >>> spread_of([pl.DataFrame({"a": [0.1, 0.2]}), pl.DataFrame({"a": [0.4, 0.3]})], "a")
+        0.2
+    """
+    values = [values_of(frame, name) for frame in frames]
+    changes = [one - other for one, other in combinations(values, 2)]
+    known = [abs(float(np.nanmean(c))) for c in changes if np.isfinite(c).any()]
+    return max(known, default=float("nan"))
+
+
+def _sign(difference: Estimate, by_seed: Sequence[float], spread: float) -> int:
+    """1 or -1 where the interval lies on one side of 0 and all seeds agree, else 0.
+
+    And 0 where the change is no larger than what seeds alone make, or where that is not known.
+    """
+    if difference.value is None or difference.low is None or difference.high is None:
+        return 0
+    if len(by_seed) < LEAST_SEEDS or not abs(difference.value) > spread:
         return 0
     if difference.low > 0 and all(value > 0 for value in by_seed):
         return 1
@@ -195,19 +233,31 @@ def _sentence(
     name: str,
     outcome: str,
     differences: Mapping[str, Estimate],
+    spread: Mapping[str, float],
     signs: Mapping[str, int],
     verdicts: tuple[tuple[Verdict, ...], tuple[Verdict, ...]],
 ) -> str:
-    parts = []
-    for sign, verb in ((1, "rose"), (-1, "fell"), (0, "did not clearly change")):
-        some = [f"{TITLES[q]} {spoken(differences[q], 3)}" for q in signs if signs[q] == sign]
-        if some:
-            parts.append(f"{verb}: {', '.join(some)}")
     seeds = len(verdicts[0])
     over = "one seed" if seeds == 1 else f"{seeds} seeds"
+    said = {
+        q: f"{TITLES[q]} {spoken(found, 3)}"
+        + ("" if np.isnan(spread[q]) else f"; seeds alone {spread[q]:.3f}")
+        for q, found in differences.items()
+    }
+    parts = []
+    for sign, verb in ((1, "rose"), (-1, "fell"), (0, "did not clearly change")):
+        some = [said[q] for q in signs if signs[q] == sign]
+        if some:
+            parts.append(f"{verb}: {', '.join(some)}")
     old, new = (" and ".join(sorted({verdict.value for verdict in some})) for some in verdicts)
     answer = f"The audit says {new} with it and {old} without."
     if old == new:
         answer = f"The audit says {new} with it as without."
-    change = "; ".join(parts)
-    return f"{REMEDIES[name].title} {outcome} ({over}). With it minus without, {change}. {answer}"
+    title, change = REMEDIES[name].title, ". ".join(parts)
+    if seeds < LEAST_SEEDS:
+        return (
+            f"Whether {title} helped is not certain: it was tried with {over}, and it takes "
+            f"{LEAST_SEEDS} to tell a remedy from chance in training. With it minus without: "
+            f"{', '.join(said.values())}. {answer}"
+        )
+    return f"{title} {outcome} ({over}). With it minus without, {change}. {answer}"

@@ -42,14 +42,14 @@ from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord
 from attnaudit.studies.wiegreffe2019.conclude import DIFFERENT, EPSILON, STABLE
 from attnaudit.studies.wiegreffe2019.measure import AUDIT_FOLDER, CONTROLS_FOLDER
-from attnaudit.studies.wiegreffe2019.paper import RECALLED, Paper
+from attnaudit.studies.wiegreffe2019.paper import HALVED, RECALLED, Paper
 from attnaudit.studies.wiegreffe2019.parts import PAPERS
 from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, difference_of
 
 CLOSE = 0.03
 """How far our interval may lie from the paper's number before it is marked."""
 THERE = "the paper*"
-STAR = f" *Numbers of the paper are {RECALLED}."
+STAR = f" *Numbers of the paper are {RECALLED}; its TVD is {HALVED}."
 """Stands under every table and picture that shows some."""
 SEEDS_WORDS, SEARCH_WORDS = "other seeds", "Jain & Wallace's adversary"
 

@@ -15,7 +15,14 @@ EVERYWHERE = (
 """How the parts decide, in words; a claim's own rule stands before it."""
 LEAST = 30
 """Fewer instances than this decide nothing, as in the checks (`Thresholds.least_instances`)."""
-SEEDS = "The value is the mean over seeds; its interval reaches over those of all seeds."
+SEEDS = (
+    "The value is the mean over seeds; its interval reaches over those of all seeds. Where some "
+    "seeds have no value, nothing is decided."
+)
+
+
+class Partial(Measured):
+    """A mean over seeds of which some have no value: shown, with how many, and deciding nothing."""
 
 
 def measured(estimate: Estimate | None, unit: str) -> Measured | None:
@@ -30,6 +37,9 @@ def measured(estimate: Estimate | None, unit: str) -> Measured | None:
 def over(found: Sequence[Measured | None], unit: str | None = None) -> Measured | None:
     """Several numbers as one: their mean, an interval that reaches over all, the smallest n.
 
+    Where some are None, what is left is a `Partial`, whose unit says how many there are: seeds
+    that failed are not like the others, so the rest does not speak for them.
+
     Example:
         >>> both = [Measured(value=0.2, low=0.1, high=0.3, n=9, unit="tau"),
         ...         Measured(value=0.4, low=0.3, high=0.5, n=8, unit="tau")]
@@ -40,14 +50,20 @@ def over(found: Sequence[Measured | None], unit: str | None = None) -> Measured 
     known = [m for m in found if m is not None]
     if not known:
         return None
+    unit = unit or known[0].unit
+    kind: type[Measured] = Measured
+    if len(known) < len(found):
+        kind, unit = Partial, f"{unit}; {len(known)} of {len(found)} seeds"
+    elif any(isinstance(m, Partial) for m in known):
+        kind = Partial
     if len(known) == 1:
-        return known[0] if unit is None else known[0].model_copy(update={"unit": unit})
-    return Measured(
+        return kind(**known[0].model_dump() | {"unit": unit})
+    return kind(
         value=math.fsum(m.value for m in known) / len(known),
         low=min(m.value if m.low is None else m.low for m in known),
         high=max(m.value if m.high is None else m.high for m in known),
         n=min(m.n for m in known),
-        unit=unit or known[0].unit,
+        unit=unit,
     )
 
 
@@ -72,17 +88,21 @@ def difference(first: Measured | None, second: Measured | None, unit: str) -> Me
         assert second.high is not None
         low = value - math.hypot(first.value - first.low, second.high - second.value)
         high = value + math.hypot(first.high - first.value, second.value - second.low)
-    return Measured(value=value, low=low, high=high, n=min(first.n, second.n), unit=unit)
+    kind: type[Measured] = Measured
+    if isinstance(first, Partial) or isinstance(second, Partial):
+        kind, unit = Partial, f"{unit}; not of all seeds"
+    return kind(value=value, low=low, high=high, n=min(first.n, second.n), unit=unit)
 
 
 def above(found: Measured | None, bar: float) -> Holds:
     """Yes where the whole interval lies above the bar, no where it lies below.
 
-    Undecided with fewer than `LEAST` instances, whose intervals are not to be trusted.
+    Undecided with fewer than `LEAST` instances, whose intervals are not to be trusted, and where
+    some seeds have no value.
     """
     if found is None:
         return Holds.NOT_MEASURED
-    if found.n < LEAST or found.low is None or found.high is None:
+    if isinstance(found, Partial) or found.n < LEAST or found.low is None or found.high is None:
         return Holds.UNDECIDED
     if found.low > bar:
         return Holds.YES

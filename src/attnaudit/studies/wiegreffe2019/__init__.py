@@ -13,7 +13,7 @@ WIEGREFFE2019 = Study(
     paper="Wiegreffe & Pinter 2019, Attention is not not Explanation",
     citation="Sarah Wiegreffe and Yuval Pinter. Attention is not not Explanation. Proceedings of "
     "EMNLP-IJCNLP 2019, pages 11 to 20. arXiv 1908.04626.",
-    version=1,
+    version=2,
     options=WiegreffeOptions,
     quick=quick,
     plan=plan,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from attnaudit.controls.results import Bars
 from attnaudit.studies.claims import SEEDS, above, below, claim_of, difference, over
-from attnaudit.studies.declaration import Results
+from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
-from attnaudit.studies.wiegreffe2019.paper import RECALLED, Paper, less
+from attnaudit.studies.wiegreffe2019.paper import HALVED, RECALLED, Paper, less
 from attnaudit.studies.wiegreffe2019.parts import (
     configurations,
     counted,
@@ -29,11 +30,14 @@ EPSILON = 0.05
 """Mean output change up to which predictions count as kept (the controls' bar)."""
 MARGIN = 0.02
 """Accuracy that uniform weights lose on a task that needs attention. Ours: the controls' bar."""
+LOSE, AS_WELL = "uniform weights lose", "uniform weights do as well"
+"""The halves of the claim about tasks."""
 F1, JSD = "F1 (0 to 1)", "Jensen-Shannon divergence (0 to .69)"
 TEXTS = ("sst", "imdb", "newsgroups_sports", "ag_news_binary")
 NOTES = ("diabetes", "anemia")
 LATER = ("sst", "imdb", "diabetes", "anemia")
 """The sets that the paper goes on with after its section 3.1."""
+NOT_COUNTED = "A set on which the weights can tell nothing is shown and does not count."
 
 
 def conclude(results: Results) -> tuple[Claim, ...]:
@@ -42,15 +46,51 @@ def conclude(results: Results) -> tuple[Claim, ...]:
     return (
         _uniform_loses_little(results, paper),
         _uniform_loses_on_notes(results, paper),
-        _seeds_agree(results),
+        _telling(_seeds_agree(results)),
         _search_beyond_seeds(results),
-        _base_guides(results, paper),
+        _telling(_base_guides(results, paper)),
         _uniform_guides_worse(results, paper),
-        _adversary_guides_worse(results, paper),
+        _telling(_adversary_guides_worse(results, paper)),
         _trained_adversary(results, paper),
         _trained_below_search(results),
         _tasks(results),
     )
+
+
+def _telling(claim: Claim) -> Claim:
+    """Undecided, not unmeasured, where all sets were measured and none of them can tell."""
+    shown = [p for p in claim.parts if p.measured is not None and p.holds is Holds.UNDECIDED]
+    if claim.holds is not Holds.NOT_MEASURED or not shown:
+        return claim
+    note = f"Nothing that was measured can tell. {claim.note}"
+    return claim.model_copy(update={"holds": Holds.UNDECIDED, "note": note})
+
+
+def _too_flat(record: CellRecord) -> str:
+    """Whether the seeds agree only because the weights are flat, as the control judges it."""
+    found = find(record.rows, "median_jsd", "seeds/weights")
+    if found is None or found.high is None or found.null is None or found.high > STABLE:
+        return ""
+    flat = found.high > Bars().seed_share * found.null
+    return "weights so flat that random orders would differ hardly more" if flat else ""
+
+
+def _powerless(record: CellRecord) -> str:
+    """Whether equal weights guide as well as any, so that good ones cannot be told from bad."""
+    some = [find(record.rows, "f1_difference", f"guide/{s} - uniform") for s in ("base", "own")]
+    highs = [e.high for e in some if e is not None and e.high is not None]
+    flat = bool(highs) and all(high < SAME_GUIDE for high in highs)
+    return "equal weights guide as well as any others" if flat else ""
+
+
+def _no_adversary(record: CellRecord) -> str:
+    """Whether the guiding adversary has the base's weights, or does not say the same."""
+    jsd, tvd = (find(record.rows, f"mean_{w}", "guide/adversary") for w in ("jsd", "tvd"))
+    if jsd is not None and jsd.value is not None and jsd.value < Bars().advantage:
+        return "an adversary that has hardly other weights"
+    if tvd is not None and tvd.value is not None and tvd.value > EPSILON:
+        return "an adversary that does not say the same"
+    return _powerless(record)
 
 
 def _uniform_loses_little(results: Results, paper: Paper) -> Claim:
@@ -99,14 +139,15 @@ def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
 def _seeds_agree(results: Results) -> Claim:
     return claim_of(
         counted(results, value("median_jsd", "seeds/weights", JSD), lambda m: below(m, STABLE),
-                sets=LATER),
+                sets=LATER, doubt=_too_flat),
         id="seeds_agree",
         claim="Another seed gives much the same weights: the divergence between seeds is small, "
         "and is what every other divergence must be set beside.",
         paper="On SST most of the violins lie at small divergences; in the negative class of "
         f"Diabetes they do not (section 3.2, figure 3, without numbers; {RECALLED}).",
         rule="The interval of the mean over texts of the median divergence over seeds lies below "
-        f"{STABLE}. {SEEDS}",
+        f"{STABLE}; where it does not also lie below {Bars().seed_share:.0%} of that of random "
+        f"orders, the weights are too flat to differ. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
     )  # fmt: skip
 
@@ -129,7 +170,7 @@ def _search_beyond_seeds(results: Results) -> Claim:
 def _base_guides(results: Results, paper: Paper) -> Claim:
     return claim_of(
         counted(results, value("f1_difference", "guide/base - own", f"difference of {F1}"),
-                lambda m: above(m, -SAME_GUIDE), sets=LATER,
+                lambda m: above(m, -SAME_GUIDE), sets=LATER, doubt=_powerless,
                 stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "own"))),
         id="base_guides",
         claim="The LSTM's weights help a context-free model at least as much as weights that it "
@@ -138,7 +179,8 @@ def _base_guides(results: Results, paper: Paper) -> Claim:
         "IMDB, .753 and .699 on Diabetes, .931 and .920 on Anemia (section 3.4, table 3; "
         f"{RECALLED}).",
         rule="The interval of the F1 with the LSTM's weights less that with its own, paired by "
-        f"text, lies above −{SAME_GUIDE}. {SEEDS}",
+        f"text, lies above −{SAME_GUIDE}. Where neither gains {SAME_GUIDE} over uniform ones, "
+        f"nothing can be concluded. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
     )  # fmt: skip
 
@@ -161,14 +203,16 @@ def _uniform_guides_worse(results: Results, paper: Paper) -> Claim:
 def _adversary_guides_worse(results: Results, paper: Paper) -> Claim:
     return claim_of(
         counted(results, value("f1_difference", "guide/base - adversary", f"difference of {F1}"),
-                lambda m: above(m, SAME_GUIDE), sets=LATER,
+                lambda m: above(m, SAME_GUIDE), sets=LATER, doubt=_no_adversary,
                 stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "adversary"))),
         id="adversary_guides_worse",
         claim="The weights of a trained adversary help a context-free model less than the LSTM's.",
         paper="F1 .592 with the adversary's weights on SST, .700 on IMDB, .503 on Diabetes, far "
         f"below; .932 on Anemia, no worse (section 3.4, table 3; {RECALLED}).",
         rule="The interval of the F1 with the LSTM's weights less that with the adversary's, "
-        f"paired by text, lies above {SAME_GUIDE}. {SEEDS}",
+        f"paired by text, lies above {SAME_GUIDE}. Nothing can be concluded where weights gain "
+        f"nothing over uniform ones, where the adversary's differ by less than {Bars().advantage}, "
+        f"or where its output changes by more than {EPSILON}. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
     )  # fmt: skip
 
@@ -197,7 +241,7 @@ def _trained_adversary(results: Results, paper: Paper) -> Claim:
         "weights.",
         paper="Mean divergence .514 at a mean output change of .036 and F1 .823 on SST, .405 at "
         ".014 and .906 on IMDB, .409 at .015 and .775 on Diabetes, .481 at .017 and .942 on "
-        f"Anemia (section 4, table 4; {RECALLED}).",
+        f"Anemia (section 4, table 4; {RECALLED}; {HALVED}).",
         rule="Of the strengths that were tried and keep the mean output change at or below "
         f"{EPSILON}, the one with the largest mean divergence: the interval of that lies above "
         f"{DIFFERENT}. {SEEDS}",
@@ -224,8 +268,8 @@ def _tasks(results: Results) -> Claim:
     """Not the paper's: whether its first control can tell a task that needs attention."""
     lost = value("accuracy_difference", "uniform/uniform", "difference of accuracy")
     sides = {
-        Role.NECESSARY: (lambda m: above(m, MARGIN), "uniform weights lose"),
-        Role.USELESS: (lambda m: below(m, MARGIN), "uniform weights do as well"),
+        Role.NECESSARY: (lambda m: above(m, MARGIN), LOSE),
+        Role.USELESS: (lambda m: below(m, MARGIN), AS_WELL),
     }
     parts: list[Part] = []
     known: dict[Role, list[Measured]] = {}
@@ -233,7 +277,8 @@ def _tasks(results: Results) -> Claim:
         for data in named(role):
             for config in configurations(results)[:1]:
                 for part in of_set(results, data, config, lost, rule):
-                    parts.append(part.model_copy(update={"of": f"{part.of}: {suffix}"}))
+                    of = {"of": f"{part.of}: {suffix}", "half": suffix}
+                    parts.append(part.model_copy(update=of))
                     if part.counts and part.measured is not None:
                         known.setdefault(role, []).append(part.measured)
     claim = claim_of(
@@ -243,17 +288,18 @@ def _tasks(results: Results) -> Claim:
         paper="Not in the paper: a check of the controls themselves, on generated tasks whose "
         "answer is known.",
         rule="Accuracy of learned less that of uniform weights: where attention is necessary its "
-        f"interval lies above {MARGIN}, where it is useless below {MARGIN}. Both kinds of task "
-        f"are needed for an answer. {SEEDS}",
+        f"interval lies above {MARGIN}, where it is useless below {MARGIN}. Both halves must hold; "
+        f"one that fails is enough to fail. {SEEDS}",
         note=_said(results),
+        halves=(LOSE, AS_WELL),
     )
     gap = None
     if len(known) == len(sides):
         unit = "accuracy lost where attention is necessary, less where useless"
         gap = difference(over(known[Role.NECESSARY]), over(known[Role.USELESS]), unit)
-    elif claim.holds is Holds.YES:
+    elif known:
         note = f"Only one kind was measured. {claim.note}"
-        claim = claim.model_copy(update={"holds": Holds.UNDECIDED, "note": note})
+        claim = claim.model_copy(update={"note": note})
     return claim.model_copy(update={"measured": gap})
 
 

@@ -7,6 +7,11 @@ from typing import Any
 
 RECALLED = "recalled from the paper, not verified"
 """Stands wherever a number of the paper is shown: its authors released no result files."""
+HALVED = "in the released code's output change, which may be half of ours"
+"""Stands wherever an output change of the paper is shown.
+
+The code takes ½ |p − q| of two classes, half the total variation; whether table 4 does is not said.
+"""
 
 CITED: Mapping[str, Any] = {
     "uniform_f1": {
@@ -71,7 +76,7 @@ class Paper:
         """`strength`, `f1`, `tvd` or `jsd` of the trained adversary (table 4).
 
         The strength is that of the released code, whose output distance is half of ours, so it
-        is doubled here.
+        is doubled here. `tvd` is as the paper has it: it may be half of ours (`HALVED`).
         """
         found = _number(
             self.tables["trained_adversary"], (COLUMNS.get(data),), ADVERSARY.index(what)

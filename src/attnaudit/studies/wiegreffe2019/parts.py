@@ -13,6 +13,7 @@ from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, Role, diff
 Found = Callable[[CellRecord], Measured | None]
 Rule = Callable[[Measured | None], Holds]
 Stated = Callable[[str], float | None]
+Doubt = Callable[[CellRecord], str]
 PAPERS = ("bilstm", "additive")
 """The paper's model; others are shown for information where it was run."""
 
@@ -20,6 +21,11 @@ PAPERS = ("bilstm", "additive")
 def value(statistic: str, subject: str, unit: str, group: str = "all") -> Found:
     """What finds an estimate in a cell."""
     return lambda record: measured(find(record.rows, statistic, subject, group), unit)
+
+
+def no_doubt(record: CellRecord) -> str:
+    """Nothing speaks against deciding."""
+    return ""
 
 
 def configurations(results: Results) -> list[tuple[str, str]]:
@@ -35,6 +41,7 @@ def counted(
     *,
     stated: Stated = lambda data: None,
     sets: Sequence[str] | None = None,
+    doubt: Doubt = no_doubt,
 ) -> list[Part]:
     """Parts of all sets but the generated tasks: of each the mean over seeds, then every seed.
 
@@ -47,25 +54,27 @@ def counted(
         rule: From the number to the answer. Of a model near chance nothing is decided.
         stated: The paper's own number of a set, recalled.
         sets: Only these, and the stand-in.
+        doubt: Why a cell can tell nothing, in words, or nothing. Such a set does not count.
     """
     wanted = [
         name for name, setting in SETTINGS.items()
         if setting.role not in TASKS and (sets is None or name in (*sets, *named(Role.STAND_IN)))
     ]  # fmt: skip
     parts = [
-        (name, part if place == 0 else part.model_copy(update={"counts": False}))
+        (name, place, part if place == 0 else part.model_copy(update={"counts": False}))
         for name in wanted
         for place, config in enumerate(configurations(results))
-        for part in of_set(results, name, config, found, rule, stated=stated(name))
+        for part in of_set(results, name, config, found, rule, stated=stated(name), doubt=doubt)
     ]
+    # a set that can tell nothing is not replaced by the stand-in either
     real = any(
-        part.counts and part.measured is not None and SETTINGS[name].role is Role.PAPER
-        for name, part in parts
+        place == 0 and part.measured is not None and SETTINGS[name].role is Role.PAPER
+        for name, place, part in parts
     )
     return [
         part.model_copy(update={"counts": False})
         if real and SETTINGS[name].role is Role.STAND_IN else part
-        for name, part in parts
+        for name, _, part in parts
     ]  # fmt: skip
 
 
@@ -77,6 +86,7 @@ def of_set(
     rule: Rule,
     *,
     stated: float | None = None,
+    doubt: Doubt = no_doubt,
 ) -> Iterator[Part]:
     """The part of a data set and a model, and those of its seeds where there are several."""
     encoder, attention = config
@@ -84,13 +94,14 @@ def of_set(
     if not records:
         return
     weak = any(near_chance(r) for r in records)
-    decided = undecided if weak else rule
+    doubtful = "" if weak else next(filter(None, map(doubt, records)), "")
+    decided = undecided if weak or doubtful else rule
     whole = over([found(r) for r in records])
     shown = stated if config == PAPERS else None
     words = [SETTINGS[data].title, "" if config == PAPERS else f"{encoder} + {attention}",
-             "a model near chance" if weak else ""]  # fmt: skip
+             "a model near chance" if weak else doubtful]  # fmt: skip
     of = ", ".join(w for w in words if w)
-    yield Part(of=of, measured=whole, paper=shown, holds=decided(whole))
+    yield Part(of=of, measured=whole, paper=shown, holds=decided(whole), counts=not doubtful)
     for record in records if len(records) > 1 else ():
         one = found(record)
         yield Part(of=f"{of}, seed {record.spec['seed']}", measured=one, paper=shown,
