@@ -22,14 +22,21 @@ from transformers import (
     DistilBertModel,
     LlamaConfig,
     LlamaModel,
+    ModernBertConfig,
+    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
     RobertaConfig,
     RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
 FAMILIES = ("bert", "roberta", "distilbert", "mpnet", "llama")
+MORE_FAMILIES = (*FAMILIES, "xlm-roberta", "modernbert", "qwen3")
 TEXTS = (
     "a good film",
     "Not a good film, but a well-made one!",
@@ -71,11 +78,11 @@ def tokenizer_of(
     family: str, texts: Sequence[str] = TEXTS, vocabulary: int | None = None
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of one family."""
-    if family == "llama":
+    if family in ("llama", "qwen3"):
         return _sentencepiece(texts, vocabulary or 80)
-    if family == "roberta":
+    if family in ("roberta", "xlm-roberta"):
         return _byte_level(texts, vocabulary or 300)
-    return _word_pieces(texts, vocabulary or 60, MARKS[family])
+    return _word_pieces(texts, vocabulary or 60, MARKS.get(family, MARKS["bert"]))
 
 
 def _model(family: str, tokenizer: PreTrainedTokenizerFast, positions: int) -> torch.nn.Module:
@@ -91,10 +98,23 @@ def _model(family: str, tokenizer: PreTrainedTokenizerFast, positions: int) -> t
     if family == "llama":
         config = LlamaConfig(**common, max_position_embeddings=positions, num_key_value_heads=1)
         return LlamaModel(config)
-    # these two count positions from the padding id on
+    if family == "qwen3":
+        rotary = Qwen3Config(
+            **common, max_position_embeddings=positions, num_key_value_heads=1, head_dim=8
+        )
+        return Qwen3Model(rotary)
+    if family == "modernbert":
+        local = ModernBertConfig(
+            **common, max_position_embeddings=positions, local_attention=4,
+            global_attn_every_n_layers=2, pad_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        return ModernBertModel(local)
+    # these count positions from the padding id on
     padded = {"max_position_embeddings": positions + 2, "pad_token_id": tokenizer.pad_token_id}
     if family == "roberta":
         return RobertaModel(RobertaConfig(**common, **padded))
+    if family == "xlm-roberta":
+        return XLMRobertaModel(XLMRobertaConfig(**common, **padded))
     return MPNetModel(MPNetConfig(**common, **padded))
 
 

@@ -8,6 +8,7 @@ from attnaudit.data.sources import load_data
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.models.wrap import wrap
+from attnaudit.pairs import Similarity, similarities, similarity
 from attnaudit.runs.explain import Explanation
 from attnaudit.training import train
 from attnaudit.version import __version__
@@ -20,6 +21,7 @@ __all__ = [
     "Finding",
     "Model",
     "Settings",
+    "Similarity",
     "Thresholds",
     "Verdict",
     "__version__",
@@ -28,6 +30,8 @@ __all__ = [
     "load",
     "load_data",
     "open_run",
+    "similarities",
+    "similarity",
     "train",
     "wrap",
 ]

@@ -1,6 +1,18 @@
 """The command line: parses, calls, prints; computes nothing."""
 
-from attnaudit.cli import audit, control, demo, doctor, explain, listing, report, study, train
+from attnaudit.cli import (
+    audit,
+    control,
+    demo,
+    doctor,
+    explain,
+    listing,
+    report,
+    siamese,
+    similarity,
+    study,
+    train,
+)
 from attnaudit.cli.app import app, main
 
 __all__ = [
@@ -13,6 +25,8 @@ __all__ = [
     "listing",
     "main",
     "report",
+    "siamese",
+    "similarity",
     "study",
     "train",
 ]

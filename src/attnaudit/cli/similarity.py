@@ -1,0 +1,121 @@
+"""`attnaudit similarity`: which pairs of words make two texts similar."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from attnaudit.cli.app import ERR, OUT, app
+from attnaudit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from attnaudit.siamese.table import ScoreKind
+
+SCORES: dict[str | None, ScoreKind | None] = {None: None, "cosine": "cosine", "dot": "dot"}
+SHOWN = 3
+"""Pairs of a file that are printed in full."""
+
+
+@app.command()
+def similarity(
+    model: Annotated[
+        str, typer.Argument(help="Folder or hub name of a sentence-transformers model, or minilm.")
+    ],
+    a: Annotated[str | None, typer.Argument(help="The first text, such as a query.")] = None,
+    b: Annotated[
+        list[str] | None, typer.Argument(help="The second text; more are compared with the first.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Pairs of texts: CSV, TSV, JSONL or Parquet.")
+    ] = None,
+    a_column: Annotated[str | None, typer.Option(help="Column of the first text.")] = None,
+    b_column: Annotated[str | None, typer.Option(help="Column of the second text.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pairs of the file.")] = None,
+    layer: Annotated[
+        int, typer.Option(min=0, help="0: by input tokens; k: by outputs of layer k, faster.")
+    ] = 0,
+    tolerance: Annotated[
+        float, typer.Option(help="How far the table's sum may lie from the score.")
+    ] = 1e-3,
+    reference: Annotated[
+        str, typer.Option(help="padding, mask, zero, mean, or a token of the vocabulary.")
+    ] = "padding",
+    score: Annotated[
+        str | None, typer.Option(help="cosine or dot; the model's own by default.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="Put before every text.")] = "",
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write score, tokens and table of each pair.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with linked texts.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder in which what is known of each text is kept.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+) -> None:
+    """Show which pairs of words make two texts similar, in a table that adds up to the score.
+
+    Several texts after the first are compared with it, at the cost of one each.
+
+    Example: attnaudit similarity minilm "A man plays a guitar." "Somebody makes music."
+    """  # fmt: skip
+    # sentence-transformers takes seconds to import
+    from attnaudit.data.scored_pairs import load_text_pairs
+    from attnaudit.pairs import similarities
+    from attnaudit.report.files import write_text
+    from attnaudit.report.similarity import write_similarity
+    from attnaudit.report.similarity_terminal import show_pair
+
+    if (file is None) == (a is None or not b):
+        raise SettingsError("give two texts, or pairs of texts with --file, and not both")
+    if score not in SCORES:
+        raise SettingsError(f"--score must be cosine or dot, got {score!r}")
+    pairs = (
+        [(a or "", other) for other in b or ()]
+        if file is None
+        else load_text_pairs(file, a_column=a_column, b_column=b_column, limit=limit)
+    )
+    with _told():
+        found = list(
+            similarities(
+                model,
+                pairs,
+                layer=layer,
+                tolerance=tolerance,
+                reference=reference,
+                kind=SCORES[score],
+                prompt=prompt,
+                cache=cache,
+                device=device,
+            )
+        )
+    many = file is not None or len(found) > SHOWN
+    for one in found[: SHOWN if many else len(found)]:
+        show_pair(OUT, one.table)
+        OUT.print()
+    if len(found) > SHOWN:
+        OUT.print(f"{len(found) - SHOWN} more pairs; --html and --json hold all of them.")
+    if as_json is not None:
+        text = json.dumps([one.to_dict() for one in found], ensure_ascii=False)
+        OUT.print(f"JSON: {write_text(as_json, text).resolve()}", soft_wrap=True, markup=False)
+    if html is not None:
+        about = (("Model", model), ("Layer", str(layer)), ("Reference", reference))
+        page = write_similarity([one.table for one in found], html, about)
+        OUT.print(f"Page: {page.resolve()}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Warnings as lines for people."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for message in dict.fromkeys(str(w.message) for w in caught if w.category is not UserWarning):
+        ERR.print(f"[yellow]note:[/yellow] {escape(message)}", soft_wrap=True)

@@ -1,0 +1,161 @@
+"""Which pairs of words make two texts similar, from a model and two texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from attnaudit.progress import bars
+from attnaudit.report.similarity import write_similarity
+from attnaudit.report.similarity_charts import matrix_chart
+from attnaudit.siamese.contributions import TOLERANCE
+from attnaudit.siamese.explainer import PairExplainer
+from attnaudit.siamese.load import load_siamese
+from attnaudit.siamese.reading import REFERENCE, one_sided, top_pairs
+from attnaudit.siamese.table import PairTable, ScoreKind
+from attnaudit.siamese.tokens import Span
+from attnaudit.siamese.words import by_words
+
+if TYPE_CHECKING:
+    import altair as alt
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """The score of two texts, divided among pairs of tokens or words.
+
+    Attributes:
+        table: The table that adds up; its last row and column belong to the references.
+    """
+
+    table: PairTable
+
+    @property
+    def score(self) -> float:
+        """The model's own score."""
+        return self.table.score
+
+    @property
+    def total(self) -> float:
+        """The sum of the table."""
+        return self.table.total
+
+    @property
+    def residual(self) -> float:
+        """`score - total`."""
+        return self.table.residual
+
+    def words(
+        self, phrases_a: Sequence[str | Span] = (), phrases_b: Sequence[str | Span] = ()
+    ) -> Similarity:
+        """The same between words, and between phrases that you name; the sum stays."""
+        return Similarity(by_words(self.table, phrases_a, phrases_b))
+
+    def frame(self) -> pl.DataFrame:
+        """One line a pair: `i`, `j` (null for a reference), `a`, `b` and `value`."""
+        a = [*self.table.a.shown, REFERENCE]
+        b = [*self.table.b.shown, REFERENCE]
+        rows = [
+            (i if i < len(a) - 1 else None, j if j < len(b) - 1 else None, a[i], b[j], value)
+            for i, line in enumerate(self.table.values.tolist())
+            for j, value in enumerate(line)
+        ]
+        schema = {"i": pl.Int64, "j": pl.Int64, "a": pl.String, "b": pl.String, "value": pl.Float64}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def top(self, most: int = 10) -> pl.DataFrame:
+        """The strongest pairs with their shares of the score (`siamese.reading.top_pairs`)."""
+        return top_pairs(self.table, most)
+
+    def side(self, of: str = "a") -> pl.DataFrame:
+        """What each token of one text adds (`siamese.reading.one_sided`)."""
+        return one_sided(self.table, of)  # type: ignore[arg-type]
+
+    def plot(self) -> alt.Chart:
+        """The matrix as a chart of Altair."""
+        return matrix_chart(self.table)
+
+    def html(self, path: str | Path) -> Path:
+        """Write a page with both texts, linked, and the matrix; it loads nothing."""
+        return write_similarity([self.table], Path(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        table = self.table
+        return {
+            "a": table.a.text, "b": table.b.text, "score": table.score, "kind": table.kind,
+            "sum": table.total, "residual": table.residual, "tolerance": table.tolerance,
+            "adds_up": table.adds_up, "plain_sum": table.score - table.plain_error,
+            "tokens_a": _tokens(table, "a"), "tokens_b": _tokens(table, "b"),
+            "reference": "the last row and the last column",
+            "table": table.values.tolist(),
+        }  # fmt: skip
+
+
+def _tokens(table: PairTable, side: str) -> list[dict[str, Any]]:
+    tokens = table.a if side == "a" else table.b
+    return [
+        {"token": shown, "start": start, "end": end, "special": special}
+        for shown, (start, end), special in zip(
+            tokens.shown, tokens.offsets, tokens.special, strict=True
+        )
+    ]
+
+
+def similarities(
+    model: Any,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    layer: int = 0,
+    tolerance: float = TOLERANCE,
+    reference: str | Tensor | Sequence[float] = "padding",
+    kind: ScoreKind | None = None,
+    prompt: str = "",
+    cache: str | Path | None = None,
+    device: str | None = None,
+    progress: bool | None = None,
+) -> Iterator[Similarity]:
+    """The similarities of many pairs, each divided among pairs of tokens.
+
+    A text that stands in several pairs is solved once: a query and k documents cost 1 + k.
+
+    Args:
+        model: A `SentenceTransformer`, its folder or hub name, or `minilm`.
+        pairs: Pairs of texts; a stream is read in groups of 512.
+        layer: 0 to explain by input tokens; k by the outputs of the k-th layer, which is faster
+            and mixes tokens more.
+        tolerance: How far the sum of a table may lie from the score, from 1e-5 to 0.1.
+        reference: `padding` (the papers'), `mask`, `zero`, `mean`, a token, or a word vector.
+        kind: `cosine` or `dot`; the model's own by default.
+        prompt: Put before every text, as the model was trained with.
+        cache: Folder in which what was computed of each text is kept.
+        device: `cpu`, `cuda`, …
+        progress: Whether to draw bars; by default where standard error is a terminal.
+
+    Raises:
+        AttnauditError: A model, text or option that cannot be used; the message says why.
+    """
+    encoder = load_siamese(model, layer=layer, kind=kind, prompt=prompt, device=device)
+    explainer = PairExplainer(
+        encoder, reference=reference, tolerance=tolerance, cache=Path(cache) if cache else None
+    )
+    with bars(progress) as report:
+        for table in explainer.tables(pairs, report):
+            yield Similarity(table)
+
+
+def similarity(model: Any, a: str, b: str, **options: Any) -> Similarity:
+    """The similarity of two texts, divided among pairs of tokens (Möller et al. 2023).
+
+    Args:
+        model: A `SentenceTransformer`, its folder or hub name, or `minilm`.
+        a: The first text.
+        b: The second text.
+        **options: As of `similarities`.
+    """
+    return next(iter(list(similarities(model, [(a, b)], **options))))

@@ -1,0 +1,119 @@
+"""Contributions kept, in memory and on disk, so that a text is solved once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from attnaudit.errors import RunError
+from attnaudit.siamese.contributions import Contributions
+from attnaudit.siamese.tokens import Tokens
+
+MEMORY = 256 * 2**20
+"""Bytes of contributions kept in memory; the longest unused go first."""
+TENSORS = ("parts", "embedding", "reference")
+
+
+class Cache:
+    """Contributions by text, for one encoder, layer, reference and tolerance.
+
+    Args:
+        key: All that decides contributions besides the text.
+        folder: Where they are kept as safetensors; None for memory only.
+        memory: Bytes kept in memory.
+
+    Raises:
+        RunError: A folder that cannot be written.
+    """
+
+    def __init__(self, key: str, folder: Path | None = None, memory: int = MEMORY) -> None:
+        self.key, self.memory = key, memory
+        self.folder = None if folder is None else Path(folder)
+        self._held: OrderedDict[str, Contributions] = OrderedDict()
+        self._bytes = 0
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"the cache folder {self.folder} cannot be made: {error.strerror}; give another"
+                ) from error
+
+    def get(self, text: str) -> Contributions | None:
+        """What is known of a text; a file that cannot be read counts as nothing."""
+        name = self._name(text)
+        if name in self._held:
+            self._held.move_to_end(name)
+            return self._held[name]
+        found = None if self.folder is None else _read(self.folder / f"{name}.safetensors", text)
+        if found is not None:
+            self._hold(name, found)
+        return found
+
+    def put(self, found: Contributions) -> None:
+        """Keep the contributions of a text.
+
+        Raises:
+            RunError: The disk is full or may not be written.
+        """
+        small = replace(found, parts=found.parts.float())
+        name = self._name(found.tokens.text)
+        self._hold(name, small)
+        if self.folder is not None:
+            _write(self.folder / f"{name}.safetensors", small)
+
+    def _hold(self, name: str, found: Contributions) -> None:
+        self._held[name] = found
+        self._bytes += found.parts.nbytes
+        while self._bytes > self.memory and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1].parts.nbytes
+
+    def _name(self, text: str) -> str:
+        return hashlib.sha256(f"{self.key}\x1f{text}".encode()).hexdigest()[:40]
+
+
+def _write(path: Path, found: Contributions) -> None:
+    tensors = {name: getattr(found, name).contiguous() for name in TENSORS}
+    facts = {
+        "tokens": asdict(found.tokens), "error": found.error, "nodes": found.nodes,
+        "mode": found.mode, "reached": found.reached,
+    }  # fmt: skip
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        save_file(tensors, part, {"contributions": json.dumps(facts)})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise RunError(
+            f"the cache file {path} could not be written: {error}; free the disk, or name another "
+            "folder"
+        ) from error
+
+
+def _read(path: Path, text: str) -> Contributions | None:
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            facts: dict[str, Any] = json.loads(file.metadata()["contributions"])
+            tensors = {name: file.get_tensor(name) for name in TENSORS}
+        told = facts.pop("tokens")
+        offsets = tuple((int(start), int(end)) for start, end in told.pop("offsets"))
+        tokens = Tokens(
+            offsets=offsets, text=told.pop("text"), cut=told.pop("cut"),
+            **{name: tuple(value) for name, value in told.items()},
+        )  # fmt: skip
+        found = Contributions(tokens=tokens, **tensors, **facts)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    whole = found.parts.shape == (len(tokens), len(found.embedding)) and tokens.text == text
+    return found if whole and bool(torch.isfinite(found.parts).all()) else None

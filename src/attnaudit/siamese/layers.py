@@ -1,0 +1,155 @@
+"""Reading and replacing the states that enter one layer of a transformer, with nothing patched.
+
+All is done with hooks and put back as it was, so that any stack of layers of `transformers` serves:
+absolute or rotary positions, encoders or decoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attnaudit.errors import NotApplicable
+
+HIDDEN = ("hidden_states", "x", "hidden_state")
+"""The names that the states have where a layer takes them by name."""
+
+
+def layers_of(transformer: nn.Module) -> nn.ModuleList:
+    """The stack of layers: the first list of modules as long as the configuration says.
+
+    Raises:
+        NotApplicable: There is no such list, as in models that use one layer many times.
+    """
+    config: Any = transformer.config
+    names = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+    count = next((getattr(config, name) for name in names if hasattr(config, name)), None)
+    for module in transformer.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise NotApplicable(
+        f"{type(transformer).__name__} has no list of {count} layers, so there is no place between "
+        "layers to start from; give a model whose layers are separate, such as BERT or Llama"
+    )
+
+
+def _replaced(args: tuple[Any, ...], kwargs: dict[str, Any], states: Tensor) -> Any:
+    if args:
+        return (states, *args[1:]), kwargs
+    name = next(name for name in HIDDEN if name in kwargs)
+    return args, {**kwargs, name: states}
+
+
+@contextmanager
+def entering(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the states `(B, T, H)` each time they enter the layer."""
+    seen: list[Tensor] = []
+
+    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(args[0] if args else next(kwargs[name] for name in HIDDEN if name in kwargs))
+
+    hook = layer.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def replaced(layer: nn.Module, states: Tensor) -> Iterator[None]:
+    """The layer gets `states` in place of its own input."""
+
+    def give(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _replaced(args, kwargs, states)
+
+    hook = layer.register_forward_pre_hook(give, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def skipped(layers: nn.ModuleList, count: int, as_tuple: bool) -> Iterator[None]:
+    """The first `count` layers hand on what they get; their result is about to be replaced."""
+
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
+        states = args[0] if args else next(kwargs[name] for name in HIDDEN if name in kwargs)
+        return (states, None, None) if as_tuple else states
+
+    with ExitStack() as undo:
+        for layer in list(layers)[:count]:
+            layer.forward = hand_on
+            undo.callback(delattr, layer, "forward")
+        yield
+
+
+def returns_tuple(layer: nn.Module, run: Callable[[], object]) -> bool:
+    """Whether the layer returns its states in a tuple, found by one run."""
+    found: list[bool] = []
+    hook = layer.register_forward_hook(
+        lambda _m, _i, output: found.append(isinstance(output, tuple))
+    )
+    try:
+        run()
+    finally:
+        hook.remove()
+    return found[0]
+
+
+@contextmanager
+def differentiable(transformer: nn.Module) -> Iterator[None]:
+    """Evaluation mode and an attention that has a forward derivative; both put back afterwards.
+
+    Fused attention kernels have no forward-mode derivative in torch, and caches of keys grow at
+    every call.
+    """
+    config: Any = transformer.config
+    training = transformer.training
+    kernel = getattr(config, "_attn_implementation", None)
+    cache = getattr(config, "use_cache", None)
+    transformer.eval()
+    try:
+        if kernel not in (None, "eager"):
+            _set_kernel(transformer, "eager")
+        if cache:
+            config.use_cache = False
+        with torch.no_grad():
+            yield
+    finally:
+        if kernel not in (None, "eager"):
+            _set_kernel(transformer, kernel)
+        if cache:
+            config.use_cache = cache
+        transformer.train(training)
+
+
+def _set_kernel(transformer: Any, kernel: str) -> None:
+    if hasattr(transformer, "set_attn_implementation"):
+        transformer.set_attn_implementation(kernel)
+    else:  # transformers before 4.48
+        transformer.config._attn_implementation = kernel
+
+
+@contextmanager
+def words_replaced(transformer: Any, kept: Tensor, vector: Tensor) -> Iterator[None]:
+    """Word vectors of positions that are not kept become `vector`, before positions are added.
+
+    Args:
+        transformer: A model with `get_input_embeddings`.
+        kept: `(B, T)` bool, positions whose word vectors stay.
+        vector: `(H,)`.
+    """
+
+    def give(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return torch.where(kept[..., None], output, vector.to(output))
+
+    hook = transformer.get_input_embeddings().register_forward_hook(give)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,53 @@
+"""The tokens of one text, with where each stands in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as a sentence encoder reads it.
+
+    Attributes:
+        text: The text as it was given.
+        ids: The T token ids, special tokens included, padding not.
+        pieces: The T tokens as the tokenizer writes them, such as `##ing` or `Ġguitar`.
+        offsets: T spans `(start, end)` of characters in `text`; `(0, 0)` for a token that stands
+            for no character of it, such as `[CLS]` or a token of a prompt.
+        special: T flags, true for tokens that the tokenizer adds to every text.
+        cut: The end of the text that lies beyond the model's limit; empty if nothing was cut.
+
+    Example:
+        >>> tokens = Tokens("A cat", (1, 7, 9, 2), ("[CLS]", "a", "cat", "[SEP]"),
+        ...                 ((0, 0), (0, 1), (2, 5), (0, 0)), (True, False, False, True))
+        >>> tokens.shown
+        ('[CLS]', 'A', 'cat', '[SEP]')
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    offsets: tuple[Span, ...]
+    special: tuple[bool, ...]
+    cut: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {len(x) for x in (self.ids, self.pieces, self.offsets, self.special)}
+        if len(lengths) != 1:
+            raise ValueError(
+                f"ids, pieces, offsets and special must be of one length, got {lengths}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Each token as the text writes it; the tokenizer's piece where it stands for no text."""
+        return tuple(
+            self.text[start:end] if end > start else piece
+            for piece, (start, end) in zip(self.pieces, self.offsets, strict=True)
+        )

@@ -1,0 +1,158 @@
+"""Scored pairs from every kind of source, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from attnaudit.data.scored_pairs import (
+    ScoredPair,
+    load_scored_pairs,
+    load_scored_splits,
+    read_scored_split,
+)
+from attnaudit.errors import DataError, SettingsError
+from tests.shared import shared_dir
+
+ROWS = [
+    {"sentence1": "A cat.", "sentence2": "The cat.", "score": 4.5},
+    {"sentence1": "Rain, rain", "sentence2": 'A "dog"', "score": 0},
+    {"sentence1": "Été", "sentence2": "Summer", "score": 3},
+]
+PAIRS = tuple(
+    ScoredPair(str(n), row["sentence1"], row["sentence2"], float(row["score"]))  # type: ignore[arg-type]
+    for n, row in enumerate(ROWS, start=1)
+)
+
+
+def written(folder: Path, suffix: str) -> Path:
+    path, frame = folder / f"pairs{suffix}", pl.DataFrame(ROWS, strict=False)
+    if suffix == ".csv":
+        frame.write_csv(path)
+    elif suffix == ".tsv":
+        frame.write_csv(path, separator="\t")
+    elif suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        text = "\n".join(map(json.dumps, ROWS)).encode()
+        path.write_bytes(gzip.compress(text) if suffix.endswith(".gz") else text)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet"])
+def test_files(suffix: str, tmp_path: Path) -> None:
+    found = load_scored_pairs(written(tmp_path, suffix))
+    # ids are those of lines as messages count them, and the first line of a CSV names columns
+    first = 2 if suffix in (".csv", ".tsv") else 1
+    assert found == tuple(replace(pair, id=str(n)) for n, pair in enumerate(PAIRS, start=first))
+
+
+@pytest.mark.parametrize("source", [
+    ROWS, list(PAIRS), PAIRS, [(p.a, p.b, p.score) for p in PAIRS],
+    pl.DataFrame(ROWS, strict=False), pd.DataFrame(ROWS),
+], ids=["rows", "pairs", "tuple", "triples", "polars", "pandas"])  # fmt: skip
+def test_things_in_memory(source: Any) -> None:
+    assert load_scored_pairs(source) == PAIRS
+    assert read_scored_split(source, "train") == PAIRS
+
+
+def test_columns_by_name() -> None:
+    rows = [{"key": "x", "left": "A", "right": "B", "stars": "2.5", "score": "nan"}]
+    named = {"a_column": "left", "b_column": "right", "score_column": "stars"}
+    assert load_scored_pairs(rows, id_column="key", **named) == (ScoredPair("x", "A", "B", 2.5),)
+
+
+def test_limit_keeps_the_order() -> None:
+    pairs = [(f"a{i}", f"b{i}", i) for i in range(30)]
+    drawn = load_scored_pairs(pairs, limit=10)
+    assert [int(p.score) for p in drawn] == sorted(int(p.score) for p in drawn)
+    assert len(drawn) == 10
+    assert drawn == load_scored_pairs(pairs, limit=10)
+    assert drawn != load_scored_pairs(pairs, limit=10, seed=1)
+
+
+def test_splits_of_a_folder_and_of_a_column(tmp_path: Path) -> None:
+    for name in ("train", "validation", "test"):
+        pl.DataFrame([{"a": name, "b": "x", "score": 1.0}]).write_csv(tmp_path / f"{name}.csv")
+    splits = load_scored_splits(tmp_path)
+    assert {name: part[0].a for name, part in splits.items()} == {
+        "train": "train", "dev": "validation", "test": "test",
+    }  # fmt: skip
+    assert read_scored_split(tmp_path, "dev") == splits["dev"]
+    frame = pl.DataFrame(
+        {
+            "a": ["1", "2", "3"],
+            "b": ["x"] * 3,
+            "score": [1, 2, 3],
+            "split": ["test", "train", "val"],
+        }
+    )
+    assert [load_scored_splits(frame)[name][0].a for name in ("train", "dev", "test")] == list(
+        "231"
+    )
+    assert read_scored_split(frame, "train")[0].a == "2"
+    with pytest.raises(DataError, match="no split 'dev'"):
+        read_scored_split(frame.filter(pl.col("split") != "val"), "dev")
+    with pytest.raises(DataError, match="no train split"):
+        load_scored_splits(frame.filter(pl.col("split") == "test"))
+
+
+def test_what_is_cut_out_of_train_shares_no_pair() -> None:
+    pairs = [(f"a{i % 40}", "b", i % 5) for i in range(80)]
+    splits = load_scored_splits(pairs)
+    keys = {name: {(p.a, p.b) for p in part} for name, part in splits.items()}
+    assert {name: len(key) for name, key in keys.items()} == {"train": 32, "dev": 4, "test": 4}
+    assert sum(map(len, splits.values())) == 80
+    assert not keys["train"] & keys["dev"] | keys["train"] & keys["test"]
+    assert splits == load_scored_splits(pairs)
+    with pytest.raises(DataError, match="3 different pairs are too few for a dev split"):
+        load_scored_splits(pairs[:3])
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"score": float("nan")}, r"the list, row 2, column 'score': the score is nan"),
+    ({"score": None}, r"row 2, column 'score': the score is None"),
+    ({"score": "high"}, r"the score is 'high', which is no finite number"),
+    ({"score": True}, r"the score is True"),
+    ({"sentence1": " "}, r"row 2, column 'sentence1': the first text is empty"),
+    ({"sentence2": None}, r"row 2, column 'sentence2': the second text is empty"),
+    ({"sentence2": 3}, r"row 2, column 'sentence2': expected a text, found int"),
+])  # fmt: skip
+def test_bad_rows(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said) as found:
+        load_scored_pairs([ROWS[0], ROWS[1] | change])
+    assert "drop_empty" not in str(found.value)
+
+
+def test_bad_sources(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no column 'sentence2' for the b.*--b-column"):
+        load_scored_pairs([{"sentence1": "x", "score": 1}])
+    with pytest.raises(DataError, match=r"no column 'stars' for the score"):
+        load_scored_pairs(ROWS, score_column="stars")
+    with pytest.raises(DataError, match=r"the list, row 1: expected \(text, text, score\)"):
+        load_scored_pairs([("a", "b")])
+    with pytest.raises(DataError, match="ids must be unique"):
+        load_scored_pairs([("a", "b", 1), ("a", "b", 1)], id_column="score")
+    with pytest.raises(DataError, match="no file or folder"):
+        load_scored_pairs(tmp_path / "none.csv")
+    with pytest.raises(SettingsError, match="data_dir"):
+        load_scored_pairs(ROWS, data_dir=tmp_path)
+    with pytest.raises(SettingsError, match="limit"):
+        load_scored_splits(ROWS, limit=0)
+
+
+def test_the_sts_benchmark() -> None:
+    splits = load_scored_splits("stsb", data_dir=shared_dir("data"))
+    assert {name: len(part) for name, part in splits.items()} == {
+        "train": 5749, "dev": 1500, "test": 1379,
+    }  # fmt: skip
+    assert {min(p.score for p in part) for part in splits.values()} == {0.0}
+    assert {max(p.score for p in part) for part in splits.values()} == {5.0}
+    assert load_scored_pairs("stsb", data_dir=shared_dir("data/stsb")) == splits["test"]
