@@ -132,7 +132,9 @@ def decide(parts: Sequence[Part], halves: Sequence[str] = ("",)) -> Holds:
 def _of_half(parts: Sequence[Part]) -> Holds:
     answers = [p.holds for p in parts if p.counts and p.holds is not Holds.NOT_MEASURED]
     if not answers:
-        return Holds.NOT_MEASURED
+        # what was measured and can tell nothing leaves the claim open
+        shown = any(p.holds is Holds.UNDECIDED for p in parts)
+        return Holds.UNDECIDED if shown else Holds.NOT_MEASURED
     if all(a is Holds.YES for a in answers):
         return Holds.YES
     return Holds.NO if 2 * answers.count(Holds.NO) > len(answers) else Holds.UNDECIDED
@@ -147,7 +149,10 @@ def claim_of(
     whole = over(counting)
     if whole is not None and len(counting) > 1:
         whole = whole.model_copy(update={"unit": f"{whole.unit}; mean of {len(counting)} settings"})
+    holds = decide(parts, halves)
+    if holds is Holds.UNDECIDED and not counting:
+        note = f"Nothing that was measured can tell. {note}".strip()
     return Claim(
         id=id, claim=claim, paper=paper, measured=whole, rule=f"{rule} {EVERYWHERE}",
-        holds=decide(parts, halves), note=note, parts=tuple(parts),
+        holds=holds, note=note, parts=tuple(parts),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -147,7 +148,8 @@ class _Pool:
     def _hire(self) -> tuple[Connection, BaseProcess]:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, self.study), daemon=True)
-        process.start()
+        with _deaf():
+            process.start()
         theirs.close()
         return ours, process
 
@@ -193,9 +195,24 @@ def _died(study: Study, cell: Cell, process: BaseProcess) -> CellRecord:
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C is ignored, and by processes that start now, from their first import on.
+
+    It reaches the whole group; the parent decides and ends its workers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _work(pipe: Connection, study: Study) -> None:
     """A worker: cells from the pipe, records into it, until the pipe ends."""
-    # Ctrl-C reaches the whole group; the parent decides and ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     while True:

@@ -98,8 +98,7 @@ def _encoders(results: Results, paper: Paper) -> Claim:
                 gap = difference(tau(other[0]), tau(record), f"difference of {TAU}")
                 pairs.append((seed, gap))
                 weak |= "fail" in (record.facts.get("gate"), other[0].facts.get("gate"))
-        rule = _doubtful if weak else (lambda m: above(m, WELL))
-        yield from _seeds(data, attention, pairs, stated, rule, _with("", weak))
+        yield from _seeds(data, attention, pairs, stated, lambda m: above(m, WELL), weak=weak)
 
     return claim_of(
         _counted(results, parts),
@@ -246,16 +245,20 @@ def _counted(
     present = {str(r.spec["attention"]) for r in results.records}
     first = "additive" if "additive" in present or not present else sorted(present)[0]
     found = [
-        (data, part if attention == first else part.model_copy(update={"counts": False}))
+        (data, attention, part if attention == first else part.model_copy(update={"counts": False}))
         for data in SETTINGS
         for attention in sorted(present, key=lambda a: a != first)
         for part in parts(data, attention)
         if generated or not SETTINGS[data].generated
     ]
-    real = any(p.counts and p.measured is not None and not SETTINGS[d].generated for d, p in found)
+    # a set that can tell nothing is not replaced by generated data either
+    real = any(
+        attention == first and part.measured is not None and not SETTINGS[data].generated
+        for data, attention, part in found
+    )
     return [
         part.model_copy(update={"counts": False}) if real and SETTINGS[data].generated else part
-        for data, part in found
+        for data, _, part in found
     ]
 
 
@@ -276,13 +279,13 @@ def _by_seed(
 ) -> Iterator[Part]:
     """One part a data set, and one a seed where there are several.
 
-    What is measured on a model near chance decides nothing, unless `gated` is off.
+    What is measured on a model near chance decides nothing and does not count, unless `gated` is
+    off.
     """
     records = results.where(data=data, encoder="bilstm", attention=attention)
     pairs = [(int(r.spec["seed"]), found(r)) for r in records]
     weak = gated and any(r.facts.get("gate") == "fail" for r in records)
-    yield from _seeds(data, attention, pairs, stated, _doubtful if weak else rule,
-                      _with(suffix, weak))  # fmt: skip
+    yield from _seeds(data, attention, pairs, stated, rule, suffix, weak=weak)
 
 
 def _seeds(
@@ -292,13 +295,16 @@ def _seeds(
     stated: float | None,
     rule: Callable[[Measured | None], Holds],
     suffix: str = "",
+    *,
+    weak: bool = False,
 ) -> Iterator[Part]:
     if not pairs:
         return
     whole = over([m for _, m in pairs])
+    rule, suffix = _doubtful if weak else rule, _with(suffix, weak)
     words = [SETTINGS[data].title, attention, suffix]
     yield Part(of=", ".join(w for w in words if w), measured=whole, paper=stated,
-               holds=rule(whole))  # fmt: skip
+               holds=rule(whole), counts=not weak)  # fmt: skip
     for seed, one in pairs if len(pairs) > 1 else ():
         words = [SETTINGS[data].title, attention, f"seed {seed}", suffix]
         yield Part(of=", ".join(w for w in words if w), measured=one, paper=stated,

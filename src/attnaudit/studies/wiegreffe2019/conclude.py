@@ -46,24 +46,15 @@ def conclude(results: Results) -> tuple[Claim, ...]:
     return (
         _uniform_loses_little(results, paper),
         _uniform_loses_on_notes(results, paper),
-        _telling(_seeds_agree(results)),
+        _seeds_agree(results),
         _search_beyond_seeds(results),
-        _telling(_base_guides(results, paper)),
+        _base_guides(results, paper),
         _uniform_guides_worse(results, paper),
-        _telling(_adversary_guides_worse(results, paper)),
+        _adversary_guides_worse(results, paper),
         _trained_adversary(results, paper),
         _trained_below_search(results),
         _tasks(results),
     )
-
-
-def _telling(claim: Claim) -> Claim:
-    """Undecided, not unmeasured, where all sets were measured and none of them can tell."""
-    shown = [p for p in claim.parts if p.measured is not None and p.holds is Holds.UNDECIDED]
-    if claim.holds is not Holds.NOT_MEASURED or not shown:
-        return claim
-    note = f"Nothing that was measured can tell. {claim.note}"
-    return claim.model_copy(update={"holds": Holds.UNDECIDED, "note": note})
 
 
 def _too_flat(record: CellRecord) -> str:

@@ -101,7 +101,8 @@ def of_set(
     words = [SETTINGS[data].title, "" if config == PAPERS else f"{encoder} + {attention}",
              "a model near chance" if weak else doubtful]  # fmt: skip
     of = ", ".join(w for w in words if w)
-    yield Part(of=of, measured=whole, paper=shown, holds=decided(whole), counts=not doubtful)
+    yield Part(of=of, measured=whole, paper=shown, holds=decided(whole),
+               counts=not (weak or doubtful))  # fmt: skip
     for record in records if len(records) > 1 else ():
         one = found(record)
         yield Part(of=f"{of}, seed {record.spec['seed']}", measured=one, paper=shown,
