@@ -54,10 +54,6 @@ def _read(source: str, device: str | None) -> Any:
             "token vectors become one embedding is not known, so its scores are not. Save it with "
             "sentence_transformers.SentenceTransformer(...).save(folder)"
         )
-    from attnaudit.siamese.shifted import is_shifted, load_shifted
-
-    if is_shifted(place):
-        return load_shifted(place, device or "cpu")
     shifted = importlib.import_module("attnaudit.siamese.shifted")
     if Path(place).is_dir() and shifted.is_shifted(place):
         return shifted.load_shifted(place, device)
