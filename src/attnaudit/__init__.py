@@ -8,6 +8,7 @@ from attnaudit.data.sources import load_data
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.models.wrap import wrap
+from attnaudit.pair_checks import PairAudit, audit_pairs
 from attnaudit.pairs import Similarity, similarities, similarity
 from attnaudit.runs.explain import Explanation
 from attnaudit.training import train
@@ -20,12 +21,14 @@ __all__ = [
     "Explanation",
     "Finding",
     "Model",
+    "PairAudit",
     "Settings",
     "Similarity",
     "Thresholds",
     "Verdict",
     "__version__",
     "audit",
+    "audit_pairs",
     "explain",
     "load",
     "load_data",

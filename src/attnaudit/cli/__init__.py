@@ -2,6 +2,7 @@
 
 from attnaudit.cli import (
     audit,
+    audit_pairs,
     control,
     demo,
     doctor,
@@ -18,6 +19,7 @@ from attnaudit.cli.app import app, main
 __all__ = [
     "app",
     "audit",
+    "audit_pairs",
     "control",
     "demo",
     "doctor",

@@ -20,6 +20,7 @@ OUT, ERR = Console(), Console(stderr=True)
 INTERRUPTED = 130
 STOPPED = {
     "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
+    "audit-pairs": "Nothing was written: run the same command to start again.",
     "demo": "The demo starts anew when it is run again.",
     "siamese": "No model was saved: run the same command to start again.",
     "similarity": "With --cache FOLDER, texts that are finished are kept.",

@@ -27,11 +27,16 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         RunError: It cannot be written. The audit itself is not touched.
     """
+    # a lone surrogate in a name has no UTF-8 form
+    return write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """The same for bytes."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # a lone surrogate in a name has no UTF-8 form
-        part.write_bytes(text.encode("utf-8", "replace"))
+        part.write_bytes(content)
         os.replace(part, path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -1,0 +1,104 @@
+"""Findings about pair explanations to one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attnaudit.checks.findings import Finding, Verdict
+from attnaudit.pair_checks.declaration import PairCheck
+from attnaudit.pair_checks.pair_methods import PAIR_METHODS
+from attnaudit.pair_checks.rivals import OWN
+from attnaudit.runs.schema import Judgement, Reason
+
+GATE = "completeness"
+RANKING = ("deletion", "pair_deletion")
+VOID = "random scores passed it, so its verdict is void."
+
+
+def judge_pairs(findings: Sequence[Finding], declared: Mapping[str, PairCheck]) -> Judgement:
+    """Weigh the findings: completeness first, then every decisive check.
+
+    A check that random scores pass is void and counts as inconclusive.
+
+    Args:
+        findings: What the checks found, calibration rows included.
+        declared: All checks that there are; a decisive one that was not run leaves doubt.
+    """
+    void = {f.check for f in findings if f.subject == "random" and f.verdict is Verdict.PASS}
+    reasons = tuple(
+        Reason(
+            check=f.check, sentence=f.sentence,
+            verdict=Verdict.INCONCLUSIVE if f.check in void else f.verdict,
+        )
+        for f in findings if f.subject == OWN
+    )  # fmt: skip
+    recommended = _recommended(findings)
+    cautions = [f"{declared[c].title}: {VOID}" for c in sorted(void)]
+    cautions += [
+        f"{declared[r.check].title}: {r.sentence}" for r in reasons
+        if r.verdict is Verdict.INCONCLUSIVE
+        or (r.verdict is Verdict.FAIL and not declared[r.check].decisive)
+    ]  # fmt: skip
+    verdict, headline, advice = _answer(reasons, declared, recommended)
+    return Judgement(
+        verdict=verdict, headline=headline, advice=advice, reasons=reasons,
+        cautions=tuple(cautions), recommended=recommended,
+    )  # fmt: skip
+
+
+def _answer(
+    reasons: Sequence[Reason], declared: Mapping[str, PairCheck], recommended: str | None
+) -> tuple[Verdict, str, str]:
+    found = {r.check: r.verdict for r in reasons}
+    decisive = [name for name, check in declared.items() if check.decisive]
+    instead = PAIR_METHODS[recommended].title if recommended else None
+    if found.get(GATE) is Verdict.FAIL:
+        return (
+            Verdict.FAIL,
+            "These token pairs may not be shown as the reason for the similarity: they do not add "
+            "up to it.",
+            "Lower the tolerance or start from a deeper layer until every table adds up.",
+        )
+    failed = [name for name in decisive if found.get(name) is Verdict.FAIL]
+    if failed:
+        return (
+            Verdict.FAIL,
+            "These token pairs may not be shown as the reason for the similarity, because of: "
+            f"{_titles(failed, declared)}.",
+            f"Show {instead} instead: it is more faithful here."
+            if instead
+            else "Do not show them. No method tried here is clearly more faithful.",
+        )
+    if all(found.get(name) is Verdict.NOT_APPLICABLE for name in RANKING):
+        return (
+            Verdict.NOT_APPLICABLE,
+            "There is nothing to show: no pair has tokens with different scores.",
+            "Audit pairs of texts with two words or more; equal scores say nothing about any word.",
+        )
+    open_ = [name for name in decisive if found.get(name) is not Verdict.PASS]
+    if open_:
+        return (
+            Verdict.INCONCLUSIVE,
+            "This audit cannot say whether these token pairs may be shown as the reason for the "
+            f"similarity: undecided is {_titles(open_, declared)}.",
+            "Run every check on more pairs, or show "
+            + (f"{instead}, which is more faithful here." if instead else "nothing for now."),
+        )
+    return (
+        Verdict.PASS,
+        "These token pairs may be shown as a reason for the similarity: every check that could "
+        "forbid it passed.",
+        "Say 'an explanation', not 'the explanation', and audit again after retraining."
+        + (f" More faithful still: {instead}." if instead else ""),
+    )
+
+
+def _recommended(findings: Sequence[Finding]) -> str | None:
+    """What the deletion of pairs recommends, else that of tokens."""
+    named = {f.check: f.recommended for f in findings if f.recommended}
+    return next((named[check] for check in reversed(RANKING) if check in named), None)
+
+
+def _titles(names: Sequence[str], declared: Mapping[str, PairCheck]) -> str:
+    titles = [declared[name].title.lower() for name in names]
+    return titles[0] if len(titles) == 1 else ", ".join(titles[:-1]) + " and " + titles[-1]
