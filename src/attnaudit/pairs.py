@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from attnaudit.progress import bars
-from attnaudit.report.similarity import write_similarity
-from attnaudit.report.similarity_charts import matrix_chart
 from attnaudit.siamese.contributions import TOLERANCE
 from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.load import load_siamese
@@ -78,10 +76,15 @@ class Similarity:
 
     def plot(self) -> alt.Chart:
         """The matrix as a chart of Altair."""
+        # a second to import, for a method that few call
+        from attnaudit.report.similarity_charts import matrix_chart
+
         return matrix_chart(self.table)
 
     def html(self, path: str | Path) -> Path:
         """Write a page with both texts, linked, and the matrix; it loads nothing."""
+        from attnaudit.report.similarity import write_similarity
+
         return write_similarity([self.table], Path(path))
 
     def to_dict(self) -> dict[str, Any]:
