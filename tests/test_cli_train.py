@@ -54,7 +54,7 @@ def test_a_pretrained_encoder_is_one_flag(data: Path, tmp_path: Path) -> None:
     assert "Held out: 40 texts" in shown
     audited = run("audit", str(out), "--check", "permutation", "--out", str(tmp_path / "run"))
     assert "May these attention weights be shown" in audited
-    assert load(str(out)).fingerprint == load(str(out)).fingerprint
+    assert load(str(out)).fingerprint() == load(str(out)).fingerprint()
 
 
 def test_texts_are_read_as_a_paper_reads_them(data: Path, tmp_path: Path) -> None:
