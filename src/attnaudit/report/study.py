@@ -12,6 +12,7 @@ from attnaudit.report.html import render_page
 from attnaudit.report.markdown import _prose
 from attnaudit.report.study_blocks import Picture, StudySection, StudyTable
 from attnaudit.report.study_jain2019 import sections as jain2019
+from attnaudit.report.study_moeller2023 import sections as moeller2023
 from attnaudit.report.study_wiegreffe2019 import sections as wiegreffe2019
 from attnaudit.report.summary import _written
 from attnaudit.report.wording import NOTHING, count, duration, number, typeset
@@ -22,6 +23,7 @@ from attnaudit.studies.schema import Claim, Holds, Measured, Part, StudyReport
 PAGES: dict[str, Callable[[Results], Iterator[StudySection]]] = {
     "jain2019": jain2019,
     "wiegreffe2019": wiegreffe2019,
+    "moeller2023": moeller2023,
 }
 """What a study shows below its claims."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import altair as alt
 import numpy as np
@@ -120,18 +121,28 @@ def curves(
     y: tuple[float, float],
     axes: tuple[str, str],
     height: int = 300,
+    scale: Literal["linear", "log"] = "linear",
 ) -> Spec:
     """Curves of two measures, such as output change against divergence of the weights."""
+
+    def shown(value: float) -> str:
+        return number(value, 3) if scale == "linear" else f"{value:.2g}"
+
     values = [
         {"x": a, "y": b, "colour": c.series.colour, "shape": c.series.shape, "row": c.series.name,
-         "what": label, "place": place, axes[0]: number(a, 3), axes[1]: number(b, 3)}
+         "what": label, "place": place, axes[0]: shown(a), axes[1]: shown(b)}
         for c in rows
         for place, (a, b, label) in enumerate(c.points)
     ]  # fmt: skip
     joined = {c.series.name for c in rows if c.joined}
-    across = _x("x", axes[0], alt.Scale(domain=list(x), nice=False, zero=False))
+
+    def scaled(domain: tuple[float, float]) -> alt.Scale:
+        kind = {"zero": False} if scale == "linear" else {"type": "log"}
+        return alt.Scale(domain=list(domain), nice=False, **kind)
+
+    across = _x("x", axes[0], scaled(x))
     up = alt.Y(
-        "y:Q", scale=alt.Scale(domain=list(y), nice=False, zero=False),
+        "y:Q", scale=scaled(y),
         axis=alt.Axis(title=axes[1], grid=True, tickCount=6),
     )  # fmt: skip
     colour = alt.Color("colour:N", scale=None, legend=None)

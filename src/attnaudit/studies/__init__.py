@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attnaudit.studies.declaration import Study
 from attnaudit.studies.jain2019 import JAIN2019
+from attnaudit.studies.moeller2023 import MOELLER2023
 from attnaudit.studies.wiegreffe2019 import WIEGREFFE2019
 
-STUDIES: dict[str, Study] = {study.name: study for study in (JAIN2019, WIEGREFFE2019)}
+STUDIES: dict[str, Study] = {study.name: study for study in (JAIN2019, WIEGREFFE2019, MOELLER2023)}
 
 __all__ = ["STUDIES", "Study"]
