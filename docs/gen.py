@@ -36,7 +36,7 @@ USED = {
     "erasure": ("erasure_margin", "least_instances"),
     "ground_truth": ("truth_auroc", "least_instances"),
 }
-PLACEHOLDER = re.compile(r"<!-- (?P<kind>[a-z]+): (?P<name>[a-z_]+) -->")
+PLACEHOLDER = re.compile(r"<!-- (?P<kind>[a-z]+): (?P<name>[a-z_-]+) -->")
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -40,7 +40,7 @@ def load_transformer(source: str | Path, layer: int = -1) -> FrozenTransformer:
     name = str(source)
     _check_name(name)
     library, place = _library(), place_of(name)
-    with _quiet(library):
+    with quiet(library):
         tokenizer, transformer, report = _read(library, name, place)
     _check(name, transformer, report)
     words = WordPieces(tokenizer, name)
@@ -104,7 +104,7 @@ def place_of(name: str) -> str:
 
 
 @contextmanager
-def _quiet(library: Any) -> Iterator[None]:
+def quiet(library: Any) -> Iterator[None]:
     """Without the library's own bars and warnings; what matters is checked here."""
     log = library.utils.logging
     level, shown = log.get_verbosity(), log.is_progress_bar_enabled()

@@ -6,7 +6,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-ROOMS = ("measures", "nets", "models", "attribution", "checks", "runs")
+ROOMS = ("measures", "nets", "models", "attribution", "siamese", "checks", "runs")
 """What decides the numbers of an instance."""
 
 

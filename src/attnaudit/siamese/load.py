@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.errors import MissingExtra, ModelError
-from attnaudit.nets.pretrained_load import place_of
+from attnaudit.nets.pretrained_load import place_of, quiet
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.table import ScoreKind
 
@@ -56,9 +56,10 @@ def _read(source: str, device: str | None) -> Any:
         )
     shifted = importlib.import_module("attnaudit.siamese.shifted")
     if Path(place).is_dir() and shifted.is_shifted(place):
-        return shifted.load_shifted(place, device)
+        with quiet(importlib.import_module("transformers")):
+            return shifted.load_shifted(place, device)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet(importlib.import_module("transformers")):
             warnings.simplefilter("ignore")
             return library.SentenceTransformer(
                 place, device=device or "cpu", trust_remote_code=False,
