@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from benchmarks.plain_siamese import side
 from sentence_transformers import SentenceTransformer
 from torch import nn
+from transformers import DebertaV2Config, DebertaV2Model, T5Config, T5EncoderModel
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.siamese.contributions import contributions
-from attnaudit.siamese.encoder import CutTextWarning, SiameseEncoder
+from attnaudit.siamese.encoder import CutTextWarning, PrecisionWarning, SiameseEncoder
+from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.jacobian import Path as Line
-from attnaudit.siamese.jacobian import forward_parts, reverse_products
+from attnaudit.siamese.jacobian import forward_parts, parts_of, reverse_products
 from attnaudit.siamese.load import load_siamese
 from attnaudit.siamese.path import EVEN, Stretch
 from attnaudit.siamese.references import REFERENCES, reference_of
@@ -99,7 +103,7 @@ def test_every_pooling_and_head_adds_up(pooling: str, head: bool, tmp_path: Path
     torch.testing.assert_close(found.embedding, own.double(), rtol=1e-6, atol=1e-7)
     missed = found.embedding - found.reference - found.parts.sum(0)
     assert found.reached
-    assert float(missed.norm() / own.norm()) == pytest.approx(found.error, rel=1e-6, abs=1e-12)
+    assert float(missed.norm() / own.norm()) == pytest.approx(found.error, abs=1e-6)
     assert found.error <= 0.45e-4
 
 
@@ -198,7 +202,7 @@ def test_a_long_text_is_cut_with_a_warning(tmp_path: Path) -> None:
     model = tiny_siamese(tmp_path)
     model.max_seq_length = 8
     encoder = encoder_of(model)
-    with pytest.warns(CutTextWarning, match="have no part in the score, from"):
+    with pytest.warns(CutTextWarning, match="no part in the score"):
         (tokens,) = encoder.tokens([TEXT + " never never boring"])
     assert len(tokens) == 8
     assert tokens.cut.endswith("boring")
@@ -245,6 +249,132 @@ def test_loading_gives_what_was_saved(tmp_path: Path) -> None:
     assert encoder.fingerprint == load_siamese(model).fingerprint
     next(model.parameters()).data[0, 0] += 1
     assert encoder.fingerprint != SiameseEncoder(model).fingerprint
+
+
+def test_modes_are_put_back_and_do_not_matter(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path)
+    wanted = PairExplainer(SiameseEncoder(model)).table(TEXT, "a good film")
+    model.train()
+    frozen = model[0].auto_model.embeddings.eval()
+    table = PairExplainer(SiameseEncoder(model)).table(TEXT, "a good film")
+    torch.testing.assert_close(table.values, wanted.values)
+    assert model.training
+    assert model[0].auto_model.encoder.training
+    assert not frozen.training
+
+
+def test_a_wrapper_of_a_layer_stays(tmp_path: Path) -> None:
+    encoder = SiameseEncoder(tiny_siamese(tmp_path), 1)
+    layer, calls = encoder.stack[0], []
+    own = layer.forward
+    layer.forward = lambda *args, **kwargs: (calls.append(1), own(*args, **kwargs))[1]
+    mine = layer.forward
+    PairExplainer(encoder).table(TEXT, "a good film")
+    assert layer.forward is mine
+    assert calls
+
+
+@pytest.mark.parametrize("family", ["t5", "deberta"])
+def test_layers_that_hand_on_more_than_states(family: str, tmp_path: Path) -> None:
+    """T5 computes the bias of positions in its first layer; a skipped layer would lose it."""
+    encoder = encoder_of(swapped(tiny_siamese(tmp_path), family), 1)
+    tokens = encoder.tokens([TEXT])
+    with encoder.ready():
+        states, wanted = encoder.states(tokens)
+        found = encoder.tail(tokens, torch.zeros(1, dtype=torch.long))(states)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+    assert encoder._skips is (family != "t5")
+
+
+def swapped(model: SentenceTransformer, family: str) -> SentenceTransformer:
+    """The same tokenizer below another transformer with a strong bias of positions."""
+    torch.manual_seed(0)
+    size = len(model.tokenizer)
+    other: nn.Module
+    if family == "t5":
+        config = T5Config(vocab_size=size, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+        other = T5EncoderModel(config)
+        other.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.data *= 40
+    else:
+        other = DebertaV2Model(DebertaV2Config(
+            vocab_size=size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=32, relative_attention=True, pos_att_type=["p2c", "c2p"],
+        ))  # fmt: skip
+    (held,) = model[0]._modules
+    setattr(model[0], held, other.eval())
+    return model
+
+
+def test_the_score_is_the_models_own(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path)
+    a, b = TEXT, "a good film"
+    for change in ("nothing", "dot", "cut", "prompt"):
+        kind = "dot" if change == "dot" else None
+        if change == "cut":
+            model.truncate_dim = 6
+        if change == "prompt":
+            model.prompts, model.default_prompt_name = {"all": "never made: "}, "all"
+        own = model.encode([a, b], convert_to_tensor=True)
+        score = float(own[0] @ own[1] if kind else model.similarity(own[:1], own[1:]))
+        table = PairExplainer(SiameseEncoder(model, kind=kind)).table(a, b)  # type: ignore[arg-type]
+        assert table.score == pytest.approx(score, abs=1e-5), change
+        assert table.adds_up
+
+
+def test_what_decides_an_embedding_is_in_the_fingerprint(tmp_path: Path) -> None:
+    seen = set()
+    for place, pooling in enumerate(("mean", "cls", "mean")):
+        model = tiny_siamese(tmp_path / str(place), pooling=pooling)
+        if place == 2:
+            model.truncate_dim = 6
+        seen.add(SiameseEncoder(model).fingerprint)
+    assert len(seen) == 3
+
+
+def test_a_text_of_the_references_own_tokens_adds_nothing(tmp_path: Path) -> None:
+    encoder = encoder_of(tiny_siamese(tmp_path))
+    table = PairExplainer(encoder).table(encoder.tokenizer.pad_token, TEXT)
+    assert table.adds_up
+    assert not table.pairs.any()
+
+
+@pytest.mark.parametrize("text", ["a \ud800 b", "\u200b"])
+def test_characters_that_are_none(text: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="text 0"):
+        encoder_of(tiny_siamese(tmp_path)).tokens([text])
+
+
+def test_half_precision_is_told(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path).to(torch.bfloat16)
+    with pytest.warns(PrecisionWarning, match="float32"):
+        encoder = SiameseEncoder(model)
+    with patch("attnaudit.siamese.contributions.parts_of", wraps=parts_of) as solved:
+        table = PairExplainer(encoder, tolerance=1e-5).table(TEXT, "a good film")
+    assert not table.adds_up
+    assert bool(table.values.isfinite().all())
+    # what half precision cannot reach is not tried to the last number of nodes
+    assert max(call.args[2] for call in solved.call_args_list) < 100
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "euclid"}, {"layer": 0.5}])
+def test_options_that_are_none(wrong: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        SiameseEncoder(tiny_siamese(tmp_path), **wrong)
+
+
+def test_threads_wait_for_each_other(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path)
+    with ThreadPoolExecutor(3) as pool:
+        tables = list(
+            pool.map(
+                lambda layer: PairExplainer(SiameseEncoder(model, layer)).table(
+                    TEXT, "a good film"
+                ),
+                [0, 1, 0, 1],
+            )
+        )
+    torch.testing.assert_close(tables[0].values, tables[2].values)
+    torch.testing.assert_close(tables[1].values, tables[3].values)
 
 
 def test_an_even_rule_is_that_of_gauss_and_legendre() -> None:

@@ -93,9 +93,11 @@ class Similarity:
         return {
             "a": table.a.text, "b": table.b.text, "score": table.score, "kind": table.kind,
             "sum": table.total, "residual": table.residual, "tolerance": table.tolerance,
-            "adds_up": table.adds_up, "plain_sum": table.score - table.plain_error,
+            "adds_up": table.adds_up, "reference_a": table.reference_a,
+            "reference_b": table.reference_b, "cut_a": table.a.cut, "cut_b": table.b.cut,
+            "plain_sum": table.score - table.plain_error,
             "tokens_a": _tokens(table, "a"), "tokens_b": _tokens(table, "b"),
-            "reference": "the last row and the last column",
+            "last_row_and_column": "of the references",
             "table": table.values.tolist(),
         }  # fmt: skip
 
@@ -118,7 +120,7 @@ def similarities(
     tolerance: float = TOLERANCE,
     reference: str | Tensor | Sequence[float] = "padding",
     kind: ScoreKind | None = None,
-    prompt: str = "",
+    prompt: str | None = None,
     cache: str | Path | None = None,
     device: str | None = None,
     progress: bool | None = None,
@@ -129,13 +131,15 @@ def similarities(
 
     Args:
         model: A `SentenceTransformer`, its folder or hub name, or `minilm`.
-        pairs: Pairs of texts; a stream is read in groups of 512.
+        pairs: Pairs of texts; a stream is read in groups of 128.
         layer: 0 to explain by input tokens; k by the outputs of the k-th layer, which is faster
             and mixes tokens more.
-        tolerance: How far the sum of a table may lie from the score, from 1e-5 to 0.1.
+        tolerance: How far the sum of a table may lie from the score, from 1e-5 to 0.1; for a dot
+            product in units of the two lengths.
         reference: `padding` (the papers'), `mask`, `zero`, `mean`, a token, or a word vector.
         kind: `cosine` or `dot`; the model's own by default.
-        prompt: Put before every text, as the model was trained with.
+        prompt: Put before every text, as the model was trained with; by default the model's own
+            default prompt. Queries and documents get the same one.
         cache: Folder in which what was computed of each text is kept.
         device: `cpu`, `cuda`, …
         progress: Whether to draw bars; by default where standard error is a terminal.

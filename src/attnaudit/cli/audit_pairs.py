@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from attnaudit.cli.app import OUT, Seed, app
+from attnaudit.cli.output import told
 from attnaudit.progress import bars
 
 
@@ -55,7 +56,7 @@ def audit_pairs(
     texts = load_text_pairs(pairs, a_column=a_column, b_column=b_column, limit=limit, seed=seed)
     encoder = load_siamese(model, layer=layer, device=device)
     explainer = PairExplainer(encoder, reference=reference, tolerance=tolerance)
-    with bars() as progress:
+    with told(), bars() as progress:
         found = run_audit(
             explainer, texts, checks=check or tuple(PAIR_CHECKS),
             settings=PairSettings(seed=seed), progress=progress,

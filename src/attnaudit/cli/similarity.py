@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from attnaudit.cli.app import ERR, OUT, app
+from attnaudit.cli.app import OUT, app
+from attnaudit.cli.output import told
 from attnaudit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -50,7 +47,9 @@ def similarity(
     score: Annotated[
         str | None, typer.Option(help="cosine or dot; the model's own by default.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="Put before every text.")] = "",
+    prompt: Annotated[
+        str | None, typer.Option(help="Put before every text; else the model's default prompt.")
+    ] = None,
     as_json: Annotated[
         Path | None, typer.Option("--json", help="Write score, tokens and table of each pair.")
     ] = None,
@@ -82,7 +81,7 @@ def similarity(
         if file is None
         else load_text_pairs(file, a_column=a_column, b_column=b_column, limit=limit)
     )
-    with _told():
+    with told():
         found = list(
             similarities(
                 model,
@@ -109,13 +108,3 @@ def similarity(
         about = (("Model", model), ("Layer", str(layer)), ("Reference", reference))
         page = write_similarity([one.table for one in found], html, about)
         OUT.print(f"Page: {page.resolve()}", soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Warnings as lines for people."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for message in dict.fromkeys(str(w.message) for w in caught if w.category is not UserWarning):
-        ERR.print(f"[yellow]note:[/yellow] {escape(message)}", soft_wrap=True)

@@ -255,7 +255,7 @@ def _texts(table: Table, a: str | None, b: str | None) -> tuple[list[str], list[
     }
     found = []
     for word, name in columns.items():
-        values = table.column(name, "a" if word == "first text" else "b")
+        values = table.column(name, word)
         for row, value in enumerate(values):
             if not isinstance(value, str | None):
                 raise DataError(

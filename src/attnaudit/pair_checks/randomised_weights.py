@@ -11,7 +11,7 @@ from attnaudit.checks.estimates import average, spoken, values_of
 from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.pair_checks.declaration import Columns, PairCheck
 from attnaudit.pair_checks.pair_methods import ranks_nothing, scores_of
-from attnaudit.pair_checks.rivals import left_out
+from attnaudit.pair_checks.rivals import left_out, undecided
 from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.pair_checks.view import Array, PairView
 from attnaudit.siamese.spearman import rank_correlation
@@ -77,7 +77,8 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         Verdict.PASS: f"{base} The explanation depends on what the encoder has learnt.",
         Verdict.FAIL: f"{base} The explanation is much the same whether or not the encoder has "
         "learnt anything.",
-        Verdict.INCONCLUSIVE: f"{base} That is too close to {bar:g}, or too few pairs, to decide.",
+        Verdict.INCONCLUSIVE: f"{base} "
+        + undecided(estimates[0], settings.thresholds.least_pairs, bar),
         Verdict.NOT_APPLICABLE: "No pair has scores that differ, so there are no ranks to compare.",
     }[verdict]
     return [

@@ -80,7 +80,9 @@ def judged_curves(
         findings.append(
             Finding(
                 check=check, subject=subject, verdict=verdict,
-                sentence=_sentence(wording, subject, verdict, gain, lead),
+                sentence=_sentence(
+                    wording, subject, verdict, gain, lead, settings.thresholds.least_pairs
+                ),
                 headline=next(e for e in estimates
                               if (e.statistic, e.subject, e.group) == (check, subject, first)),
                 estimates=(*estimates, *compared) if own else tuple(compared),
@@ -166,7 +168,12 @@ def _rule(gain: Estimate, lead: Estimate | None, settings: PairSettings) -> Verd
 
 
 def _sentence(
-    wording: Wording, subject: str, verdict: Verdict, gain: Estimate, lead: Estimate | None
+    wording: Wording,
+    subject: str,
+    verdict: Verdict,
+    gain: Estimate,
+    lead: Estimate | None,
+    least: int,
 ) -> str:
     if verdict is Verdict.NOT_APPLICABLE:
         return (
@@ -189,9 +196,16 @@ def _sentence(
             Verdict.PASS: f"{name} {find} {wording.found} about as well as any method.",
             Verdict.FAIL: f"{name} {fail} not find {wording.found}, or clearly less well than "
             "another method.",
-            Verdict.INCONCLUSIVE: "That is too close, or too few pairs, to decide.",
+            Verdict.INCONCLUSIVE: undecided(gain, least),
         }[verdict]
     )
+
+
+def undecided(estimate: Estimate, least: int, bar: float | None = None) -> str:
+    """Why an estimate decides nothing: few pairs, or a value near the bar."""
+    if estimate.n < least:
+        return f"{estimate.n} pairs decide nothing; at least {least} are needed."
+    return f"That is too close{'' if bar is None else f' to {bar:g}'} to decide."
 
 
 def _turned(lead: Estimate) -> Estimate:

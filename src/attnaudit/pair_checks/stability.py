@@ -10,6 +10,7 @@ from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.pair_checks.declaration import Columns, PairCheck
 from attnaudit.pair_checks.pair_methods import scores_of
 from attnaudit.pair_checks.randomised_weights import correlation
+from attnaudit.pair_checks.rivals import undecided
 from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.pair_checks.view import Array, PairView
 from attnaudit.siamese.table import PairTable
@@ -115,8 +116,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     sentence = {
         Verdict.PASS: f"{base} The explanation is as steady as the score.",
         Verdict.FAIL: f"{base} The explanation changes where the score does not.",
-        Verdict.INCONCLUSIVE: f"{base} That is too close to {bars.stable_rank:g}, or too few "
-        "pairs, to decide.",
+        Verdict.INCONCLUSIVE: f"{base} " + undecided(headline, bars.least_pairs, bars.stable_rank),
         Verdict.NOT_APPLICABLE: "There is no pair with scores that differ and a neutral addition.",
     }[verdict]
     return [

@@ -80,7 +80,7 @@ def _answer(
         return (
             Verdict.INCONCLUSIVE,
             "This audit cannot say whether these token pairs may be shown as the reason for the "
-            f"similarity: undecided is {_titles(open_, declared)}.",
+            f"similarity: {_open(open_, found, declared)}.",
             "Run every check on more pairs, or show "
             + (f"{instead}, which is more faithful here." if instead else "nothing for now."),
         )
@@ -97,6 +97,20 @@ def _recommended(findings: Sequence[Finding]) -> str | None:
     """What the deletion of pairs recommends, else that of tokens."""
     named = {f.check: f.recommended for f in findings if f.recommended}
     return next((named[check] for check in reversed(RANKING) if check in named), None)
+
+
+def _open(
+    names: Sequence[str], found: Mapping[str, Verdict], declared: Mapping[str, PairCheck]
+) -> str:
+    """What is undecided, and what was not run."""
+    parts = []
+    for word, chosen in (
+        ("undecided", [name for name in names if name in found]),
+        ("not run", [name for name in names if name not in found]),
+    ):
+        if chosen:
+            parts.append(f"{word} is {_titles(chosen, declared)}")
+    return "; ".join(parts)
 
 
 def _titles(names: Sequence[str], declared: Mapping[str, PairCheck]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections import OrderedDict
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,10 @@ class Cache:
         Raises:
             RunError: The disk is full or may not be written.
         """
-        small = replace(found, parts=found.parts.float())
         name = self._name(found.tokens.text)
-        self._hold(name, small)
+        self._hold(name, found)
         if self.folder is not None:
-            _write(self.folder / f"{name}.safetensors", small)
+            _write(self.folder / f"{name}.safetensors", found)
 
     def _hold(self, name: str, found: Contributions) -> None:
         self._held[name] = found
@@ -87,7 +87,7 @@ def _write(path: Path, found: Contributions) -> None:
         "tokens": asdict(found.tokens), "error": found.error, "nodes": found.nodes,
         "mode": found.mode, "reached": found.reached,
     }  # fmt: skip
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
     try:
         save_file(tensors, part, {"contributions": json.dumps(facts)})
         part.replace(path)

@@ -28,6 +28,8 @@ BUDGET = 4096
 """Tokens in work at a time: more is no faster on a CPU, and memory grows with it."""
 FORESEEN = 0.5
 """The part of its share that a foreseen error may use: foresight is not exact."""
+FALL = 0.7
+"""What two more tries must lower the error to, as a share, for a third to be made."""
 Step = Callable[[int], object]
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ class Contributions:
 
     Attributes:
         tokens: The text's T tokens.
-        parts: `(T, D)` float64, what each token contributes; 0 where its states at the layer are
+        parts: `(T, D)` float32, what each token contributes; 0 where its states at the layer are
             those of the reference.
         embedding: `(D,)` the model's own, before a last `Normalize`.
         reference: `(D,)` that of the reference input.
@@ -110,6 +112,7 @@ def integrated(
     if not 1e-5 <= tolerance <= 0.1:
         raise SettingsError(f"tolerance must be from 1e-5 to 0.1, got {tolerance}")
     found: dict[int, T] = {}
+    tried: dict[int, list[tuple[float, T]]] = defaultdict(list)
     lengths = [len(one) for one in tokens]
     for places in _groups(lengths, beside or [0] * len(lengths), budget):
         batch, waiting = _prepared(
@@ -122,13 +125,21 @@ def integrated(
                 solved = solve(batch.only(rows), count)
             for row, (one, error) in zip(rows, solved, strict=True):
                 del waiting[row]
-                if error > SHARE * tolerance and count < COUNTS[-1]:
+                tries = tried[places[row]]
+                tries.append((error, one))
+                if error > SHARE * tolerance and count < COUNTS[-1] and _falls(tries):
                     waiting[row] = next(more for more in COUNTS if more >= 1.3 * count)
-                else:
-                    found[places[row]] = one
-                    if step is not None:
-                        step(len(found))
+                    continue
+                found[places[row]] = min(tried.pop(places[row]), key=lambda each: each[0])[1]
+                if step is not None:
+                    step(len(found))
     return [found[place] for place in range(len(tokens))]
+
+
+def _falls(tries: Sequence[tuple[float, object]]) -> bool:
+    """Whether more nodes still help: one of the last two tries is clearly the best."""
+    errors = [error for error, _ in tries]
+    return len(errors) < 3 or min(errors[-2:]) <= FALL * min(errors[:-2])
 
 
 def _prepared(
@@ -144,7 +155,9 @@ def _prepared(
         _check(tokens, references, "of its reference", least=-1.0)
         path = Path(tokens, start, states - start, ())
         seen = profile(encoder, path, budget)
-    rules = [rule_of(one, FORESEEN * SHARE * tolerance) for one in seen]
+    # below its last digits a profile shows noise
+    share = max(FORESEEN * SHARE * tolerance, torch.finfo(seen.dtype).eps)
+    rules = [rule_of(one, share) for one in seen]
     path = replace(path, stretches=[stretch for stretch, _ in rules])
     counts = {row: count for row, (_, count) in enumerate(rules)}
     return Batch(path, own, references.double().cpu()), counts
@@ -182,8 +195,8 @@ def contributions(
         solved = []
         for row, error in enumerate(errors):
             found = Contributions(
-                batch.path.tokens[row], parts[row], batch.embeddings[row], batch.references[row],
-                error, nodes, used, error <= SHARE * tolerance,
+                batch.path.tokens[row], parts[row].float(), batch.embeddings[row],
+                batch.references[row], error, nodes, used, error <= SHARE * tolerance,
             )  # fmt: skip
             solved.append((found, error))
         return solved
@@ -262,10 +275,10 @@ def tables_beside(
 
 def _rows(one: Contributions, wide: int) -> Float[Tensor, "k d"]:
     """Contributions, zeros up to `wide - 1` rows, and the reference."""
-    rows = one.parts.new_zeros(wide, one.parts.shape[1])
+    rows = torch.zeros(wide, one.parts.shape[1], dtype=torch.float64)
     rows[: len(one.parts)] = one.parts
     rows[-1] = one.reference
-    return rows.double()
+    return rows
 
 
 def _table(

@@ -18,8 +18,9 @@ from attnaudit.siamese.layers import (
     entering,
     layers_of,
     replaced,
-    returns_tuple,
     skipped,
+    still,
+    width_of,
     words_replaced,
 )
 from attnaudit.siamese.references import Reference
@@ -27,12 +28,17 @@ from attnaudit.siamese.table import ScoreKind
 from attnaudit.siamese.tokens import Tokens
 
 Tail = Callable[[Float[Tensor, "n t h"]], Float[Tensor, "n d"]]
-REPLAY = 1e-3
-"""How far, of its length, an embedding from the cut states may lie from the model's own."""
+REPLAY, COARSE = 1e-4, 0.05
+"""How far, of its length, an embedding from the cut states may lie from that of the whole model, in
+single precision and in half."""
 
 
 class CutTextWarning(UserWarning):
     """A text is longer than the model reads; the message says what was cut."""
+
+
+class PrecisionWarning(UserWarning):
+    """The weights are in half precision, in which tables hardly add up."""
 
 
 class SiameseEncoder:
@@ -45,29 +51,41 @@ class SiameseEncoder:
         model: A `SentenceTransformer` whose first module is a transformer. It is not changed.
         layer: The layer whose input is attributed to: 0 for the embeddings of tokens and
             positions, k for the output of the k-th layer.
-        kind: `cosine` or `dot`; the model's own by default.
-        prompt: Put before every text, as the model was trained with; it gets no attribution.
+        kind: `cosine` or `dot`; the model's own by default. Of a model that ends in `Normalize`
+            both are the cosine.
+        prompt: Put before every text, as the model was trained with; it gets no attribution. By
+            default the model's own default prompt, if it has one.
 
     Raises:
         NotApplicable: A model that is no transformer with separate layers, or a score that is
             neither cosine nor dot.
         ModelError: Weights that are not finite.
-        SettingsError: No such layer.
+        SettingsError: No such layer or kind.
     """
 
     def __init__(
-        self, model: Any, layer: int = 0, kind: ScoreKind | None = None, prompt: str = ""
+        self, model: Any, layer: int = 0, kind: ScoreKind | None = None, prompt: str | None = None
     ) -> None:
         self.model = model
         self.transformer = _transformer(model)
         self.stack = layers_of(self.transformer)
-        if not 0 <= layer < len(self.stack):
+        if not isinstance(layer, int) or not 0 <= layer < len(self.stack):
             raise SettingsError(
                 f"layer must be from 0 to {len(self.stack) - 1} for this model, got {layer}"
             )
-        self.layer, self.prompt = layer, prompt
-        self.kind: ScoreKind = kind or _kind(model)
+        if kind not in (None, "cosine", "dot"):
+            raise SettingsError(f"kind must be cosine or dot, got {kind!r}")
+        self.layer = layer
+        self.prompt = _default_prompt(model) if prompt is None else prompt
         self.heads = _heads(model)
+        unit = len(self.heads) < len(list(model))
+        self.kind: ScoreKind = "cosine" if unit else kind or _kind(model)
+        self.size: int | None = getattr(model, "truncate_dim", None)
+        if unit and self.size is not None and kind == "dot":
+            raise NotApplicable(
+                "the dot product of embeddings that are cut off after they were made unit vectors "
+                "is no cosine; set truncate_dim to None, or explain the cosine"
+            )
         self.tokenizer = model[0].tokenizer
         if not getattr(self.tokenizer, "is_fast", False):
             raise NotApplicable(
@@ -75,7 +93,15 @@ class SiameseEncoder:
                 "give a model with a fast tokenizer (tokenizer.json)"
             )
         _check_finite(self.transformer)
-        self._tuples: bool | None = None
+        if next(self.transformer.parameters()).dtype in (torch.float16, torch.bfloat16):
+            warnings.warn(
+                "the weights are in half precision, in which tables hardly add up: load the model "
+                "in float32 for exact ones",
+                PrecisionWarning,
+                stacklevel=3,
+            )
+        self._width: int | None = None
+        self._skips: bool | None = None
         self._fingerprint: str | None = None
 
     @property
@@ -94,12 +120,16 @@ class SiameseEncoder:
         if self._fingerprint is None:
             config: Any = self.transformer.config
             digest = hashlib.sha256(config.to_json_string().encode())
-            digest.update(repr([type(module).__name__ for module in self.model]).encode())
+            for module in self.model:
+                settings: Any = getattr(module, "get_config_dict", dict)()
+                digest.update(f"{type(module).__name__} {settings!r}".encode())
+            digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
             for name, value in sorted(self.model.state_dict().items()):
                 raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 digest.update(memoryview(raw.numpy()))
-            digest.update(repr((self.prompt, self.model.max_seq_length)).encode())
+            more = (self.prompt, self.model.max_seq_length, self.kind, self.size)
+            digest.update(repr(more).encode())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
@@ -118,6 +148,13 @@ class SiameseEncoder:
             raise DataError(f"text {place} must be a string, got {type(text).__name__}")
         if not text.strip():
             raise DataError(f"text {place} is empty: no token of it can explain a score")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"text {place} holds a character that is none ({text[error.start]!a}, half of a "
+                "pair); read the text again with the right encoding"
+            ) from error
         whole = self.prompt + text
         read = self.tokenizer(
             whole, truncation=True, max_length=self.model.max_seq_length,
@@ -132,6 +169,11 @@ class SiameseEncoder:
             bool(flag) or end <= start
             for flag, (start, end) in zip(read["special_tokens_mask"], spans, strict=True)
         ]
+        if all(special):
+            raise DataError(
+                f"text {place} ({text[:40]!r}) has no token that the model reads, beside those "
+                "that it adds to every text"
+            )
         offsets = [(0, 0) if flag else span for flag, span in zip(special, spans, strict=True)]
         last = max(end for _, end in offsets)
         cut = ""
@@ -139,9 +181,9 @@ class SiameseEncoder:
             cut = text[last:].strip()
         if cut:
             warnings.warn(
-                f"text {place} is longer than the {self.model.max_seq_length} tokens that the "
-                f"model reads; {len(cut)} characters at its end have no part in the score, from "
-                f"{cut[:40]!r} on",
+                f"the text {text[:40]!r}… is longer than the {self.model.max_seq_length} tokens "
+                f"that the model reads; {len(cut)} characters at its end, from {cut[:40]!r} on, "
+                "have no part in the score",
                 CutTextWarning,
                 stacklevel=4,
             )
@@ -163,7 +205,7 @@ class SiameseEncoder:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Within it, `states`, `tail` and `embeddings` may be called and differentiated."""
-        with differentiable(self.transformer):
+        with still(self.model), differentiable(self.transformer):
             yield
 
     def embeddings(self, tokens: Sequence[Tokens]) -> Float[Tensor, "b d"]:
@@ -172,7 +214,7 @@ class SiameseEncoder:
         Args:
             tokens: Texts of one length in tokens.
         """
-        with torch.no_grad():
+        with still(self.model):
             return self._embed(self._features(_ids(tokens, self.device)))
 
     def states(
@@ -207,20 +249,41 @@ class SiameseEncoder:
         Returns:
             A function from `(N, T, H)` to `(N, D)`, to be called within `ready`.
         """
+        if self._skips is None:
+            self._skips = self._may_skip(tokens[:1])
         features = self._features(_ids(tokens, self.device)[rows])
-        if self._tuples is None and self.layer:
-            one = self._features(_ids(tokens[:1], self.device))
-            self._tuples = returns_tuple(self.stack[0], lambda: self._embed(one))
-        as_tuple = bool(self._tuples)
+        return lambda states: self._replayed(features, states, skip=bool(self._skips))
 
-        def run(states: Tensor) -> Tensor:
-            with (
-                skipped(self.stack, self.layer, as_tuple),
-                replaced(self.stack[self.layer], states),
-            ):
-                return self._embed(features)
+    def _replayed(self, features: dict[str, Any], states: Tensor, *, skip: bool) -> Tensor:
+        count = self.layer if skip else 0
+        with (
+            skipped(self.stack, count, self._width or 0),
+            replaced(self.stack[self.layer], states),
+        ):
+            return self._embed(features)
 
-        return run
+    def _may_skip(self, tokens: Sequence[Tokens]) -> bool:
+        """Whether layers below the cut can be left out; some hand on more than states.
+
+        Raises:
+            NotApplicable: Not even the whole model gives its embedding from the states at the cut.
+        """
+        one = self._features(_ids(tokens, self.device))
+        states, wanted = self.states(tokens)
+        self._width = width_of(self.stack[0], lambda: self._embed(one))
+        bar = REPLAY if wanted.dtype in (torch.float32, torch.float64) else COARSE
+        for skip in (True, False):
+            try:
+                found = self._replayed(one, states, skip=skip)
+            # layers that want what a skipped one did not give them fail in many ways
+            except (TypeError, ValueError, AttributeError, RuntimeError, IndexError):
+                continue
+            if float((found - wanted).norm()) <= bar * float(wanted.norm()):
+                return skip
+        raise NotApplicable(
+            f"the embedding does not follow from the states that enter layer {self.layer} of this "
+            "model; start from another layer, such as 0"
+        )
 
     def _features(self, ids: Tensor) -> dict[str, Any]:
         features: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -237,7 +300,7 @@ class SiameseEncoder:
         done = dict(features)
         for module in self.heads:
             done = module(done)
-        return cast(Tensor, done["sentence_embedding"])
+        return cast(Tensor, done["sentence_embedding"])[..., : self.size]
 
 
 def _ids(tokens: Sequence[Tokens], device: torch.device) -> Tensor:
@@ -268,9 +331,12 @@ def _heads(model: Any) -> list[nn.Module]:
     return modules
 
 
+def _default_prompt(model: Any) -> str:
+    name = getattr(model, "default_prompt_name", None)
+    return str(model.prompts[name]) if name else ""
+
+
 def _kind(model: Any) -> ScoreKind:
-    if type(list(model)[-1]).__name__ == "Normalize":
-        return "cosine"
     name = str(getattr(model, "similarity_fn_name", None) or "cosine")
     if name not in ("cosine", "dot"):
         raise NotApplicable(

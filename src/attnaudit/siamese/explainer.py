@@ -27,8 +27,10 @@ from attnaudit.siamese.references import reference_of
 from attnaudit.siamese.table import PairTable
 from attnaudit.siamese.tokens import Tokens
 
-WINDOW = 512
+WINDOW = 128
 """Pairs that are planned together."""
+FORMAT = 1
+"""Raised when what a cache on disk holds is computed in another way."""
 Pair = tuple[str, str]
 
 
@@ -66,6 +68,7 @@ class PairExplainer:
         vector = self.reference.vector
         raw = b"" if vector is None else vector.float().cpu().contiguous().numpy().tobytes()
         return "\x1f".join((
+            str(FORMAT),
             self.encoder.fingerprint, str(self.encoder.layer), self.reference.name,
             str(self.reference.token), hashlib.sha256(raw).hexdigest(), repr(self.tolerance),
         ))  # fmt: skip
@@ -74,17 +77,26 @@ class PairExplainer:
         self, texts: Sequence[str], progress: Report | None = None
     ) -> list[Contributions]:
         """What each token of each text contributes to its embedding; known texts cost nothing."""
-        known = {text: self.cache.get(text) for text in dict.fromkeys(texts)}
+        distinct = list(dict.fromkeys(texts))
+        found = self._contributions(
+            dict(zip(distinct, self.encoder.tokens(distinct), strict=True)), progress
+        )
+        return [found[text] for text in texts]
+
+    def _contributions(
+        self, tokens: dict[str, Tokens], progress: Report | None
+    ) -> dict[str, Contributions]:
+        known = {text: self.cache.get(text) for text in tokens}
         missing = [text for text, found in known.items() if found is None]
         if missing:
             tell = _telling(progress, "texts", len(missing))
             for found in contributions(
-                self.encoder, self.encoder.tokens(missing), reference=self.reference,
+                self.encoder, [tokens[text] for text in missing], reference=self.reference,
                 tolerance=self.tolerance, budget=self.budget, step=tell,
             ):  # fmt: skip
                 self.cache.put(found)
                 known[found.tokens.text] = found
-        return [found for found in (known[text] for text in texts) if found is not None]
+        return {text: found for text, found in known.items() if found is not None}
 
     def table(self, a: str, b: str) -> PairTable:
         """The table of one pair."""
@@ -93,23 +105,20 @@ class PairExplainer:
     def tables(self, pairs: Iterable[Pair], progress: Report | None = None) -> Iterator[PairTable]:
         """The table of each pair, in order; a text in several pairs is solved once.
 
-        Memory stays bounded: pairs are planned in groups of 512, and contributions beyond 256 MB
-        are forgotten, or kept on disk where a cache is named.
+        Pairs are planned in groups of 128, whose contributions are held together; of earlier
+        groups 256 MB are kept in memory, or all on disk where a cache is named.
         """
         waiting = iter(pairs)
-        done = 0
         while window := list(islice(waiting, WINDOW)):
-            yield from self._window(window, progress, done)
-            done += len(window)
+            yield from self._window(window, progress)
 
-    def _window(self, pairs: list[Pair], progress: Report | None, done: int) -> Iterator[PairTable]:
+    def _window(self, pairs: list[Pair], progress: Report | None) -> Iterator[PairTable]:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         tokens = dict(zip(texts, self.encoder.tokens(texts), strict=True))
         passive = self._passive(pairs, tokens)
-        solved = dict(zip(
-            (active := [text for text in texts if text not in passive]),
-            self.contributions(active, progress), strict=True,
-        ))  # fmt: skip
+        solved = self._contributions(
+            {text: one for text, one in tokens.items() if text not in passive}, progress
+        )
         beside = [place for place, pair in enumerate(pairs) if passive & set(pair)]
         ones, others, turned = [], [], {}
         for place in beside:

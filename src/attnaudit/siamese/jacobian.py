@@ -79,6 +79,8 @@ def forward_parts(
     texts, length, _ = path.step.shape
     active = path.step.abs().amax(dim=(0, 2)).nonzero()[:, 0]
     parts: Tensor | None = None
+    if not len(active):  # a text of the reference's own tokens
+        return torch.zeros(texts, length, _size(encoder, path), dtype=torch.float64)
     alphas, weights = path.rule(count)
     group = max(1, min(len(active), budget // (texts * length)))
     for places in torch.split(active, group):

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from attnaudit.errors import NotApplicable
+
+_LOCKS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 
 HIDDEN = ("hidden_states", "x", "hidden_state")
 """The names that the states have where a layer takes them by name."""
@@ -74,25 +78,38 @@ def replaced(layer: nn.Module, states: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def skipped(layers: nn.ModuleList, count: int, as_tuple: bool) -> Iterator[None]:
-    """The first `count` layers hand on what they get; their result is about to be replaced."""
+def skipped(layers: nn.ModuleList, count: int, width: int) -> Iterator[None]:
+    """The first `count` layers hand on what they get; their result is about to be replaced.
+
+    Args:
+        layers: The stack.
+        count: How many of them.
+        width: How many values a layer returns in a tuple; 0 where it returns the states alone.
+    """
 
     def hand_on(*args: Any, **kwargs: Any) -> Any:
         states = args[0] if args else next(kwargs[name] for name in HIDDEN if name in kwargs)
-        return (states, None, None) if as_tuple else states
+        return (states, *[None] * (width - 1)) if width else states
 
     with ExitStack() as undo:
         for layer in list(layers)[:count]:
+            # a wrapper of somebody else's is put back
+            undo.callback(_put_back, layer, vars(layer).get("forward"))
             layer.forward = hand_on
-            undo.callback(delattr, layer, "forward")
         yield
 
 
-def returns_tuple(layer: nn.Module, run: Callable[[], object]) -> bool:
-    """Whether the layer returns its states in a tuple, found by one run."""
-    found: list[bool] = []
+def _put_back(layer: nn.Module, forward: Any) -> None:
+    del layer.forward
+    if forward is not None:
+        layer.forward = forward
+
+
+def width_of(layer: nn.Module, run: Callable[[], object]) -> int:
+    """How many values the layer returns in a tuple, found by one run; 0 for states alone."""
+    found: list[int] = []
     hook = layer.register_forward_hook(
-        lambda _m, _i, output: found.append(isinstance(output, tuple))
+        lambda _m, _i, output: found.append(len(output) if isinstance(output, tuple) else 0)
     )
     try:
         run()
@@ -102,30 +119,40 @@ def returns_tuple(layer: nn.Module, run: Callable[[], object]) -> bool:
 
 
 @contextmanager
+def still(model: nn.Module) -> Iterator[None]:
+    """No dropout, no graph, and one thread at a time; every mode is put back afterwards."""
+    with _LOCKS.setdefault(model, RLock()):
+        training = {module: module.training for module in model.modules()}
+        model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+
+
+@contextmanager
 def differentiable(transformer: nn.Module) -> Iterator[None]:
-    """Evaluation mode and an attention that has a forward derivative; both put back afterwards.
+    """An attention that has a forward derivative; what there was is put back afterwards.
 
     Fused attention kernels have no forward-mode derivative in torch, and caches of keys grow at
     every call.
     """
     config: Any = transformer.config
-    training = transformer.training
     kernel = getattr(config, "_attn_implementation", None)
     cache = getattr(config, "use_cache", None)
-    transformer.eval()
     try:
         if kernel not in (None, "eager"):
             _set_kernel(transformer, "eager")
         if cache:
             config.use_cache = False
-        with torch.no_grad():
-            yield
+        yield
     finally:
         if kernel not in (None, "eager"):
             _set_kernel(transformer, kernel)
         if cache:
             config.use_cache = cache
-        transformer.train(training)
 
 
 def _set_kernel(transformer: Any, kernel: str) -> None:

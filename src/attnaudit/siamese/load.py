@@ -7,7 +7,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from attnaudit.errors import MissingExtra, ModelError
+import torch
+
+from attnaudit.errors import MissingExtra, ModelError, SettingsError
 from attnaudit.nets.pretrained_load import place_of, quiet
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.table import ScoreKind
@@ -18,7 +20,7 @@ def load_siamese(
     *,
     layer: int = 0,
     kind: ScoreKind | None = None,
-    prompt: str = "",
+    prompt: str | None = None,
     device: str | None = None,
 ) -> SiameseEncoder:
     """A sentence-transformers model, ready to be explained.
@@ -28,7 +30,7 @@ def load_siamese(
             all-MiniLM-L6-v2 that comes with the extra `minilm`, or a `SentenceTransformer`.
         layer: See `SiameseEncoder`.
         kind: `cosine` or `dot`; the model's own by default.
-        prompt: Put before every text.
+        prompt: Put before every text; by default the model's own default prompt, if any.
         device: `cpu`, `cuda`, …; where the model is, or the CPU, by default.
 
     Raises:
@@ -36,10 +38,24 @@ def load_siamese(
         ModelError: There is no such model, or none of sentence-transformers.
         NotApplicable: A model that this explanation cannot be put to, with the reason.
     """
+    if device is not None:
+        _check_device(device)
     model: Any = _read(str(source), device) if isinstance(source, str | Path) else source
     if device is not None:
         model.to(device)
     return SiameseEncoder(model, layer, kind, prompt)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    # torch raises several kinds of errors: no such name, no driver, no such number
+    except (RuntimeError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise SettingsError(
+            f"device {device!r} cannot be used here: {reason}. `attnaudit doctor` lists those that "
+            "can"
+        ) from error
 
 
 def _read(source: str, device: str | None) -> Any:
@@ -69,7 +85,7 @@ def _read(source: str, device: str | None) -> Any:
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "")
         raise ModelError(
-            f"no sentence encoder could be read from {source!r}: {type(error).__name__}: {reason} "
+            f"no sentence encoder could be read from {source!r}: {type(error).__name__}: {reason}. "
             "Give a folder with modules.json and safetensors, or the name of such a model on the "
             "Hugging Face hub"
         ) from error

@@ -20,6 +20,8 @@ from torch import Tensor
 
 PROFILE = 33
 """Points of the path at which the embedding is looked at to find where it moves."""
+NEARLY = 1.3
+"""How much larger than the smallest an error may be where none is small enough."""
 WIDTHS = (0.3, 0.45, 0.6, 0.9, 1.4)
 """Widths δ that are tried, as shares of the full width at half maximum of the speed."""
 COUNTS = (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96,
@@ -77,7 +79,7 @@ def rule_of(
     slope, moved = spline.derivative(), values[-1] - values[0]
     size = np.linalg.norm(values[-1]) or 1.0
     counts = [count for count in COUNTS if count >= least]
-    best: tuple[float, Stretch, int] = (math.inf, EVEN, counts[-1])
+    tried: list[tuple[float, Stretch, int]] = []
     before: dict[Stretch, float] = {}
     for place, count in enumerate(counts):
         errors: dict[Stretch, float] = {}
@@ -90,9 +92,14 @@ def rule_of(
             error = max(errors[both], before[both])
             if error <= share:
                 return both, counts[place - 1]
-            best = min(best, (error, both, count), key=lambda found: found[0])
+            tried.append((error, both, counts[place - 1]))
         before = errors
-    return best[1], best[2]
+    # what no number of nodes reaches, the first does nearly as well as all others
+    floor = min((error for error, *_ in tried), default=0.0)
+    for error, both, count in tried:
+        if error <= NEARLY * floor:
+            return both, count
+    return EVEN, counts[-1]
 
 
 def _stretches(spline: BSpline) -> tuple[Stretch, ...]:
