@@ -255,7 +255,8 @@ def _texts(table: Table, a: str | None, b: str | None) -> tuple[list[str], list[
     }
     found = []
     for word, name in columns.items():
-        values = table.column(name, word)
+        # the short name is that of the option, --a-column
+        values = table.column(name, "a" if word == "first text" else "b")
         for row, value in enumerate(values):
             if not isinstance(value, str | None):
                 raise DataError(
