@@ -187,7 +187,8 @@ def test_it_fits_between_phone_and_desktop(browser: Browser, report: str) -> Non
     page.goto(report)
     for width in (480, 601, 700, 780, 781, 900):
         page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+        # charts are drawn anew after the window has its size
+        page.wait_for_function("w => document.documentElement.scrollWidth === w", arg=width)
     page.close()
 
 
