@@ -12,6 +12,7 @@ from attnaudit.models.pretrained import FORMAT as PRETRAINED
 from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained
 from attnaudit.models.seen import read_splits
 from attnaudit.nets.checkpoint import CONFIG, FORMAT, read_header
+from attnaudit.nets.devices import check_device
 
 LOADERS: dict[str, Callable[[Path], TextClassifier | PretrainedClassifier]] = {
     FORMAT: load_classifier,
@@ -51,10 +52,5 @@ def load(source: str | Path | Model, device: str | None = None) -> Model:
     model.trained_on = read_splits(folder)
     if device is None:
         return model
-    try:
-        return model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"the device {device!r} cannot be used here ({str(error).splitlines()[0]}). "
-            "`attnaudit doctor` lists the devices there are."
-        ) from error
+    check_device(device)
+    return model.to(device)

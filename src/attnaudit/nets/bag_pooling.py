@@ -189,3 +189,22 @@ def weights_of_heads(
     tilted = weights.unsqueeze(2) * extra["shares"].clamp_min(LEAST_SHARE).unsqueeze(1)
     total = tilted.sum(-1, keepdim=True)
     return tilted / total.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+class HeadsPool(BagPool):
+    """Base of the pools with several heads, whose `prepare` puts their weights into `heads`."""
+
+    multi_head = True
+
+    def __init__(self, sizes: PoolSizes) -> None:
+        super().__init__(sizes)
+        self.heads, self.shown = sizes.heads, sizes.shown
+
+    def attend(
+        self,
+        hidden: Float[Tensor, "B N H"],
+        mask: Bool[Tensor, "B N"],
+        extra: Mapping[str, Tensor],
+    ) -> Float[Tensor, "B N"]:
+        """The mean of the heads, or the head shown."""
+        return shown_weights(extra["heads"], self.shown)

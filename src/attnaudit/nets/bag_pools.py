@@ -12,10 +12,10 @@ from torch.nn.functional import pad
 from attnaudit.errors import NotApplicable
 from attnaudit.nets.bag_pooling import (
     BagPool,
+    HeadsPool,
     PoolSizes,
     WeightedMean,
     head_entries,
-    shown_weights,
     weights_of_heads,
 )
 from attnaudit.nets.bag_transformers import PmaPool, SelfAttention, TransMilPool, closed
@@ -57,7 +57,7 @@ class GatedPool(WeightedMean):
         return energies.squeeze(-1)
 
 
-class MultiHeadPool(BagPool):
+class MultiHeadPool(HeadsPool):
     """Additive attention with several vectors `w` on one layer; weighted sums side by side.
 
     (The attention branches of the code of Ilse et al. 2018.) The weights shown are the mean of
@@ -66,7 +66,6 @@ class MultiHeadPool(BagPool):
 
     name = "multi_head"
     description = "additive attention with several heads, weighted sums side by side"
-    multi_head = True
 
     def __init__(self, sizes: PoolSizes) -> None:
         super().__init__(sizes)
@@ -81,15 +80,6 @@ class MultiHeadPool(BagPool):
         """The states as they are, and the weights of the heads."""
         energies = self.vectors(torch.tanh(self.inner(hidden)))
         return hidden, head_entries(energies.transpose(1, 2), mask)
-
-    def attend(
-        self,
-        hidden: Float[Tensor, "B N H"],
-        mask: Bool[Tensor, "B N"],
-        extra: Mapping[str, Tensor],
-    ) -> Float[Tensor, "B N"]:
-        """The mean of the heads, or the head shown."""
-        return shown_weights(extra["heads"], self.shown)
 
     def pool(
         self,

@@ -14,6 +14,7 @@ from attnaudit.data.bag_records import BagDataset
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.nets.bag_classifier import BagClassifier, BagConfig, new_bag_net
 from attnaudit.nets.bag_inputs import BagTensors, bag_tensors, epoch_batches
+from attnaudit.nets.devices import check_device
 from attnaudit.nets.evaluation import SELECTIONS, score, selection_metric
 
 LOSSES = ("cross_entropy", "balanced", "clamped")
@@ -74,11 +75,7 @@ class BagOptions:
         ]
         if wrong:
             raise SettingsError("; ".join(wrong))
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            first = str(error).splitlines()[0]
-            raise SettingsError(f"device {self.device!r} cannot be used here: {first}") from error
+        check_device(self.device)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from attnaudit.errors import SettingsError
 from attnaudit.nets.attentions import masked_softmax
 from attnaudit.nets.bag_pooling import (
-    BagPool,
+    HeadsPool,
     PoolSizes,
     head_entries,
-    shown_weights,
     weights_of_heads,
 )
 
@@ -48,7 +47,7 @@ class SelfAttention(nn.Module):
         return gathered
 
 
-class PmaPool(BagPool):
+class PmaPool(HeadsPool):
     """Pooling by multi-head attention of the Set Transformer, with one seed (Lee et al. 2019).
 
     `z_n = ReLU(F h_n)`; head `a` weighs its part of `V z_n` by the softmax of
@@ -58,13 +57,11 @@ class PmaPool(BagPool):
 
     name = "pma"
     description = "a learned query with several heads (Set Transformer)"
-    multi_head = True
 
     def __init__(self, sizes: PoolSizes) -> None:
         super().__init__(sizes)
         width = sizes.width
         check_heads(width, sizes.heads)
-        self.heads, self.shown = sizes.heads, sizes.shown
         self.seed = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, width)))
         self.rows = nn.Linear(width, width)
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
@@ -80,15 +77,6 @@ class PmaPool(BagPool):
         energies = (keys @ query.transpose(2, 3)).squeeze(-1) / math.sqrt(keys.shape[-1])
         return closed(self.value(rows), mask), head_entries(energies, mask)
 
-    def attend(
-        self,
-        hidden: Float[Tensor, "B N H"],
-        mask: Bool[Tensor, "B N"],
-        extra: Mapping[str, Tensor],
-    ) -> Float[Tensor, "B N"]:
-        """The mean of the heads, or the head shown."""
-        return shown_weights(extra["heads"], self.shown)
-
     def pool(
         self,
         hidden: Float[Tensor, "B N H"],
@@ -102,7 +90,7 @@ class PmaPool(BagPool):
         return pooled
 
 
-class TransMilPool(BagPool):
+class TransMilPool(HeadsPool):
     """Two layers of self-attention with a class token, after TransMIL (Shao et al. 2021).
 
     Instances pass `ReLU(F h)`; each layer is `x + attention(LayerNorm(x))`; the pooled vector is
@@ -113,11 +101,9 @@ class TransMilPool(BagPool):
 
     name = "transmil"
     description = "a class token after self-attention, as in TransMIL, without positions"
-    multi_head = True
 
     def __init__(self, sizes: PoolSizes) -> None:
         super().__init__(sizes)
-        self.heads, self.shown = sizes.heads, sizes.shown
         self.rows = nn.Linear(sizes.width, sizes.width)
         self.token = nn.Parameter(0.1 * torch.randn(1, 1, sizes.width))
         self.first_norm, self.last_norm = nn.LayerNorm(sizes.width), nn.LayerNorm(sizes.width)
@@ -147,15 +133,6 @@ class TransMilPool(BagPool):
             **head_entries(energies[:, :, 1:], mask),
         }
         return closed(values[:, 1:], mask), extra
-
-    def attend(
-        self,
-        hidden: Float[Tensor, "B N H"],
-        mask: Bool[Tensor, "B N"],
-        extra: Mapping[str, Tensor],
-    ) -> Float[Tensor, "B N"]:
-        """The class token's weights on instances: the mean of the heads, or the head shown."""
-        return shown_weights(extra["heads"], self.shown)
 
     def pool(
         self,

@@ -15,6 +15,7 @@ from attnaudit.data.records import Text
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.nets.attentions import WordAttention
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, Pass
+from attnaudit.nets.devices import check_device
 from attnaudit.nets.evaluation import SELECTIONS, check_labels, predict, score, selection_metric
 from attnaudit.nets.inputs import Examples, Given, examples_of
 from attnaudit.nets.vocabulary import PAD, Vocabulary, build_vocabulary
@@ -80,11 +81,7 @@ class TrainOptions:
         ]
         if wrong:
             raise SettingsError("; ".join(wrong))
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            first = str(error).splitlines()[0]
-            raise SettingsError(f"device {self.device!r} cannot be used here: {first}") from error
+        check_device(self.device)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from attnaudit.errors import MissingExtra, ModelError, SettingsError
+from attnaudit.errors import MissingExtra, ModelError
+from attnaudit.nets.devices import check_device
 from attnaudit.nets.pretrained_load import place_of, quiet
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.table import ScoreKind
@@ -39,23 +38,11 @@ def load_siamese(
         NotApplicable: A model that this explanation cannot be put to, with the reason.
     """
     if device is not None:
-        _check_device(device)
+        check_device(device)
     model: Any = _read(str(source), device) if isinstance(source, str | Path) else source
     if device is not None:
         model.to(device)
     return SiameseEncoder(model, layer, kind, prompt)
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.zeros(1, device=device)
-    # torch raises several kinds of errors: no such name, no driver, no such number
-    except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), "")
-        raise SettingsError(
-            f"device {device!r} cannot be used here: {reason}. `attnaudit doctor` lists those that "
-            "can"
-        ) from error
 
 
 def _read(source: str, device: str | None) -> Any:

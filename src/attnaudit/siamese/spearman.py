@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from attnaudit.data.scored_pairs import PairSource, ScoredPair, read_scored_split
 from attnaudit.measures.bootstrap import RESAMPLES, Interval, bootstrap_metric
+from attnaudit.measures.rank import spearman
 from attnaudit.siamese.load import load_siamese
 from attnaudit.siamese.table import ScoreKind
 
@@ -79,10 +79,8 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     """Spearman's ρ of N values, ties at their mean rank; NaN where all are equal.
 
     Example:
-        >>> rank_correlation([1.0, 2.0, 3.0], [0.1, 0.5, 0.2])
+        >>> round(rank_correlation([1.0, 2.0, 3.0], [0.1, 0.5, 0.2]), 6)
         0.5
     """
-    first, second = scipy.stats.rankdata(x), scipy.stats.rankdata(y)
-    first, second = first - first.mean(), second - second.mean()
-    size = np.sqrt((first @ first) * (second @ second))
-    return float(first @ second / size) if size else float("nan")
+    first, second = (torch.as_tensor(np.asarray(v, dtype=np.float64))[None] for v in (x, y))
+    return float(spearman(first, second, torch.ones_like(first, dtype=torch.bool)))
