@@ -112,7 +112,7 @@ def test_undefined_values_count_for_nothing():
 def test_declarations(name):
     remedy = REMEDIES[name]
     assert remedy.name == name
-    assert remedy.encoder or remedy.penalty
+    assert remedy.encoder or remedy.penalty or remedy.refit
     assert (remedy.penalty is None) == (remedy.weight is None)
     assert remedy.encoder is None or remedy.encoder in ENCODERS
     for text in (remedy.title, remedy.paper, remedy.changes, remedy.promises, remedy.caveat):
@@ -121,10 +121,14 @@ def test_declarations(name):
     arguments = remedy.training("bilstm")
     assert arguments["encoder"] == (remedy.encoder or "bilstm")
     assert ("penalty" in arguments) == (remedy.penalty is not None)
+    assert arguments.get("refit") is remedy.refit
 
 
 def test_a_remedy_refuses_what_it_is_not_for():
     for remedy in REMEDIES.values():
+        if remedy.refit is not None:
+            assert remedy.training("average")["encoder"] == "average"
+            continue
         with pytest.raises(SettingsError, match="for the encoder bilstm, not for 'average'"):
             remedy.training("average")
     with pytest.raises(SettingsError, match="has no weight"):

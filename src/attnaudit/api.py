@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from attnaudit.checks import Finding, Settings, Verdict
-from attnaudit.data.records import Dataset, Text
+from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
@@ -80,7 +80,7 @@ class Audit(AuditResult):
 
 def audit(
     model: Model | str | Path,
-    data: Dataset | str | Path | Any = None,
+    data: AnyDataset | str | Path | Any = None,
     *,
     settings: Settings | None = None,
     checks: Sequence[str] | None = None,
@@ -94,8 +94,9 @@ def audit(
 
     Args:
         model: A model with the cut (`train`, `load`, `wrap`), or the folder of one.
-        data: A `Dataset`, or what `load_data` takes: a file, a data frame, a name. None takes
-            the test split that was held out when `train` saved the model.
+        data: A `Dataset` or `BagDataset`, or what `load_data` (for a model of bags,
+            `load_bag_data`) takes: a file, a data frame, a name. None takes the test split that
+            was held out when the model was trained and saved.
         settings: Thresholds, seed, sizes; the defaults are those of `attnaudit audit`.
         checks: Names of the checks to run; all by default.
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
@@ -140,7 +141,7 @@ def open_run(folder: str | Path) -> Audit:
 
 def explain(
     model: Model | str | Path,
-    text: str | Text,
+    text: str | Record,
     *,
     methods: Sequence[str] | None = None,
     tokenizer: str = "words",
@@ -150,7 +151,7 @@ def explain(
 
     Args:
         model: A model with the cut, or the folder of one.
-        text: The text, or a record.
+        text: The text, or a record: of a model of bags, a bag.
         methods: Names of `METHODS`; four by default.
         tokenizer: How the text is cut into units.
         seed: Of random scores.
@@ -159,7 +160,7 @@ def explain(
         SettingsError: An empty text, or a method that does not exist.
     """
     model = model if isinstance(model, Model) else load(model)
-    record = text if isinstance(text, Text) else text_record("text", text, tokenizer=tokenizer)
+    record = text_record("text", text, tokenizer=tokenizer) if isinstance(text, str) else text
     if not record.units:
         raise SettingsError("the text has no words, so there is nothing to explain.")
     return explain_record(model, record, methods or DEFAULT_METHODS, seed)

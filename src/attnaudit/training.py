@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,25 @@ from torch import Tensor
 
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.errors import SettingsError
 from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.nets.classifier import ClassifierConfig
 from attnaudit.nets.inputs import Given
-from attnaudit.nets.training import Fitted, Objective, Penalty, TrainedResult, TrainOptions
+from attnaudit.nets.training import (
+    Fitted,
+    Objective,
+    Penalty,
+    TrainedResult,
+    TrainOptions,
+    new_net,
+)
 from attnaudit.nets.training import train as train_net
 from attnaudit.nets.vectors import Coverage, load_vectors
 from attnaudit.nets.vocabulary import Vocabulary, build_vocabulary
 from attnaudit.progress import Report, bars
+from attnaudit.shortcuts.fitting import FitOptions, Refit
 from attnaudit.training_pretrained import train_pretrained
 
 Splits = Mapping[str, Dataset]
@@ -72,6 +81,7 @@ def train(
     word_scores: Tensor | None = None,
     given: Mapping[str, Given] | None = None,
     vocabulary: Vocabulary | None = None,
+    refit: Refit | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     progress: Report | bool | None = None,
@@ -93,6 +103,8 @@ def train(
         word_scores: The table of the attention `word`, one score an id of `vocabulary`.
         given: Weights of the records of `train` and `dev`, for the attention `given`.
         vocabulary: The words to know; built from the training records by default.
+        refit: Another way of training, in place of the usual one (see `attnaudit.remedies`);
+            `penalty`, `objective`, `word_scores` and `given` do not go with it.
         name: What reports call the model.
         out: Folder to save the model to, with the split `test` and hashes of what it was
             trained on, so that an audit can tell (`models/seen.py`).
@@ -133,6 +145,16 @@ def train(
             nonlocal epoch
             epoch = done + 1
 
+        if refit is not None:
+            beside = (penalty, objective, word_scores, given or None)
+            if any(value is not None for value in beside):
+                raise SettingsError(
+                    "refit= trains in its own way: leave out penalty, objective, word_scores, given"
+                )
+            result = _refitted(refit, splits, config, vocabulary, table, options, report)
+            model = TextClassifier(result.net, result.vocabulary, name)
+            _kept(model, splits, out)
+            return Trained(model, splits, result, coverage)
         result = train_net(
             config, splits["train"].records, splits["dev"].records, options,
             vocabulary=vocabulary, vectors=table, word_scores=word_scores, penalty=penalty,
@@ -142,6 +164,39 @@ def train(
     model = TextClassifier(result.net, result.vocabulary, name)
     _kept(model, splits, out)
     return Trained(model, splits, result, coverage)
+
+
+def _refitted(
+    refit: Refit,
+    splits: Splits,
+    config: ClassifierConfig,
+    vocabulary: Vocabulary,
+    table: Tensor | None,
+    options: TrainOptions,
+    report: Report | None,
+) -> TrainedResult:
+    """A network that another way of training has trained from its initial values."""
+    net = new_net(config, len(vocabulary), options.seed, table).to(options.device)
+    start = TextClassifier(net, vocabulary)
+    fitted = refit(
+        start,
+        splits["train"],
+        splits["dev"],
+        replace(fit_options(options), report=report),
+        fresh=table is None,
+    )
+    assert isinstance(fitted.model, TextClassifier)  # a copy of what was given
+    return TrainedResult(
+        fitted.model.net, fitted.history, fitted.best_epoch, fitted.dev, vocabulary=vocabulary
+    )
+
+
+def fit_options(options: TrainOptions) -> FitOptions:
+    """The options of a refit that follow from those of a training."""
+    return FitOptions(
+        epochs=options.epochs, batch_size=options.batch_size, patience=options.patience,
+        weight_decay=options.weight_decay, seed=options.seed,
+    )  # fmt: skip
 
 
 def train_above(

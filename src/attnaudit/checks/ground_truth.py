@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import Check, Columns, Facts
 from attnaudit.checks.estimates import above, average, spoken, values_of
 from attnaudit.checks.findings import Estimate, Finding, Verdict
+from attnaudit.checks.settings import Settings
 from attnaudit.checks.view import View, column
-from attnaudit.measures.detection import auroc, average_precision, mass_on_truth, token_f1
+from attnaudit.measures.detection import (
+    auroc,
+    average_precision,
+    coverage,
+    mass_on_truth,
+    token_f1,
+    top_one_hit,
+)
+from attnaudit.measures.instances import key_type_mass, least_type_share, lift, pooled_auroc
 
 STATISTICS = {"auroc": auroc, "average_precision": average_precision, "token_f1": token_f1}
+OF_WEIGHTS = {
+    "mass_on_evidence": mass_on_truth,
+    "top_one": top_one_hit,
+    "lift": lift,
+    "coverage": coverage,
+}
+"""Statistics that only weights have: their values count, not their order alone."""
+COLLAPSED = 0.1
+"""Below this share of the evidence mass a kind of evidence counts as passed over."""
 
 
 def measure(view: View) -> Columns:
@@ -28,9 +51,10 @@ def measure(view: View) -> Columns:
         for statistic, function in STATISTICS.items():
             value = function(scores.nan_to_num(), flags, view.units).double()
             columns[f"{statistic}.{name}"] = column(value.masked_fill(missing, float("nan")))
-    mass = mass_on_truth(view.encoded.weights, flags, view.units).double()
+    for statistic, of_weights in OF_WEIGHTS.items():
+        value = of_weights(view.encoded.weights, flags, view.units).double()
+        columns[f"{statistic}.weights"] = column(value.masked_fill(unknown, float("nan")))
     share = (flags & view.units).sum(1) / view.units.sum(1).clamp(min=1)
-    columns["mass.weights"] = column(mass.masked_fill(unknown, float("nan")))
     columns["evidence_share"] = column(share.double().masked_fill(unknown, float("nan")))
     return columns
 
@@ -50,8 +74,13 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         for statistic in STATISTICS
         for method in methods
     ]  # fmt: skip
-    mass = average(values_of(frame, "mass.weights"), settings, statistic="mass_on_evidence",
-                   subject="weights", null=share.value)  # fmt: skip
+    nulls |= {"mass_on_evidence": share.value, "top_one": share.value, "lift": 1.0}
+    own = [
+        average(values_of(frame, f"{statistic}.weights"), settings, statistic=statistic,
+                subject="weights", null=nulls.get(statistic))
+        for statistic in OF_WEIGHTS
+    ]  # fmt: skip
+    mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
     best = _best(by_method, frame, facts)
     findings = []
@@ -61,15 +90,75 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         findings.append(
             Finding(
                 check="ground_truth", subject=subject, verdict=verdict,
-                sentence=_sentence(subject, verdict, headline, mass, share),
+                sentence=_sentence(subject, verdict, headline, mass, share)
+                + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
-                estimates=(*estimates, mass, share) if subject == "weights" else (headline,),
+                estimates=(*estimates, *own, share, _pooled(frame), *kinds)
+                if subject == "weights" else (headline,),
                 thresholds={"truth_auroc": bars.truth_auroc,
                             "least_instances": float(bars.least_instances)},
                 recommended=best if subject == "weights" else None,
             )
         )  # fmt: skip
     return findings
+
+
+def _pooled(frame: pl.DataFrame) -> Estimate:
+    """All units of all instances as one sample; without an interval, since units are no sample."""
+    known = frame.filter(pl.col("truth").is_not_null() & pl.col("scores.weights").is_not_null())
+    weights, truth, units = _padded(known, "scores.weights", "truth")
+    value = pooled_auroc(weights.double(), truth > 0, units)
+    return Estimate(
+        statistic="pooled_auroc", subject="weights", value=None if math.isnan(value) else value,
+        n=len(known), undefined=len(frame) - len(known), null=0.5,
+    )  # fmt: skip
+
+
+def _kinds(frame: pl.DataFrame, settings: Settings) -> list[Estimate]:
+    """Where evidence is of several kinds: the weight on each, and the smallest share of them."""
+    if "key_types" not in frame.columns:
+        return []
+    known = frame.filter(pl.col("key_types").is_not_null() & pl.col("scores.weights").is_not_null())
+    types = known["key_types"].list.max().max()
+    if not isinstance(types, int) or types < 2:
+        return []
+    weights, key_types, units = _padded(known, "scores.weights", "key_types")
+    masses = key_type_mass(weights.double(), key_types.long(), units, types)
+    estimates = [
+        average(masses[:, kind - 1].numpy(), settings, statistic="key_type_mass",
+                subject="weights", group=f"type {kind}")
+        for kind in range(1, types + 1)
+    ]  # fmt: skip
+    least = least_type_share(weights.double(), key_types.long(), units, types)
+    estimates.append(
+        average(least.numpy(), settings, statistic="least_type_share", subject="weights")
+    )
+    return estimates
+
+
+def _padded(frame: pl.DataFrame, *columns: str) -> tuple[Tensor, ...]:
+    """List columns as padded tensors `(B, L)`, and after them the mask of the units."""
+    rows = [
+        [torch.tensor(values, dtype=torch.float64) for values in frame[name].to_list()]
+        for name in columns
+    ]
+    if not len(frame):
+        empty = torch.zeros(0, 1, dtype=torch.float64)
+        return (*(empty for _ in columns), empty > 0)
+    lengths = torch.tensor([len(row) for row in rows[0]])
+    units = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+    return (*(pad_sequence(row, batch_first=True) for row in rows), units)
+
+
+def _on_kinds(kinds: list[Estimate]) -> str:
+    """What is to be said where evidence is of several kinds, and one of them is passed over."""
+    least = next((e for e in kinds if e.statistic == "least_type_share"), None)
+    if least is None or least.high is None or least.high >= COLLAPSED:
+        return ""
+    return (
+        " Where an instance holds several kinds of evidence, the weights stand on one of them: the "
+        f"least kind has {spoken(least)} of the weight on evidence."
+    )
 
 
 def _tried(frame: pl.DataFrame, method: str) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnaudit.attribution import METHODS, Attribution, Method, Options
 from attnaudit.checks.settings import Settings
-from attnaudit.data.records import Text
+from attnaudit.data.kinds import Record
 from attnaudit.errors import NotApplicable
 from attnaudit.measures.drift import DriftReference
 from attnaudit.measures.seeded import permuted
@@ -36,7 +36,7 @@ class View:
     def __init__(
         self,
         encoded: Encoded,
-        records: list[Text],
+        records: list[Record],
         settings: Settings,
         chosen: np.ndarray,
         drift: DriftReference | None,
@@ -144,7 +144,7 @@ class View:
             if record.truth is None:
                 truth[row] = torch.nan
             else:
-                flags = torch.tensor(record.truth, dtype=torch.float32, device=truth.device)
+                flags = torch.as_tensor(record.truth, dtype=torch.float32, device=truth.device)
                 truth[row, self.units[row]] = flags
         return truth
 

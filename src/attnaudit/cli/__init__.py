@@ -7,12 +7,16 @@ from attnaudit.cli import (
     demo,
     doctor,
     explain,
+    explainer,
     listing,
     report,
+    shortcut,
     siamese,
+    silent,
     similarity,
     study,
     train,
+    train_bags,
 )
 from attnaudit.cli.app import app, main
 
@@ -24,11 +28,15 @@ __all__ = [
     "demo",
     "doctor",
     "explain",
+    "explainer",
     "listing",
     "main",
     "report",
+    "shortcut",
     "siamese",
+    "silent",
     "similarity",
     "study",
     "train",
+    "train_bags",
 ]

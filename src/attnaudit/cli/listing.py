@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from inspect import getdoc
 from typing import Annotated
 
 import typer
@@ -11,8 +12,13 @@ from rich.table import Table
 from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS
 from attnaudit.cli.app import OUT, app
+from attnaudit.data.bag_modalities import MODALITIES
+from attnaudit.data.bag_rules import RULES
+from attnaudit.data.bag_sets import BAG_SETS
 from attnaudit.data.named import NAMED_SETS
 from attnaudit.nets.attentions import ATTENTIONS
+from attnaudit.nets.bag_encoders import BAG_ENCODERS
+from attnaudit.nets.bag_pools import BAG_POOLS
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.report.wording import decides_of
 
@@ -25,16 +31,18 @@ class What(StrEnum):
     ATTRIBUTIONS = "attributions"
     MODELS = "models"
     DATA = "data"
+    BAGS = "bags"
 
 
 @app.command("list")
 def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL) -> None:
-    """List checks, attributions, models and data sets."""
+    """List checks, attributions, models, data sets, and what there is for bags."""
     tables = {
         What.CHECKS: _checks,
         What.ATTRIBUTIONS: _attributions,
         What.MODELS: _models,
         What.DATA: _data,
+        What.BAGS: _bags,
     }
     for name, table in tables.items():
         if what in (name, What.ALL):
@@ -77,5 +85,22 @@ def _data() -> Table:
     for name, named in NAMED_SETS.items():
         table.add_row(
             name, named.title, ", ".join(named.classes) or "entities", named.where, named.terms
+        )
+    return table
+
+
+def _bags() -> Table:
+    table = _table("Bags: `attnaudit train-bags` and `attnaudit silent`", "what", "name", "it is")
+    for name, encoder in BAG_ENCODERS.items():
+        table.add_row("--encoder", name, encoder.description)
+    for name, pool in BAG_POOLS.items():
+        table.add_row("--pool", name, pool.description)
+    for name, rule in RULES.items():
+        table.add_row("rule", name, f"{rule.title}: make data such as {name}-digits")
+    for name, modality in MODALITIES.items():
+        table.add_row("modality", name, (getdoc(modality) or "").partition("\n")[0])
+    for name, entry in BAG_SETS.items():
+        table.add_row(
+            "classic set", name, f"{entry.title} ({entry.paper}); your copy in --data-dir"
         )
     return table

@@ -29,13 +29,18 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.errors import SettingsError
 from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
+from attnaudit.nets.mask_laws import KINDS
+from attnaudit.nets.selective import DOWNSTREAMS, SelectiveConfig
 from attnaudit.nets.training import TrainOptions
 from attnaudit.progress import bars
 from attnaudit.remedies import REMEDIES, find_remedy
+from attnaudit.shortcuts.fitting import FitOptions
 from attnaudit.training import Trained, TrainedAbove, train_above
 from attnaudit.training import train as train_model
+from attnaudit.training_selective import TrainedSelective, train_selective
 
 
 @app.command()
@@ -59,12 +64,36 @@ def train(
     remedy: Annotated[
         str | None, typer.Option(help=f"Train for better weights: {', '.join(REMEDIES)}.")
     ] = None,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden size.")] = 128,
-    embedding_dim: Annotated[int, typer.Option(min=1, help="Size of word vectors.")] = 300,
+    masks: Annotated[
+        str | None,
+        typer.Option(
+            help=f"A mask generator before the network, instead of attention: {', '.join(KINDS)}. "
+            "See --keep, --downstream, --defaults."
+        ),
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Units that a hard mask keeps.")] = None,
+    downstream: Annotated[
+        str, typer.Option(help=f"What reads the masked words: {', '.join(DOWNSTREAMS)}.")
+    ] = "pool",
+    defaults: Annotated[
+        str | None,
+        typer.Option(
+            help="Tokens that are the same in every text: 'ends' adds two, 'only' leaves nothing "
+            "else to attend to."
+        ),
+    ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(min=1, help="Hidden size; 128, or 32 with --masks.")
+    ] = None,
+    embedding_dim: Annotated[
+        int | None, typer.Option(min=1, help="Size of word vectors; 300, or 32 with --masks.")
+    ] = None,
     vectors: Annotated[
         Path | None, typer.Option(help="Pretrained word vectors: text (.vec, .txt, .gz) or .npz.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 8,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="8; 20 with --masks or a remedy against shortcuts.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many epochs without a better score.")
     ] = None,
@@ -97,9 +126,6 @@ def train(
 
     Example: attnaudit train reviews.csv --out model --encoder bilstm --attention additive
     """  # fmt: skip
-    options = TrainOptions(
-        epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
-    )
     reading: dict[str, Any] = {
         "text_column": text_column, "label_column": label_of(label_column),
         "truth_column": truth_column, "id_column": id_column, "question_column": question_column,
@@ -110,8 +136,30 @@ def train(
     }  # fmt: skip
     if classes:
         reading["classes"] = tuple(classes.split(","))
+    for option, given in (("--keep", keep), ("--defaults", defaults)):
+        if given is not None and masks is None:
+            raise SettingsError(f"{option} goes with --masks")
+    own_way = masks is not None or (remedy is not None and find_remedy(remedy).refit is not None)
+    epochs = epochs or (FitOptions.epochs if own_way else TrainOptions.epochs)
+    done: Trained | TrainedAbove | TrainedSelective
+    if masks is not None:
+        if vectors is not None:
+            raise SettingsError("--vectors does not go with --masks: it learns its own vectors")
+        fitting = FitOptions(epochs=epochs, patience=patience or FitOptions.patience, seed=seed)
+        with bars() as progress:
+            done = train_selective(
+                data, mask=masks, k=keep, downstream=downstream, defaults=defaults, remedy=remedy,
+                hidden=hidden or SelectiveConfig.hidden,
+                embedding_dim=embedding_dim or SelectiveConfig.embedding_dim,
+                options=fitting, min_df=min_df, out=out, progress=progress, **reading,
+            )  # fmt: skip
+        _told(done, out)
+        return
+    options = TrainOptions(
+        epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
+    )
+    hidden, embedding_dim = hidden or 128, embedding_dim or 300
     changed = find_remedy(remedy).training(encoder) if remedy else {"encoder": encoder}
-    done: Trained | TrainedAbove
     with bars() as progress:
         if changed["encoder"] in ENCODERS:
             done = train_model(
@@ -123,6 +171,10 @@ def train(
                 data, encoder, attention=attention, options=options, out=out, progress=progress,
                 **reading,
             )  # fmt: skip
+    _told(done, out)
+
+
+def _told(done: Trained | TrainedAbove | TrainedSelective, out: Path) -> None:
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
     test = done.splits.get("test")
@@ -133,7 +185,7 @@ def train(
         )  # fmt: skip
 
 
-def show_training(done: Trained | TrainedAbove, *, notes: bool = True) -> None:
+def show_training(done: Trained | TrainedAbove | TrainedSelective, *, notes: bool = True) -> None:
     """Print one row an epoch, and which is kept; then what is to be noted of the data."""
     sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
     table = Table(title=f"{done.model.name} ({sizes})", title_justify="left")
@@ -152,7 +204,7 @@ def show_training(done: Trained | TrainedAbove, *, notes: bool = True) -> None:
         OUT.print(f"Pretrained vectors for {share} words.")
 
 
-def data_notes(done: Trained | TrainedAbove) -> list[str]:
+def data_notes(done: Trained | TrainedAbove | TrainedSelective) -> list[str]:
     """What is to be noted of the data, each thing once: of all splits first, then of each."""
     parts = done.splits.values()
     shared = [n for n in next(iter(parts)).notes if all(n in part.notes for part in parts)]

@@ -166,9 +166,19 @@ class BagDataset:
                 digest.update(b"\x1f" if values is None else values.numpy().tobytes())
         return digest.hexdigest()
 
-    def select(self, bags: Sequence[Bag], split: str | None = None) -> BagDataset:
+    def select(self, records: Sequence[Bag], split: str | None = None) -> BagDataset:
         """The same data set with other bags."""
-        return replace(self, bags=tuple(bags), split=split or self.split)
+        return replace(self, bags=tuple(records), split=split or self.split)
+
+    def noted(self, *notes: str) -> BagDataset:
+        """The same data set with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def relabelled(self, labels: Sequence[int | None], classes: tuple[str, ...]) -> BagDataset:
+        """The same bags with other labels, one each, and other classes."""
+        pairs = zip(self.bags, labels, strict=True)
+        bags = tuple(replace(bag, label=label) for bag, label in pairs)
+        return replace(self, bags=bags, classes=classes)
 
     def _check_label(self, bag: Bag) -> None:
         if bag.label is None or (not self.classes and isinstance(bag.label, float)):

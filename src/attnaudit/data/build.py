@@ -6,10 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from attnaudit.data.answers import Allowed, allowed_answers, allowed_indices, named_answers
 from attnaudit.data.frames import Table, listed
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.labels import Scheme, class_indices, found_classes, label_keys, unseen
 from attnaudit.data.lengths import Bounds, within
 from attnaudit.data.records import Dataset, Text, TextPair
@@ -18,6 +19,7 @@ from attnaudit.data.tokens import Span, as_pair, cut_record, find_tokenizer
 from attnaudit.data.truth import char_spans, marked_units, unit_truth
 from attnaudit.errors import DataError, SettingsError
 
+Data = TypeVar("Data", bound=AnyDataset)
 # Marks a row that is not used; no class has this index.
 _LEFT_OUT = -1
 
@@ -109,11 +111,11 @@ def build_dataset(
     return replace(data, notes=(*data.notes, *_observations(data.records, classes, labels)))
 
 
-def draw(data: Dataset, limit: int | None, seed: int) -> Dataset:
+def draw(data: Data, limit: int | None, seed: int) -> Data:
     """At most `limit` records, drawn at random; they keep their order."""
     rows, notes = _sample(range(len(data)), limit, seed)
     chosen = [data.records[row] for row in rows]
-    return replace(data, records=tuple(chosen), notes=(*data.notes, *notes))
+    return data.select(chosen).noted(*notes)
 
 
 def content(record: Text) -> tuple[str, ...]:

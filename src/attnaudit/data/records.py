@@ -99,3 +99,13 @@ class Dataset:
     def select(self, records: Sequence[Text], split: str | None = None) -> Dataset:
         """The same data set with other records."""
         return replace(self, records=tuple(records), split=split or self.split)
+
+    def noted(self, *notes: str) -> Dataset:
+        """The same data set with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def relabelled(self, labels: Sequence[int | None], classes: tuple[str, ...]) -> Dataset:
+        """The same records with other labels, one each, and other classes."""
+        pairs = zip(self.records, labels, strict=True)
+        records = tuple(replace(record, label=label) for record, label in pairs)
+        return replace(self, records=records, classes=classes)

@@ -116,6 +116,7 @@ class Model(ABC):
         mask_value: What replaces a unit that is to be unknown, or None where there is nothing.
         trained_on: The texts that it was trained on, where these are known; an audit leaves them
             out.
+        reads: `texts` or `bags`: what its records are.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Model(ABC):
     pad_value: float = 0
     mask_value: float | None = None
     trained_on: SeenTexts | None = None
+    reads: str = "texts"
 
     @abstractmethod
     def collate(self, records: Sequence[Any]) -> Batch:

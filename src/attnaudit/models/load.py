@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from attnaudit.errors import ModelError
+from attnaudit.models.bags import FORMAT as BAGS
+from attnaudit.models.bags import BagModel, load_bag_model
 from attnaudit.models.cut import Model
+from attnaudit.models.ensemble import FORMAT as ENSEMBLE
+from attnaudit.models.ensemble import Ensemble, member_folders
 from attnaudit.models.pooled import TextClassifier, load_classifier
 from attnaudit.models.pretrained import FORMAT as PRETRAINED
 from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained
 from attnaudit.models.seen import read_splits
+from attnaudit.models.selective import FORMAT as SELECTIVE
+from attnaudit.models.selective import SelectiveModel, load_selective
 from attnaudit.nets.checkpoint import CONFIG, FORMAT, read_header
 from attnaudit.nets.devices import check_device
 
-LOADERS: dict[str, Callable[[Path], TextClassifier | PretrainedClassifier]] = {
+Loaded: TypeAlias = TextClassifier | PretrainedClassifier | SelectiveModel | BagModel | Ensemble
+
+
+def load_ensemble(folder: Path) -> Ensemble:
+    """Read what `Ensemble.save` wrote.
+
+    Raises:
+        ModelError: A member is missing or damaged, or the members do not fit each other.
+    """
+    name, rule, folders = member_folders(folder)
+    return Ensemble([load(member) for member in folders], rule, name)
+
+
+LOADERS: dict[str, Callable[[Path], Loaded]] = {
     FORMAT: load_classifier,
     PRETRAINED: load_pretrained,
+    SELECTIVE: load_selective,
+    BAGS: load_bag_model,
+    ENSEMBLE: load_ensemble,
 }
 """For each `format` in a folder's `config.json`, what reads it."""
 

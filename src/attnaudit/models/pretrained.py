@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from pydantic import ConfigDict
 from torch import Tensor
 
 from attnaudit.data.records import Text
@@ -23,7 +20,15 @@ from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.models.wrap import module_fingerprint, refuse_broken
 from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.checkpoint import CONFIG, PARAMETERS, read_header
+from attnaudit.nets.checkpoint import (
+    CONFIG,
+    PARAMETERS,
+    checked_header,
+    header_bytes,
+    load_state,
+    state_bytes,
+    write_files,
+)
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.pretrained import NONE, FrozenTransformer
 from attnaudit.nets.pretrained_load import load_transformer
@@ -170,20 +175,7 @@ class PretrainedClassifier(Model):
             FORMAT, VERSION, self.name, self.encoder.source, self.encoder.layer,
             self.transformer_fingerprint, self.net.config,
         )  # fmt: skip
-        state = {key: value.detach().cpu() for key, value in self.net.state_dict().items()}
-        content = {
-            PARAMETERS: save({key: value.contiguous() for key, value in state.items()}),
-            CONFIG: json.dumps(dataclasses.asdict(header), indent=2, ensure_ascii=False).encode(),
-        }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, data in content.items():
-                # A rename is all or nothing, so a crash leaves no half-written file.
-                part = folder / f".{name}.part"
-                part.write_bytes(data)
-                os.replace(part, folder / name)
-        except OSError as error:
-            raise ModelError(f"{folder}: the model cannot be written ({error})") from error
+        write_files(folder, {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)})
 
 
 def pooling_config(
@@ -217,8 +209,8 @@ def load_pretrained(folder: Path, source: str | Path | None = None) -> Pretraine
         MissingExtra: The package `transformers`, or that of `minilm`, is absent.
         ModelError: A file is missing or damaged, or the transformer is another one.
     """
-    header = _header(folder)
-    net = _pooling(folder, header.config)
+    header = checked_header(folder, Header, FORMAT, VERSION)
+    net = load_state(folder / PARAMETERS, lambda: AttentionClassifier(header.config, None))
     try:
         encoder = load_transformer(source or header.source, header.layer)
     except ModelError as error:
@@ -235,45 +227,3 @@ def load_pretrained(folder: Path, source: str | Path | None = None) -> Pretraine
             "place, or train again"
         )
     return model
-
-
-def _header(folder: Path) -> Header:
-    path = folder / CONFIG
-    data = read_header(folder)
-    if data is None or data.get("format") != FORMAT:
-        raise ModelError(f"{path}: no JSON object of the format {FORMAT!r}; copy the file again")
-    if data.get("version") != VERSION:
-        raise ModelError(
-            f"{path}: format version {data.get('version')!r}, but this attnaudit reads version "
-            f"{VERSION}; use the attnaudit that wrote it, or train again"
-        )
-    try:
-        return TypeAdapter(Header).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {place}: {first['msg']}") from error
-    except SettingsError as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
-def _pooling(folder: Path, config: ClassifierConfig) -> AttentionClassifier:
-    path = folder / PARAMETERS
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{path}: missing, damaged or cut short ({error}); copy the file again"
-        ) from error
-    kinds = {str(value.dtype) for value in state.values()}
-    if len(kinds) != 1 or not kinds <= {"torch.float32", "torch.float64"}:
-        raise ModelError(f"{path}: holds {sorted(kinds)}; only float32 or float64 is read")
-    try:
-        # built without memory, so that a wrong size in the configuration cannot exhaust it
-        with torch.device("meta"):
-            net = AttentionClassifier(config, None)
-        net.load_state_dict(state, assign=True)
-    except (SettingsError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{path}: does not fit {CONFIG} ({reason})") from error
-    return net

@@ -10,13 +10,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from attnaudit.data.bag_arrays import save_bags
+from attnaudit.data.bag_records import Bag, BagDataset
+from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import build_dataset
 from attnaudit.data.files import read_file
-from attnaudit.data.records import Dataset, Text, TextPair
+from attnaudit.data.kinds import AnyDataset, Record
+from attnaudit.data.records import Dataset, TextPair
 from attnaudit.data.sources import columns_of
 from attnaudit.errors import ModelError
 
-SPLITS_FILE, TEST_FILE = "splits.json", "test.jsonl"
+SPLITS_FILE, TEST_FILE, TEST_BAGS = "splits.json", "test.jsonl", "test.npz"
 FORMAT, VERSION = "attnaudit-splits", 1
 DIGEST = 8
 """Bytes of a text's hash: among a million texts, a new one is mistaken once in 10¹³ times."""
@@ -45,50 +49,59 @@ class SeenTexts:
     data: str = ""
     test: Path | None = None
 
-    def __contains__(self, record: Text) -> bool:
-        """Whether the units of a record, and its question, are those of a text that was seen."""
+    def __contains__(self, record: Record) -> bool:
+        """Whether what a model reads of a record is what it read of one that was seen."""
         key = text_hash(record)
         return key in self.train or key in self.dev
 
 
-def text_hash(record: Text) -> str:
-    """A hash of what a model reads of a record: its units, and its question if it has one."""
+def text_hash(record: Record) -> str:
+    """A hash of what a model reads of a record: its units, and its question if it has one.
+
+    Of a bag, its instances, in whatever order they stand.
+    """
+    if isinstance(record, Bag):
+        rows = sorted(row.tobytes() for row in record.instances.numpy())
+        return blake2b(b"".join(rows), digest_size=DIGEST).hexdigest()
     question = record.question_units if isinstance(record, TextPair) else ()
     content = "\x1e".join("\x1f".join(part) for part in (record.units, question))
     return blake2b(content.encode(), digest_size=DIGEST).hexdigest()
 
 
-def seen_texts(splits: Mapping[str, Dataset]) -> SeenTexts:
+def seen_texts(splits: Mapping[str, AnyDataset]) -> SeenTexts:
     """What a model that is trained on these splits has seen."""
     train, dev = (frozenset(map(text_hash, splits.get(name, ()))) for name in ("train", "dev"))
     return SeenTexts(train, dev, next((data.name for data in splits.values()), ""))
 
 
-def write_splits(folder: str | Path, splits: Mapping[str, Dataset]) -> SeenTexts:
+def write_splits(folder: str | Path, splits: Mapping[str, AnyDataset]) -> SeenTexts:
     """Write into a saved model's folder which texts it has seen, and the split held out.
 
-    `splits.json` holds hashes and no text. `test.jsonl` holds the texts of the split `test`, if
-    there is one: leave it out where the model goes and the texts must not.
+    `splits.json` holds hashes and no text. `test.jsonl` (bags: `test.npz`) holds the split `test`,
+    if there is one: leave it out where the model goes and the data must not.
 
     Raises:
         ModelError: The folder cannot be written.
     """
     folder, seen = Path(folder), seen_texts(splits)
     test = splits.get("test")
+    file = TEST_BAGS if isinstance(test, BagDataset) else TEST_FILE
     header = {
         "format": FORMAT, "version": VERSION, "data": seen.data, "model": _digest(folder),
-        "test": TEST_FILE if test else None,
+        "test": file if test else None,
         "train": sorted(seen.train), "dev": sorted(seen.dev),
     }  # fmt: skip
     try:
-        if test:
+        for name in (TEST_FILE, TEST_BAGS):
+            (folder / name).unlink(missing_ok=True)
+        if isinstance(test, BagDataset):
+            save_bags(test, folder / TEST_BAGS)
+        elif isinstance(test, Dataset) and len(test):
             _write(folder / TEST_FILE, "".join(f"{line}\n" for line in _lines(test)))
-        else:
-            (folder / TEST_FILE).unlink(missing_ok=True)
         _write(folder / SPLITS_FILE, json.dumps(header))
     except OSError as error:
         raise ModelError(f"{folder}: the splits cannot be written ({error})") from error
-    return replace(seen, test=folder / TEST_FILE if test else None)
+    return replace(seen, test=folder / file if test else None)
 
 
 def read_splits(folder: str | Path) -> SeenTexts | None:
@@ -111,7 +124,8 @@ def read_splits(folder: str | Path) -> SeenTexts | None:
             )
         seen = SeenTexts(
             frozenset(found["train"]), frozenset(found["dev"]), str(found["data"]),
-            folder / TEST_FILE if found["test"] else None,
+            folder / {TEST_FILE: TEST_FILE, TEST_BAGS: TEST_BAGS}[found["test"]]
+            if found["test"] else None,
         )  # fmt: skip
         model = found["model"]
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -123,7 +137,7 @@ def read_splits(folder: str | Path) -> SeenTexts | None:
     return seen
 
 
-def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> Dataset | None:
+def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | None:
     """The split that was held out when the model was trained; None where there is none.
 
     Raises:
@@ -131,6 +145,8 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> Dataset | None:
     """
     if seen.test is None:
         return None
+    if seen.test.name == TEST_BAGS:
+        return replace(load_bags(seen.test, classes=classes, name=seen.data), split="test")
     table = read_file(seen.test)
     label, truth, question, allowed = (
         name if name in table.columns else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,11 @@ def refuse_broken(module: nn.Module, name: str) -> None:
 
 
 class WrappedModel(Model):
-    """A user's module behind the cut; made by `wrap`."""
+    """A user's module behind the cut; made by `wrap`.
+
+    A deep copy has parameters of its own: the user's functions, which hold on to the module that
+    they were written for, run on that module with the parameters of the copy in their places.
+    """
 
     def __init__(
         self,
@@ -59,7 +65,7 @@ class WrappedModel(Model):
         mask_value: int | None,
         name: str | None,
     ) -> None:
-        self.module = module.eval()
+        self.module = self._written_for = module.eval()
         self.classes = tuple(classes)
         self.name = name or type(module).__name__
         self.pad_value = pad_value
@@ -68,6 +74,31 @@ class WrappedModel(Model):
         self._encode, self._attend, self._decode = encode, attend, decode
         self._head = linear_head
         refuse_broken(module, self.name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WrappedModel:
+        copied = copy.copy(self)
+        copied.module = copy.deepcopy(self.module, memo)
+        copied._head = copy.deepcopy(self._head, memo)
+        return copied
+
+    def _run(self, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+        """One of the user's functions, on the parameters of this model."""
+        if self.module is self._written_for:
+            return function(*arguments)
+        pairs = list(zip(self._written_for.modules(), self.module.modules(), strict=True))
+        modes = [module.training for module, _ in pairs]
+        own = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        values = {f"module.{name}": value for name, value in own.items()}
+        try:
+            for module, mine in pairs:
+                module.training = mine.training
+            result: Tensor = torch.func.functional_call(
+                _Borrowed(self._written_for), values, (function, *arguments)
+            )
+        finally:
+            for (module, _), mode in zip(pairs, modes, strict=True):
+                module.training = mode
+        return result
 
     @property
     def device(self) -> torch.device:
@@ -95,18 +126,19 @@ class WrappedModel(Model):
 
     def encode(self, batch: Batch) -> States:
         """The user's encoder, from ids, or from embeddings where those were given."""
-        inputs = batch.inputs if self._embed is None else self._embed(batch.inputs)
-        return States(self._encode(inputs, batch.present), batch.units)
+        inputs = batch.inputs if self._embed is None else self.embed(batch)
+        return States(self._run(self._encode, inputs, batch.present), batch.units)
 
     def attend(self, states: States) -> Tensor:
         """The user's weights, with instances that have no unit set to 0."""
-        weights = self._attend(states.hidden, states.units)
+        weights = self._run(self._attend, states.hidden, states.units)
         return torch.where(states.units.any(1, keepdim=True), weights, torch.zeros_like(weights))
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """Log-probabilities of the user's head on the weighted sum of the states."""
         pooled = torch.einsum("b...t,bth->b...h", weights, states.hidden)
-        return _log_probabilities(self._decode(pooled), len(self.classes), self.name)
+        logits = self._run(self._decode, pooled)
+        return _log_probabilities(logits, len(self.classes), self.name)
 
     def linear(self, states: States) -> LinearDecode | None:
         """Where the head is one linear layer, its product with every state."""
@@ -128,15 +160,26 @@ class WrappedModel(Model):
                 f"{self.name} was wrapped without `embed`, so gradients cannot be taken. "
                 "Pass embed= (ids to vectors) and let encode= take those vectors."
             )
-        return self._embed(batch.inputs)
+        return self._run(self._embed, batch.inputs)
 
     def encode_embedded(self, batch: Batch, embedded: Tensor) -> States:
         """The user's encoder from given embeddings."""
-        return States(self._encode(embedded, batch.present), batch.units)
+        return States(self._run(self._encode, embedded, batch.present), batch.units)
 
     def fingerprint(self) -> str:
         """A hash of the parameters and the class names."""
         return module_fingerprint(self.module, self.name, *self.classes)
+
+
+class _Borrowed(nn.Module):
+    """A module as a place in which functions run."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+        return function(*arguments)
 
 
 def wrap(

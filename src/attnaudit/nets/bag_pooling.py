@@ -105,7 +105,13 @@ class BagPool(nn.Module, ABC):
 
 
 class WeightedMean(BagPool):
-    """Base of pools that are `Σ_n weights_n · h_n`, with one weight an instance."""
+    """Base of pools that are `Σ_n weights_n · h_n`, with one weight an instance.
+
+    Attributes:
+        mixes: Whether `prepare` lets the state of an instance depend on the other instances.
+    """
+
+    mixes = False
 
     @abstractmethod
     def energies(self, hidden: Float[Tensor, "B N H"]) -> Float[Tensor, "B N"]:

@@ -111,6 +111,7 @@ class SelfAttentionPool(AdditivePool):
     the other instances of the bag.
     """
 
+    mixes = True
     name = "self_attention"
     description = "self-attention between instances, then additive attention"
 

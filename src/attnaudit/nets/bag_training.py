@@ -86,7 +86,8 @@ class BagFit:
         net: The network with the parameters of the best epoch.
         history: One row an epoch: `loss` (mean over bags), `dev_accuracy` and, where every class
             has development bags, `dev_roc_auc`.
-        best_epoch: The epoch, from 1, whose parameters are kept: the first with the best score.
+        best_epoch: The epoch, from 1, whose parameters are kept: that with the best score and,
+            among equals, the lowest development loss.
         dev: The development metrics of that epoch.
     """
 
@@ -165,7 +166,8 @@ class Selection:
 
     Attributes:
         history: The metrics of each epoch.
-        best_epoch: The first epoch with the best score; 0 before any.
+        best_epoch: The epoch with the best score, and among equals with the lowest development
+            loss; 0 before any.
         stopped: Whether patience has run out.
     """
 
@@ -173,7 +175,8 @@ class Selection:
         self.history: list[Mapping[str, float]] = []
         self.best_epoch = 0
         self.stopped = False
-        self._metric, self._patience, self._best = metric, patience, -math.inf
+        self._metric, self._patience = metric, patience
+        self._best = (-math.inf, -math.inf)
 
     def add(
         self, loss: float, outputs: Float[Tensor, "n C"], labels: Int[Tensor, " n"], seed: int
@@ -191,7 +194,9 @@ class Selection:
             )
         scores = score(outputs.cpu(), labels.cpu())
         self.history.append({"loss": loss, **{f"dev_{k}": v for k, v in scores.items()}})
-        reached = -loss if self._metric == "loss" else scores[self._metric]
+        # few development bags are soon all right: then the surer epoch is the better one
+        chosen = outputs.gather(-1, labels.unsqueeze(-1)).mean()
+        reached = (-loss if self._metric == "loss" else scores[self._metric], float(chosen))
         if reached > self._best:
             self._best, self.best_epoch = reached, epoch
             return True

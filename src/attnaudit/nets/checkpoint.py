@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
@@ -21,6 +22,8 @@ from attnaudit.nets.vocabulary import Vocabulary
 
 FORMAT = "attnaudit-classifier"
 VERSION = 1
+Kind = TypeVar("Kind")
+Net = TypeVar("Net", bound=nn.Module)
 CONFIG, PARAMETERS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
 
 
@@ -66,15 +69,20 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """
     folder = Path(folder)
     header = Header(FORMAT, VERSION, checkpoint.name, checkpoint.net.config)
-    state = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in checkpoint.net.state_dict().items()
-    }
     files = {
-        PARAMETERS: save(state),
+        PARAMETERS: state_bytes(checkpoint.net),
         VOCABULARY: checkpoint.vocabulary.to_json().encode(),
-        CONFIG: json.dumps(dataclasses.asdict(header), indent=2, ensure_ascii=False).encode(),
+        CONFIG: header_bytes(header),
     }
+    write_files(folder, files)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, which is made; each replaces an earlier one whole, or not at all.
+
+    Raises:
+        ModelError: The folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -86,6 +94,17 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
         raise ModelError(f"{folder}: the model cannot be written ({error})") from error
 
 
+def header_bytes(header: Any) -> bytes:
+    """A header, which is a dataclass, as the text of `config.json`."""
+    return json.dumps(dataclasses.asdict(header), indent=2, ensure_ascii=False).encode()
+
+
+def state_bytes(module: nn.Module) -> bytes:
+    """The parameters and buffers of a module as safetensors."""
+    state = module.state_dict()
+    return save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+
+
 def read_header(folder: str | Path) -> dict[str, Any] | None:
     """The object in a folder's `config.json`, or None where there is none that can be read."""
     try:
@@ -93,6 +112,70 @@ def read_header(folder: str | Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return header if isinstance(header, dict) else None
+
+
+def checked_header(folder: Path, kind: type[Kind], format: str, version: int) -> Kind:
+    """The header in a folder's `config.json`, where it is of this kind.
+
+    Args:
+        folder: The model.
+        kind: The dataclass of the header.
+        format: What its `format` must be.
+        version: What its `version` must be.
+
+    Raises:
+        ModelError: It is missing, damaged, of another format or version, or holds what no model
+            can have.
+    """
+    path = folder / CONFIG
+    data = read_header(folder)
+    if data is None:
+        raise ModelError(f"{path}: no JSON object; copy the file again")
+    if data.get("format") != format:
+        raise ModelError(f"{path}: format is {data.get('format')!r}, expected {format!r}")
+    if data.get("version") != version:
+        raise ModelError(
+            f"{path}: format version {data.get('version')!r}, but this attnaudit reads version "
+            f"{version}; use the attnaudit that wrote it, or save the model again"
+        )
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: {place}: {first['msg']}") from error
+    except SettingsError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def load_state(path: Path, build: Callable[[], Net]) -> Net:
+    """A network with the parameters of a file.
+
+    Args:
+        path: The safetensors file.
+        build: Makes the network, of any parameters.
+
+    Raises:
+        ModelError: The file is missing or damaged, no network can be built, or the two do not
+            fit; or a parameter is NaN or infinite.
+    """
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path}: missing, damaged or cut short ({error}); copy the file again"
+        ) from error
+    # Built without memory, so that a wrong size in the configuration cannot exhaust it.
+    try:
+        with torch.device("meta"):
+            net = build()
+    except (SettingsError, RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"{path.parent / CONFIG}: no network can be built of it ({error})"
+        ) from error
+    _check(path, state, net.state_dict())
+    net.load_state_dict(state, assign=True)
+    return net
 
 
 def load_checkpoint(folder: str | Path) -> Checkpoint:
@@ -109,48 +192,15 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
                 f"{folder / name}: no such file. A classifier is a folder with {CONFIG}, "
                 f"{VOCABULARY} and {PARAMETERS}, as its save method writes them"
             )
-    header = _header(folder)
+    header = checked_header(folder, Header, FORMAT, VERSION)
     try:
         vocabulary = Vocabulary.from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
     except (DataError, OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder / VOCABULARY}: {error}") from error
-    try:
-        state = load_file(folder / PARAMETERS)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{folder / PARAMETERS}: damaged or cut short ({error}); copy the file again"
-        ) from error
-    # Built without memory, so that a wrong size in the configuration cannot exhaust it.
-    try:
-        with torch.device("meta"):
-            net = AttentionClassifier(header.config, len(vocabulary))
-    except (SettingsError, RuntimeError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG}: no network can be built of it ({error})") from error
-    _check(folder / PARAMETERS, state, net.state_dict())
-    net.load_state_dict(state, assign=True)
+    net = load_state(
+        folder / PARAMETERS, lambda: AttentionClassifier(header.config, len(vocabulary))
+    )
     return Checkpoint(header.name, net, vocabulary)
-
-
-def _header(folder: Path) -> Header:
-    path = folder / CONFIG
-    data = read_header(folder)
-    if data is None:
-        raise ModelError(f"{path}: no JSON object; copy the file again")
-    if data.get("format") != FORMAT:
-        raise ModelError(f"{path}: format is {data.get('format')!r}, expected {FORMAT!r}")
-    if data.get("version") != VERSION:
-        raise ModelError(
-            f"{path}: format version {data.get('version')!r}, but this attnaudit reads version "
-            f"{VERSION}; use the attnaudit that wrote it, or save the model again"
-        )
-    try:
-        return TypeAdapter(Header).validate_python(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {place}: {first['msg']}") from error
-    except SettingsError as error:
-        raise ModelError(f"{path}: {error}") from error
 
 
 def _check(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
@@ -160,20 +210,21 @@ def _check(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> N
         raise ModelError(
             f"{path}: does not fit {CONFIG}: tensors missing {missing}, not expected {unknown}"
         )
+    first = min(state)
     for name, tensor in state.items():
         if tensor.shape != wanted[name].shape:
             raise ModelError(
-                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, but {CONFIG} and "
-                f"{VOCABULARY} ask for {tuple(wanted[name].shape)}"
+                f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, but the files beside it "
+                f"ask for {tuple(wanted[name].shape)}"
             )
         if tensor.dtype not in (torch.float32, torch.float64):
             raise ModelError(
                 f"{path}: tensor {name!r} is {tensor.dtype}; only float32 and float64 are read"
             )
-        if tensor.dtype != state["embedding.weight"].dtype:
+        if tensor.dtype != state[first].dtype:
             raise ModelError(
-                f"{path}: tensor {name!r} is {tensor.dtype}, but 'embedding.weight' is "
-                f"{state['embedding.weight'].dtype}; store all parameters in one type"
+                f"{path}: tensor {name!r} is {tensor.dtype}, but {first!r} is "
+                f"{state[first].dtype}; store all parameters in one type"
             )
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(

@@ -11,6 +11,7 @@ from torch import Tensor
 from attnaudit.errors import SettingsError
 from attnaudit.nets.classifier import Pass
 from attnaudit.nets.training import Penalty
+from attnaudit.shortcuts.fitting import Refit
 
 RECURRENT = ("bilstm",)
 """The encoders whose states see the whole text, for which these remedies were made."""
@@ -31,6 +32,7 @@ class Remedy:
         encoder: The encoder that it puts in the place of the recurrent one, or None.
         penalty: From its weight λ to a further loss term, or None.
         weight: The default λ.
+        refit: What trains a model from the start in its own way, or None.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Remedy:
     encoder: str | None = None
     penalty: Callable[[float], Penalty] | None = None
     weight: float | None = None
+    refit: Refit | None = None
 
     def training(self, encoder: str = "bilstm", weight: float | None = None) -> dict[str, Any]:
         """The arguments of `attnaudit.train` that switch the remedy on.
@@ -59,7 +62,7 @@ class Remedy:
             >>> REMEDIES["orthogonal"].training()
             {'encoder': 'orthogonal'}
         """
-        if encoder not in (*RECURRENT, self.encoder):
+        if self.refit is None and encoder not in (*RECURRENT, self.encoder):
             raise SettingsError(
                 f"the remedy {self.name!r} is for the encoder {' or '.join(RECURRENT)}, not for "
                 f"{encoder!r}, whose states do not all see the whole text"
@@ -67,7 +70,8 @@ class Remedy:
         if self.penalty is None:
             if weight is not None:
                 raise SettingsError(f"the remedy {self.name!r} has no weight; leave it out")
-            return {"encoder": self.encoder or encoder}
+            given = {} if self.refit is None else {"refit": self.refit}
+            return {"encoder": self.encoder or encoder, **given}
         weight = self.weight if weight is None else weight
         if weight is None or not weight >= 0:
             raise SettingsError(f"the weight of {self.name!r} is {weight}; it must be 0 or more")

@@ -9,6 +9,7 @@ import polars as pl
 
 from attnaudit.attribution import METHODS
 from attnaudit.report.heat import HeatRow, floor_of, heat_row, windows_of
+from attnaudit.report.heat_map import HeatMap, heat_map
 from attnaudit.report.wording import number, subject
 from attnaudit.runs.schema import AuditReport
 
@@ -31,6 +32,8 @@ class Instance:
         right: Whether the prediction is the label, or None.
         evidence: Whether evidence is known, and underlined.
         rows: Weights, the better attribution, the adversary's weights.
+        maps: A map of each row, where the units have places; else nothing.
+        named: Whether the units have names of their own, and not their numbers alone.
     """
 
     id: str
@@ -42,6 +45,8 @@ class Instance:
     right: bool | None
     evidence: bool
     rows: tuple[HeatRow, ...]
+    maps: tuple[HeatMap, ...] = ()
+    named: bool = True
 
 
 def better_of(report: AuditReport, columns: Sequence[str]) -> str | None:
@@ -134,22 +139,38 @@ def _instance(
         wanted.append(other)
     wanted = [row for row in wanted if len(row[1]) == len(units)]
     windows = windows_of([scores for _, scores, _ in wanted], len(units))
+    rows, whole = (
+        tuple(
+            heat_row(
+                subject(name),
+                units,
+                scores,
+                truth=evidence,
+                windows=some,
+                note=note,
+                signed=name in METHODS and METHODS[name].signed,
+                floor=floor_of(name, len(units)),
+            )
+            for name, scores, note in wanted
+        )
+        for some in (windows, None)
+    )
+    places = _list(row.get("coordinates"))
+    named = units != [str(place) for place in range(1, len(units) + 1)]
+    maps = [made for one in whole for made in (heat_map(places, one.units),) if made is not None]
     shown = sum(end - start for start, end in windows)
     return Instance(
         id=str(row["id"]),
         why=why,
         length=len(units),
-        clipped=shown if shown < len(units) else None,
+        clipped=shown if shown < len(units) and (named or not maps) else None,
         predicted=(classes[predicted], number(probability)),
         label=classes[label] if isinstance(label, int) else None,
         right=label == predicted if isinstance(label, int) else None,
         evidence=evidence is not None,
-        rows=tuple(
-            heat_row(subject(name), units, scores, truth=evidence, windows=windows, note=note,
-                     signed=name in METHODS and METHODS[name].signed,
-                     floor=floor_of(name, len(units)))
-            for name, scores, note in wanted
-        ),
+        rows=rows,
+        maps=tuple(maps),
+        named=named,
     )  # fmt: skip
 
 

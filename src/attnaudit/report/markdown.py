@@ -27,6 +27,9 @@ from attnaudit.runs.schema import AuditReport
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")
 
+TASKS = {"texts": "text-classification", "bags": "other"}
+"""What model cards call the task; multiple-instance learning has no name there."""
+
 
 def render_card(result: AuditResult) -> str:
     """Verdict, evidence and origin in Markdown, with the model-index block at the end."""
@@ -46,8 +49,9 @@ def render_card(result: AuditResult) -> str:
         ("Model", f"{escape(plan.model.name)} ({escape(plan.model.kind)}, "
          f"`{_code(plan.model.fingerprint[:16])}`)"),
         ("Data", f"{escape(plan.data.name)}, {escape(plan.data.split)}: "
-         f"{count(plan.data.instances)} texts of {number(plan.data.mean_length, 1)} units on "
-         f"average (`{_code(plan.data.fingerprint[:16])}`)"),
+         f"{count(plan.data.instances)} {plan.data.reads} of "
+         f"{number(plan.data.mean_length, 1)} units on average "
+         f"(`{_code(plan.data.fingerprint[:16])}`)"),
         ("Audit", f"attnaudit {escape(plan.attnaudit_version)}, {report.created:%Y-%m-%d}, seed "
          f"{plan.settings.seed}, {plan.settings.confidence * 100:g}% intervals, "
          f"{duration(report.seconds)}"),
@@ -90,7 +94,7 @@ def model_index(result: AuditResult) -> dict[str, Any]:
     dataset = {"name": plan.data.name, "type": plan.data.name, "split": plan.data.split}
     results = [
         {
-            "task": {"type": "text-classification", "name": "attention faithfulness audit"},
+            "task": {"type": TASKS[plan.data.reads], "name": "attention faithfulness audit"},
             "dataset": dataset,
             "metrics": metrics,
             "source": {"name": f"attnaudit {plan.attnaudit_version}"},

@@ -10,7 +10,9 @@ from attnaudit.report.charts import Figure
 from attnaudit.report.files import write_text
 from attnaudit.report.html import render_page
 from attnaudit.report.markdown import _prose
+from attnaudit.report.study_bai2021 import sections as bai2021
 from attnaudit.report.study_blocks import Picture, StudySection, StudyTable
+from attnaudit.report.study_haab2022 import sections as haab2022
 from attnaudit.report.study_jain2019 import sections as jain2019
 from attnaudit.report.study_moeller2023 import sections as moeller2023
 from attnaudit.report.study_wiegreffe2019 import sections as wiegreffe2019
@@ -24,6 +26,8 @@ PAGES: dict[str, Callable[[Results], Iterator[StudySection]]] = {
     "jain2019": jain2019,
     "wiegreffe2019": wiegreffe2019,
     "moeller2023": moeller2023,
+    "bai2021": bai2021,
+    "haab2022": haab2022,
 }
 """What a study shows below its claims."""
 

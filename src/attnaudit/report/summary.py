@@ -130,6 +130,7 @@ class Summary:
     subtitle: tuple[tuple[str, str], ...]
     confidence: str
     full_effect: str
+    reads: str
     full_shares: str
 
 
@@ -164,11 +165,12 @@ def summarise(result: AuditResult) -> Summary:
         subtitle=(
             ("model", plan.model.name),
             ("data", f"{plan.data.name}, {plan.data.split}"),
-            ("texts", count(plan.data.instances)),
+            (plan.data.reads, count(plan.data.instances)),
             ("audited", f"{report.created.day} {report.created:%B %Y}"),
         ),
         confidence=f"{plan.settings.confidence * 100:g}%",
         full_effect=number(FULL_EFFECT),
+        reads=plan.data.reads,
         full_shares=str(FULL_SHARES),
     )  # fmt: skip
 
@@ -260,10 +262,10 @@ def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
     return (
         ("Name", data.name),
         ("Split", data.split),
-        ("Texts", count(data.instances)),
+        (data.reads.capitalize(), count(data.instances)),
         ("Labels", counts if any(data.class_counts.values()) else "not known"),
         ("Mean length", f"{number(data.mean_length, 1)} units"),
-        ("Evidence", "known for some or all texts" if data.has_truth else "not known"),
+        ("Evidence", f"known for some or all {data.reads}" if data.has_truth else "not known"),
         *_training(report),
         ("Fingerprint", data.fingerprint),
     )
@@ -272,7 +274,7 @@ def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
 def _training(report: AuditReport) -> tuple[tuple[str, str], ...]:
     """How many texts the model was trained on, where there were any."""
     data = report.plan.data
-    said = [f"{count(data.trained_on)} of these texts"] if data.trained_on else []
+    said = [f"{count(data.trained_on)} of these {data.reads}"] if data.trained_on else []
     said += [f"{count(data.left_out)} more, left out"] if data.left_out else []
     return (("Trained on", "; ".join(said)),) if said else ()
 

@@ -48,7 +48,7 @@ def render_terminal(report: AuditReport) -> Group:
     style = STYLES[judgement.verdict]
     about = (
         f"\n\n{visible(plan.model.name)} on {visible(plan.data.name)}, {visible(plan.data.split)} "
-        f"({count(plan.data.instances)} texts), {duration(report.seconds)}"
+        f"({count(plan.data.instances)} {plan.data.reads}), {duration(report.seconds)}"
     )
     verdict = Text.assemble(
         (f"{SIGNS[judgement.verdict]} {judgement.verdict}", f"bold {style}"),

@@ -98,6 +98,16 @@ STATISTICS = {
     "token_f1": Statistic("unit F1", "at as many units as are evidence"),
     "evidence_share": Statistic("share of evidence", "among the units", percent=True),
     "mass_on_evidence": Statistic("weight on evidence", "share of the weight", percent=True),
+    "top_one": Statistic("evidence first", "the highest weight stands on evidence", percent=True),
+    "lift": Statistic("lift", "weight on evidence over its share of the units; 1 is chance"),
+    "coverage": Statistic(
+        "coverage", "evidence with more than an even share of the weight", percent=True
+    ),
+    "pooled_auroc": Statistic("pooled AUROC", "all units of all instances as one sample"),
+    "key_type_mass": Statistic("weight on a kind", "share of it, by kind of evidence", True),
+    "least_type_share": Statistic(
+        "least kind", "smallest share of the weight on evidence that one kind has", percent=True
+    ),
 }
 
 PERFORMANCE = ("Performance", "Is the model good enough to audit?", "skill: balanced accuracy "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,8 @@ from attnaudit.checks import CHECKS, Check, Facts, Finding, Settings, Verdict
 from attnaudit.checks.erasing import mean_state
 from attnaudit.checks.performance import conclude_performance
 from attnaudit.checks.view import View, column
-from attnaudit.data.records import Dataset, Text
+from attnaudit.data.bag_records import Bag
+from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.errors import DataError, ModelError, NotApplicable, RunError, SettingsError
 from attnaudit.measures.drift import DriftReference, fit_drift
 from attnaudit.models.batches import by_length, groups, with_backoff
@@ -33,6 +35,7 @@ from attnaudit.runs.verdict import judge
 from attnaudit.version import __version__
 
 Progress = Callable[[str, int, int], None]
+Data = TypeVar("Data", bound=AnyDataset)
 DRIFT_LIMIT = 2000
 PROBES = 8
 SHOWN = ("weights", "leave_one_out")
@@ -48,7 +51,7 @@ class AuditResult:
 
 def run_audit(
     model: Model,
-    data: Dataset,
+    data: AnyDataset,
     settings: Settings,
     *,
     out: Path | None = None,
@@ -150,7 +153,7 @@ def chosen_checks(settings: Settings) -> list[Check]:
     return [check for name, check in CHECKS.items() if name in settings.checks]
 
 
-def aligned(data: Dataset, model: Model) -> Dataset:
+def aligned(data: Data, model: Model) -> Data:
     """The data with labels numbered as the model's outputs are.
 
     Raises:
@@ -166,23 +169,29 @@ def aligned(data: Dataset, model: Model) -> Dataset:
                 f"{record.id!r}. Ids must be unique: random draws and results are keyed by them."
             )
         seen[record.id] = place
-    if data.classes == model.classes or all(r.label is None for r in data):
-        return replace(data, classes=model.classes)
+    numbers = [record.label for record in data]
+    quantities = [number for number in numbers if isinstance(number, float)]
+    if quantities:
+        raise DataError(
+            f"{data.name} has labels that are quantities ({quantities[0]:g}, …), and {model.name} "
+            "gives classes. Give labels that are classes, or none."
+        )
+    labels = [None if number is None else int(number) for number in numbers]
+    if data.classes == model.classes or all(label is None for label in labels):
+        return data.relabelled(labels, model.classes)
     index = {name: position for position, name in enumerate(model.classes)}
-    used = {data.classes[r.label] for r in data if r.label is not None}
+    used = {data.classes[label] for label in labels if label is not None}
     unknown = sorted(used - set(index))
     if unknown:
         raise DataError(
             f"{data.name} has the label {unknown[0]!r}, which is none of the model's classes "
             f"({', '.join(model.classes)}). Rename the labels, or audit without them."
         )
-    records = tuple(
-        r if r.label is None else replace(r, label=index[data.classes[r.label]]) for r in data
-    )
-    return replace(data, records=records, classes=model.classes)
+    known = [None if label is None else index[data.classes[label]] for label in labels]
+    return data.relabelled(known, model.classes)
 
 
-def make_plan(model: Model, data: Dataset, settings: Settings, left_out: int = 0) -> Plan:
+def make_plan(model: Model, data: AnyDataset, settings: Settings, left_out: int = 0) -> Plan:
     """All that decides the numbers."""
     known = model.trained_on
     return Plan(
@@ -205,12 +214,13 @@ def make_plan(model: Model, data: Dataset, settings: Settings, left_out: int = 0
             notes=data.notes,
             trained_on=0 if known is None else sum(record in known for record in data),
             left_out=left_out,
+            reads=model.reads,
         ),
         settings=settings,
     )
 
 
-def _fingerprint(model: Model, data: Dataset) -> str:
+def _fingerprint(model: Model, data: AnyDataset) -> str:
     """The model's own fingerprint, and what it does with a few texts.
 
     Parameters do not tell how a wrapped model cuts texts or attends; its behaviour does.
@@ -237,7 +247,7 @@ def drawn(ids: Sequence[str], limit: int, seed: int, stream: str) -> np.ndarray:
 
 def _measured(
     model: Model,
-    data: Dataset,
+    data: AnyDataset,
     settings: Settings,
     checks: Sequence[Check],
     store: Store | None,
@@ -271,7 +281,7 @@ def _measured(
 
 
 def _drift(
-    model: Model, data: Dataset, settings: Settings, store: Store | None, progress: Progress
+    model: Model, data: AnyDataset, settings: Settings, store: Store | None, progress: Progress
 ) -> DriftReference | None:
     """The reference for erased inputs, fitted on the data as it is."""
     if store and (kept := store.read_drift()):
@@ -280,7 +290,7 @@ def _drift(
     records = [r for r, flag in zip(data, flags, strict=True) if flag]
     features: list[np.ndarray] = []
 
-    def encode(part: Sequence[Text]) -> list[np.ndarray]:
+    def encode(part: Sequence[Record]) -> list[np.ndarray]:
         with torch.no_grad():
             states = model.encode(model.collate(part))
         return [mean_state(states.hidden, states.units)]
@@ -301,7 +311,7 @@ def _drift(
 
 def _chunk(
     model: Model,
-    data: Dataset,
+    data: AnyDataset,
     chunk: Sequence[int],
     settings: Settings,
     checks: Sequence[Check],
@@ -312,7 +322,7 @@ def _chunk(
     place = {data.records[i].id: i for i in chunk}
     attributions = attributions_of(checks)
 
-    def measure(records: Sequence[Text]) -> list[pl.DataFrame]:
+    def measure(records: Sequence[Record]) -> list[pl.DataFrame]:
         encoded = Encoded(model, model.collate(records), trace=True)
         for record, count in zip(records, encoded.units.sum(1).tolist(), strict=True):
             if count != len(record.units):
@@ -361,9 +371,10 @@ def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, ob
         "drawn": view.chosen,
         "units": [list(r.units) for r in view.records],
         "truth": pl.Series(
-            [None if r.truth is None else list(r.truth) for r in view.records],
+            [None if r.truth is None else [bool(flag) for flag in r.truth] for r in view.records],
             dtype=pl.List(pl.Boolean),
         ),
+        **_bag_columns(view.records),
     }
     for position in range(encoded.outputs.shape[1]):
         columns[f"probability.{position}"] = column(encoded.probabilities[:, position])
@@ -375,6 +386,23 @@ def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, ob
     if error is not None:
         columns["completeness_error.integrated_gradients"] = column(error)
     return columns
+
+
+def _bag_columns(records: Sequence[Record]) -> dict[str, object]:
+    """What only bags have: kinds of key instances, and where instances lie."""
+    bags = [record for record in records if isinstance(record, Bag)]
+    if not bags:
+        return {}
+    return {
+        "key_types": pl.Series(
+            [None if b.key_types is None else b.key_types.tolist() for b in bags],
+            dtype=pl.List(pl.Int64),
+        ),
+        "coordinates": pl.Series(
+            [None if b.coordinates is None else b.coordinates.tolist() for b in bags],
+            dtype=pl.List(pl.List(pl.Float64)),
+        ),
+    }
 
 
 def _columns_of(check: Check, instances: pl.DataFrame) -> pl.DataFrame | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS, Options
+from attnaudit.data.kinds import Record
 from attnaudit.data.records import Text
 from attnaudit.errors import NotApplicable, SettingsError
 from attnaudit.models.cut import Model
@@ -19,7 +20,7 @@ class Explanation:
     """Attributions of one prediction.
 
     Attributes:
-        text: The text.
+        text: The text; of a bag, its id.
         units: Its units.
         predicted: The predicted class.
         probabilities: Of every class, by name.
@@ -38,7 +39,7 @@ class Explanation:
 
 
 def explain_record(
-    model: Model, record: Text, methods: Sequence[str] = DEFAULT_METHODS, seed: int = 0
+    model: Model, record: Record, methods: Sequence[str] = DEFAULT_METHODS, seed: int = 0
 ) -> Explanation:
     """Explain one prediction by several methods.
 
@@ -62,7 +63,7 @@ def explain_record(
             error = float(attribution.error[0])
     probabilities = encoded.probabilities[0].tolist()
     return Explanation(
-        text=record.text,
+        text=record.text if isinstance(record, Text) else record.id,
         units=record.units,
         predicted=model.classes[int(encoded.predicted[0])],
         probabilities=dict(zip(model.classes, probabilities, strict=True)),

@@ -1,12 +1,16 @@
-"""What to audit on: texts that the model has not learnt, as far as that is known."""
+"""What to audit on: data that the model has not learnt, as far as that is known."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from attnaudit.data.bag_loading import load_bag_data
+from attnaudit.data.bag_records import BagDataset
+from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import check_limit, draw
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources import load_data
 from attnaudit.errors import DataError, SettingsError
@@ -26,7 +30,7 @@ class Chosen:
         left_out: How many more there were, left out because the model was trained on them.
     """
 
-    data: Dataset
+    data: AnyDataset
     left_out: int = 0
 
 
@@ -49,17 +53,18 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
     limit, seed = options.pop("limit", None), options.get("seed", 0)
     check_limit(limit)
     known = None if include else model.trained_on
-    if known is None and source is not None:
+    if known is None and source is not None and model.reads == "texts":
         options["limit"] = limit  # drawn before texts are cut, which is quicker
     data = _data(model, source, options)
     kept = data.records if known is None else tuple(r for r in data if r not in known)
     left_out = len(data) - len(kept)
     if left_out and not kept:
         raise DataError(
-            f"{data.name}: all {left_out} texts were in the model's training data (train or dev), "
-            f"so none is left to audit on. {_instead(model)}, or keep them with {INCLUDE}"
+            f"{data.name}: all {left_out} {model.reads} were in the model's training data "
+            f"(train or dev), so none is left to audit on. {_instead(model)}, or keep them with "
+            f"{INCLUDE}"
         )
-    return Chosen(draw(replace(data, records=kept), limit, seed), left_out)
+    return Chosen(draw(data.select(kept), limit, seed), left_out)
 
 
 def cautions_on(data: DataFacts) -> list[str]:
@@ -67,31 +72,35 @@ def cautions_on(data: DataFacts) -> list[str]:
     cautions = []
     if data.left_out:
         cautions.append(
-            f"{data.left_out:,} texts were in the model's training data (train or dev) and are "
-            f"left out: the audit rests on {data.instances:,} others."
+            f"{data.left_out:,} {data.reads} were in the model's training data (train or dev) "
+            f"and are left out: the audit rests on {data.instances:,} others."
         )
     if data.trained_on:
         cautions.append(
-            f"{data.trained_on:,} of the {data.instances:,} texts were in the model's training "
-            "data (train or dev): on texts that it has learnt it may attend otherwise than on new "
-            "ones."
+            f"{data.trained_on:,} of the {data.instances:,} {data.reads} were in the model's "
+            f"training data (train or dev): on {data.reads} that it has learnt it may attend "
+            "otherwise than on new ones."
         )
     return cautions
 
 
-def _data(model: Model, source: Any, options: dict[str, Any]) -> Dataset:
-    if isinstance(source, Dataset):
+def _data(model: Model, source: Any, options: dict[str, Any]) -> AnyDataset:
+    if isinstance(source, Dataset | BagDataset):
         return source
-    if source is not None:
-        return load_data(source, **{"classes": model.classes, **options})
     usual = inspect.signature(load_data).parameters
-    given = [
-        name for name, value in options.items()
+    given = {
+        name: value for name, value in options.items()
         if name != "seed" and (name not in usual or value != usual[name].default)
-    ]  # fmt: skip
+    }  # fmt: skip
+    if source is not None:
+        options = {"classes": model.classes, **options}
+        if model.reads != "bags":
+            return load_data(source, **options)
+        return load_bag_data(source, **{"classes": model.classes, **_of_bags(given)})
     if given:
+        first = next(iter(given))
         raise SettingsError(
-            f"{given[0]}= (--{given[0].replace('_', '-')}) says how data are read, but no data "
+            f"{first}= (--{first.replace('_', '-')}) says how data are read, but no data "
             "are named, so the split that was held out in training is audited as it is stored"
         )
     known = model.trained_on
@@ -104,8 +113,21 @@ def _data(model: Model, source: Any, options: dict[str, Any]) -> Dataset:
     return data
 
 
+def _of_bags(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, by the names that bags have for them."""
+    known = {**inspect.signature(load_bags).parameters, "n_bags": None}
+    named = {"bag_column" if name == "id_column" else name: given[name] for name in given}
+    strange = [name for name in named if name not in known]
+    if strange:
+        raise SettingsError(
+            f"{strange[0]}= (--{strange[0].replace('_', '-')}) is about texts, and this model "
+            "reads bags; leave it out"
+        )
+    return named
+
+
 def _instead(model: Model) -> str:
     held_out = model.trained_on is not None and model.trained_on.test is not None
-    return "Name other texts" + (
+    return f"Name other {model.reads}" + (
         ", or no data at all for the split that was held out in training" if held_out else ""
     )

@@ -30,6 +30,7 @@ class DataFacts(_Frozen):
     Attributes:
         trained_on: How many of these texts the model was trained on, as far as that is known.
         left_out: How many more there were, left out because the model was trained on them.
+        reads: `texts` or `bags`: what the records are.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DataFacts(_Frozen):
     notes: tuple[str, ...] = ()
     trained_on: int = 0
     left_out: int = 0
+    reads: str = "texts"
 
 
 class Plan(_Frozen):

@@ -1,0 +1,126 @@
+"""`attnaudit shortcut`: do the weights carry the answer, and does the model rely on that?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnaudit.cli.app import (
+    ERR,
+    OUT,
+    DataDir,
+    DropEmpty,
+    DropUnlabelled,
+    IdColumn,
+    LabelColumn,
+    Limit,
+    Pipeline,
+    QuestionColumn,
+    Seed,
+    TextColumn,
+    Tokens,
+    app,
+    label_of,
+)
+from attnaudit.cli.output import told
+from attnaudit.data.records import Text
+from attnaudit.data.splits import load_splits
+from attnaudit.models.load import load
+from attnaudit.progress import bars
+from attnaudit.report.shortcuts import headline_of, shortcut_table, write_shortcuts
+from attnaudit.runs.held_out import choose
+from attnaudit.shortcuts.check import audit_shortcuts
+from attnaudit.shortcuts.schema import ShortcutVerdict
+from attnaudit.shortcuts.settings import ShortcutSettings
+
+DEFAULTS = ShortcutSettings()
+
+
+@app.command()
+def shortcut(
+    model: Annotated[str, typer.Argument(help="Folder of a model that `attnaudit train` wrote.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="The data that it was trained on, with its splits: judges learn on train and "
+            "dev, and everything is measured on test."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for findings, estimates and report.")] = Path(
+        "runs/shortcut"
+    ),
+    default_token: Annotated[
+        list[str] | None,
+        typer.Option(help="A token in every text that means nothing; repeat for more."),
+    ] = None,
+    judges: Annotated[int, typer.Option(min=1, help="Seeds of the judge.")] = DEFAULTS.judges,
+    judge_epochs: Annotated[
+        int, typer.Option(min=1, help="Most epochs of a judge.")
+    ] = DEFAULTS.judge_epochs,
+    train_limit: Annotated[
+        int | None, typer.Option(min=1, help="Training records of a judge, drawn by the seed.")
+    ] = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    id_column: IdColumn = None,
+    question_column: QuestionColumn = None,
+    pipeline: Pipeline = None,
+    limit: Limit = None,
+    tokenizer: Tokens = None,
+    data_dir: DataDir = None,
+    drop_unlabelled: DropUnlabelled = False,
+    drop_empty: DropEmpty = False,
+    include_training_texts: Annotated[
+        bool,
+        typer.Option("--include-training-texts", help="Keep texts that the model was trained on."),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 unless the verdict is 'clean'.")
+    ] = False,
+    seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+) -> None:
+    """Ask whether the weights tell the label by themselves, and whether the model relies on it.
+
+    Probes the weights without the words, takes the text away, swaps weights between texts, and
+    sets the model beside judges that learnt with random masks. Writes findings.json, estimates and
+    instances as Parquet, and shortcut.html.
+
+    Example: attnaudit shortcut model order --default-token "[head]" --default-token "[tail]"
+    """  # fmt: skip
+    settings = DEFAULTS.model_copy(
+        update={"seed": seed, "judges": judges, "judge_epochs": judge_epochs,
+                "train_limit": train_limit}
+    )  # fmt: skip
+    loaded = load(model, device)
+    with OUT.status("reading the data"):
+        splits = dict(load_splits(
+            data, text_column=text_column, label_column=label_of(label_column),
+            id_column=id_column, question_column=question_column, pipeline=pipeline, limit=limit,
+            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
+            drop_empty=drop_empty, seed=seed,
+        ))  # fmt: skip
+    if "test" in splits:
+        chosen = choose(loaded, splits["test"], include=include_training_texts)
+        kept = tuple(record for record in chosen.data.records if isinstance(record, Text))
+        splits["test"] = replace(splits["test"], records=kept)
+        if chosen.left_out:
+            ERR.print(
+                f"[yellow]{chosen.left_out:,} texts were in the model's training data and are "
+                f"left out; {len(chosen.data):,} remain.[/yellow]"
+            )
+    with told(), bars() as progress:
+        report = audit_shortcuts(
+            loaded, splits, settings, default_units=tuple(default_token or ()), out=out,
+            progress=progress,
+        )  # fmt: skip
+    page = write_shortcuts(report, out / "shortcut.html")
+    OUT.print(shortcut_table(report))
+    OUT.print(headline_of(report), style="bold", soft_wrap=True, markup=False)
+    for what, path in (("Report", page), ("Run", out)):
+        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+    if strict and report.verdict is not ShortcutVerdict.CLEAN:
+        raise typer.Exit(1)

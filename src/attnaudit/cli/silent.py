@@ -1,0 +1,165 @@
+"""`attnaudit silent`: many seeds of one network of bags, their failures, and ensembles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from attnaudit.checks import Verdict
+from attnaudit.checks.estimates import spoken
+from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
+from attnaudit.data.bag_loading import GENERATED, load_bag_splits
+from attnaudit.data.bag_scaling import scaling_of, standardised
+from attnaudit.nets.bag_classifier import HEADS, BagConfig
+from attnaudit.nets.bag_encoders import BAG_ENCODERS
+from attnaudit.nets.bag_pools import BAG_POOLS
+from attnaudit.nets.bag_training import BagOptions
+from attnaudit.progress import bars as progress_bars
+from attnaudit.report.silent import write_silent
+from attnaudit.report.wording import number
+from attnaudit.silent import Bars, SilentReport, audit_silent
+from attnaudit.silent.ceilings import known_ceilings
+from attnaudit.silent.saving import save_ensemble
+
+TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
+         Verdict.NOT_APPLICABLE: "dim"}  # fmt: skip
+KEPT = 24
+WEIGHTED = tuple(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
+Column = Annotated[str | None, typer.Option(help="Name of that column, if not the usual one.")]
+
+
+@app.command()
+def silent(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Bags: .npz, a table with one row an instance, a folder of splits, a classic set, "
+            "or a generated one such as 'conjunction-digits'."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Run folder; finished groups of seeds are kept there.")
+    ] = Path("runs/silent"),
+    pool: Annotated[str, typer.Option(help=", ".join(WEIGHTED))] = "gated",
+    encoder: Annotated[str, typer.Option(help=", ".join(BAG_ENCODERS))] = "mlp",
+    head: Annotated[str, typer.Option(help=", ".join(HEADS))] = "linear",
+    hidden: Annotated[int, typer.Option(min=1, help="Numbers of an encoded instance.")] = 32,
+    attention: Annotated[int, typer.Option(min=1, help="Rows inside additive attention.")] = 16,
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads, where a pool has some.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, help="How many; 20 to speak of rates.")] = KEPT,
+    epochs: Annotated[int, typer.Option(min=1)] = 40,
+    batch_size: Annotated[int, typer.Option(min=1, help="Bags a step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.")
+    ] = None,
+    graded: Annotated[
+        list[str] | None,
+        typer.Option(help="Grade the bags of this class only; repeat for more."),
+    ] = None,
+    bag_bar: Annotated[
+        float, typer.Option(min=0, max=1, help="Bag AUC of an accurate seed.")
+    ] = 0.90,
+    instance_bar: Annotated[
+        float, typer.Option(min=0, max=1, help="Instance AUROC below which it fails silently.")
+    ] = 0.80,
+    scale: Annotated[
+        bool | None,
+        typer.Option("--scale/--as-is", help="Standardise features; by default if not generated."),
+    ] = None,
+    bag_column: Column = None,
+    label_column: Column = None,
+    truth_column: Column = None,
+    data_dir: DataDir = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+) -> None:
+    """Train one network of bags from many seeds, and look for failures that its task hides.
+
+    Grades the weights of every seed where the truth of instances is known, says how far seeds
+    agree where it is not, and compares ensembles. Writes silent.json, tables, silent.html, and
+    the accurate seeds as a model that `attnaudit audit` reads. The same command goes on where it
+    stopped.
+
+    Example: attnaudit silent conjunction-digits --pool self_attention --seeds 24
+    """
+    options: dict[str, Any] = {
+        "data_dir": data_dir, "bag_column": bag_column, "truth_column": truth_column,
+        "label_column": None if label_column is None else label_of(label_column),
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
+    with OUT.status("reading the bags"):
+        raw = load_bag_splits(data, limit=limit, seed=seed, **given)
+    scaling = None
+    splits = raw
+    if scale or (scale is None and data not in GENERATED):
+        scaling = scaling_of(raw["train"])
+        parts = standardised(raw["train"], raw["dev"], raw["test"])
+        splits = dict(zip(("train", "dev", "test"), parts, strict=True))
+    ceilings = None
+    if data in GENERATED:
+        rule, modality = data.rsplit("-", 1)
+        ceilings = known_ceilings(rule, modality, raw["test"])
+    config = BagConfig(
+        raw["train"].classes, raw["train"].shape, encoder, pool, head, hidden, attention, heads
+    )
+    training = BagOptions(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
+        device=device,
+    )  # fmt: skip
+    with progress_bars() as progress:
+        report = audit_silent(
+            splits, config, range(seed, seed + seeds), options=training, graded=graded,
+            bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar), ceilings=ceilings, out=out,
+            progress=progress,
+        )  # fmt: skip
+    page = write_silent(report, out / "silent.html")
+    places = [("Report", page), ("Run", out)]
+    if report.members is not None:
+        saved = save_ensemble(report.members, report.accurate, out / "model", scaling=scaling)
+        places += [] if saved is None else [("Model", saved)]
+    OUT.print(seeds_table(report))
+    OUT.print(findings_table(report))
+    OUT.print(report.judgement, style="bold", soft_wrap=True, markup=False)
+    for what, path in places:
+        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+
+
+def seeds_table(report: SilentReport) -> Table:
+    """One row a seed and a reference."""
+    table = Table(title=f"Seeds on {report.report.data}", title_justify="left")
+    fields = {"roc_auc": "bag AUC", "auroc": "instance AUROC", "top_one": "top-1",
+              "mass": "mass on keys", "least_type_share": "least type"}  # fmt: skip
+    rows = (*report.report.seeds, *report.report.references)
+    shown = {field: words for field, words in fields.items()
+             if any(getattr(row, field) is not None for row in rows)}  # fmt: skip
+    table.add_column("weights")
+    for words in shown.values():
+        table.add_column(words, justify="right")
+    table.add_column("kind")
+    for row in rows:
+        values = [number(getattr(row, field)) for field in shown]
+        table.add_row(escape(row.subject), *values, row.kind or "")
+    return table
+
+
+def findings_table(report: SilentReport) -> Table:
+    """One row a finding: its verdict, what it rests on, and the sentence."""
+    table = Table(title="Findings", title_justify="left", show_lines=True)
+    for column in ("finding", "verdict", "headline"):
+        table.add_column(column, no_wrap=column == "verdict")
+    table.add_column("in words", ratio=1)
+    for finding in report.findings:
+        tone = TONES[finding.verdict]
+        notes = "".join(f"\n[dim]{escape(note)}[/dim]" for note in finding.notes)
+        table.add_row(
+            escape(finding.check), f"[{tone}]{finding.verdict.value}[/{tone}]",
+            "" if finding.headline is None else spoken(finding.headline, 3),
+            f"{escape(finding.sentence)}{notes}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,60 @@
+"""What data sets of every kind of record have in common: texts and bags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, Self, TypeAlias
+
+from attnaudit.data.bag_records import Bag
+from attnaudit.data.records import Text
+
+Record: TypeAlias = Text | Bag
+
+
+class AnyDataset(Protocol):
+    """Records with the names of their classes: `Dataset` or `BagDataset`."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the data."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in index order."""
+
+    @property
+    def split(self) -> str:
+        """Which split this is."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided on the way."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records."""
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether any record says which of its units are evidence."""
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """How many records carry each label."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal data, equal fingerprint."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Record]: ...
+
+    def select(self, records: Sequence[Any], split: str | None = None) -> Self:
+        """The same data set with other records."""
+
+    def relabelled(self, labels: Sequence[int | None], classes: tuple[str, ...]) -> Self:
+        """The same records with other labels and classes."""
+
+    def noted(self, *notes: str) -> Self:
+        """The same data set with further notes."""

@@ -1,0 +1,236 @@
+"""The neutral judge: what can be read from the same weights by who never saw them trained.
+
+A judge has the network of the model behind its weights, trained afresh on the same labels with
+masks drawn independently of text and label (spec of Bai et al. 2021; EVAL-X of Jethani et al.
+2021). It cannot have learnt a code. What the model predicts beyond its judge, from the same
+weights, came by one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnaudit.data.build import draw
+from attnaudit.data.records import Dataset
+from attnaudit.models.cut import Batch, Model, States
+from attnaudit.nets.evaluation import check_labels
+from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
+from attnaudit.progress import Report
+from attnaudit.shortcuts.calibration import fit_prior, with_prior
+from attnaudit.shortcuts.fitting import FitOptions, Masks, fit_decoder, fit_parameters
+from attnaudit.shortcuts.parts import parts_of, reset
+from attnaudit.shortcuts.reading import Reading, Row, decode_with, equal_rows, read
+from attnaudit.shortcuts.settings import ShortcutSettings
+
+EQUAL = 1e-4
+"""Relative difference up to which the weights of a hard mask count as equal."""
+PEAKED = 0.9
+"""Random soft masks are to be as peaked as this share of the model's own."""
+SIGMAS = (SIGMA, 2 * SIGMA, 4 * SIGMA, 8 * SIGMA)
+JUDGE_SEED = 1000
+"""Added to the seed, so that no judge shares its draws with the model."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What judges say of the same records.
+
+    Attributes:
+        law: Of the masks that they were trained with.
+        own: Probabilities `(N, C)` of each judge under the model's own weights, its prior fitted
+            on the development records.
+        others: The same without that: under the model's own weights (`plain`), `random masks`,
+            `equal weights`, `truth`; and of `informed`, a decoder trained afresh on the model's
+            own weights, under those.
+        known: `(N,)`, which instances have known evidence.
+    """
+
+    law: MaskLaw
+    own: tuple[np.ndarray, ...]
+    others: Mapping[str, tuple[np.ndarray, ...]]
+    known: np.ndarray
+
+
+def law_of(rows: Sequence[Row], seed: int = 0) -> MaskLaw:
+    """The law whose random masks look like some weights.
+
+    Hard, where every instance has the same number of equal weights (all units, where it has
+    fewer) and at least one of them leaves something out; else soft, with the smallest spread of
+    which a tenth of the masks are as peaked as the most peaked tenth of the weights.
+
+    Args:
+        rows: Weights, one row an instance.
+        seed: Of the masks that are drawn to compare.
+
+    Example:
+        >>> law_of([np.array([0.5, 0.0, 0.5]), np.array([1.0])])
+        MaskLaw(kind='hard', k=2, sigma=4.0)
+    """
+    some = [row for row in rows if len(row)]
+    kept = [int((row > 0).sum()) for row in some]
+    k = max(kept, default=1)
+    hard = all(
+        size == min(k, len(row)) and row.max() - row[row > 0].min() <= EQUAL * row.max()
+        for size, row in zip(kept, some, strict=True)
+    )
+    if hard and any(size < len(row) for size, row in zip(kept, some, strict=True)):
+        return MaskLaw("hard", k=k)
+    if not some:
+        return MaskLaw()
+    longest = max(len(row) for row in some)
+    units = torch.arange(longest) < torch.tensor([len(row) for row in some]).unsqueeze(1)
+    peak = float(np.quantile([row.max() for row in some], PEAKED))
+    for sigma in SIGMAS:
+        law = MaskLaw("soft", sigma=sigma)
+        drawn = draw_masks(units, law, torch.Generator().manual_seed(seed)).amax(1).numpy()
+        if float(np.quantile(drawn, PEAKED)) >= peak:
+            return law
+    return MaskLaw("soft", sigma=SIGMAS[-1])
+
+
+def judge(
+    model: Model,
+    splits: Mapping[str, Dataset],
+    reading: Reading,
+    settings: ShortcutSettings,
+    report: Report | None = None,
+) -> Judged:
+    """Train the judges and the informed decoder, and let them read held-out records.
+
+    Args:
+        model: The model in question; it stays as it is.
+        splits: `train` and `dev`, labelled.
+        reading: The model on the held-out records.
+        settings: Judges, epochs, seed.
+        report: Told of finished trainings.
+    """
+    law = law_of(reading.weights, settings.seed)
+    train = draw(splits["train"], settings.train_limit, settings.seed)
+    records = reading.data.records
+    seeds = [settings.seed + JUDGE_SEED + i for i in range(settings.judges)]
+    weights = {
+        "random masks": _random(reading, law, settings),
+        "equal weights": equal_rows(reading.lengths.tolist()),
+    }
+    known, truth = _truth(reading)
+    own: list[np.ndarray] = []
+    others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
+    dev = read(model, splits["dev"], settings.token_budget)
+    for done, seed in enumerate(seeds):
+        neutral = _neutral(model, train, splits["dev"], law, settings, seed)
+        plain = _logs(neutral, records, reading.weights, settings)
+        prior = fit_prior(_logs(neutral, dev.data.records, dev.weights, settings), dev.labels)
+        own.append(with_prior(plain, prior))
+        others["plain"].append(np.exp(plain))
+        for name, rows in weights.items():
+            others[name].append(np.exp(_logs(neutral, records, rows, settings)))
+        if known.any():
+            with_truth = [record for record, has in zip(records, known, strict=True) if has]
+            others.setdefault("truth", []).append(
+                np.exp(_logs(neutral, with_truth, truth, settings))
+            )
+        if report is not None:
+            report("judges", done + 1, settings.judges + 1)
+    informed = _informed(model, train, splits["dev"], _options(settings, seeds[0]))
+    others["informed"] = [np.exp(_logs(informed, records, reading.weights, settings))]
+    if report is not None:
+        report("judges", settings.judges + 1, settings.judges + 1)
+    return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
+
+
+def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:
+    """Equal weights on units that are each shown with probability 1/2; on all where none is.
+
+    The masks of EVAL-X (Jethani et al. 2021), as weights.
+
+    Example:
+        >>> half_masks(torch.ones(1, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
+        tensor([[0.3333, 0.0000, 0.3333, 0.3333]])
+    """
+    shown = (torch.rand(units.shape, generator=generator) < 0.5).to(units.device) & units
+    shown = torch.where(shown.any(1, keepdim=True), shown, units)
+    return shown.float() / shown.sum(1, keepdim=True).clamp(min=1)
+
+
+def _neutral(
+    model: Model, train: Dataset, dev: Dataset, law: MaskLaw, settings: ShortcutSettings, seed: int
+) -> Model:
+    """A judge."""
+    options = _options(settings, seed)
+    if settings.judge_masks == "law":
+        return fit_decoder(model, train, dev, law, options).model
+
+    def half(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
+        drawn = [half_masks(states.units, generator) for _ in range(options.draws)]
+        return torch.stack(drawn, dim=1).to(states.hidden.dtype)
+
+    return _fresh(model, train, dev, options, half)
+
+
+def _informed(model: Model, train: Dataset, dev: Dataset, options: FitOptions) -> Model:
+    """A decoder trained as a judge is, but on the model's own weights."""
+
+    def own(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
+        # of the model in question: the copy may attend over states that are trained anew
+        with torch.no_grad():
+            return model.attend(model.encode(batch)).to(states.hidden.dtype)
+
+    return _fresh(model, train, dev, options, own)
+
+
+def _fresh(model: Model, train: Dataset, dev: Dataset, options: FitOptions, masks: Masks) -> Model:
+    """The model with a decoder trained from new initial values under given masks."""
+    check_labels(train.records, model.classes, "training")
+    copied = copy.deepcopy(model)
+    parts = parts_of(copied, train.records)
+    reset(parts, parts.decoder, options.seed)
+    return fit_parameters(copied, parts.decoder, train, dev, options, masks, masks).model
+
+
+def _options(settings: ShortcutSettings, seed: int) -> FitOptions:
+    return FitOptions(
+        epochs=settings.judge_epochs, patience=settings.judge_patience,
+        learning_rate=settings.judge_rate, weight_decay=settings.judge_decay,
+        draws=settings.judge_draws, seed=seed,
+    )  # fmt: skip
+
+
+def _logs(
+    model: Model, records: Sequence[object], rows: Sequence[Row], settings: ShortcutSettings
+) -> np.ndarray:
+    return decode_with(model, records, rows, budget=settings.token_budget)
+
+
+def _random(reading: Reading, law: MaskLaw, settings: ShortcutSettings) -> list[Row]:
+    """A mask like those of training for each instance, drawn one by one in their order."""
+    generator = torch.Generator().manual_seed(settings.seed)
+
+    def one(length: int) -> Row:
+        units = torch.ones(1, length, dtype=torch.bool)
+        drawn = (
+            draw_masks(units, law, generator)
+            if settings.judge_masks == "law"
+            else half_masks(units, generator)
+        )
+        return np.asarray(drawn[0].double().numpy())
+
+    return [one(length) if length else np.zeros(0) for length in reading.lengths.tolist()]
+
+
+def _truth(reading: Reading) -> tuple[np.ndarray, list[Row]]:
+    """Which instances have known evidence among their units, and equal weights on it."""
+    known = np.zeros(len(reading), dtype=bool)
+    rows = []
+    for i, (record, row) in enumerate(zip(reading.data, reading.weights, strict=True)):
+        flags = np.array(record.truth or (), dtype=np.float64)[: len(row)]
+        if len(flags) == len(row) and flags.sum() > 0:
+            known[i] = True
+            rows.append(flags / flags.sum())
+    return known, rows

@@ -1,0 +1,141 @@
+"""Do the weights leak the label? Probes of the weights against what any weights show.
+
+Bai et al. 2021 put meaningless default tokens into every text; weight on those that depends on the
+label can be nothing but a leak, so they are probed for themselves where they are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnaudit.checks import Estimate, Finding, Verdict
+from attnaudit.checks.estimates import average, spoken
+from attnaudit.errors import DataError
+from attnaudit.shortcuts.probe import Probed, features, most_common, probe
+from attnaudit.shortcuts.reading import Reading, Row
+from attnaudit.shortcuts.settings import ShortcutSettings, below
+
+NAME = "leak"
+SIGNIFICANT = 0.05
+
+
+def default_rows(reading: Reading, default_units: Sequence[str]) -> list[Row]:
+    """The weights on default tokens, in their order, one row an instance.
+
+    Raises:
+        DataError: No record has any of them.
+    """
+    names = {unit.lower() for unit in default_units}
+    rows = []
+    for record, row in zip(reading.data, reading.weights, strict=True):
+        units = record.units[: len(row)]
+        rows.append(row[[i for i, unit in enumerate(units) if unit.lower() in names]])
+    if not any(len(row) for row in rows):
+        raise DataError(
+            f"{reading.data.name}: no record has one of the default tokens "
+            f"{', '.join(default_units)}; name units as they stand in the data"
+        )
+    return rows
+
+
+def default_mass(
+    reading: Reading, default_units: Sequence[str], settings: ShortcutSettings
+) -> list[Estimate]:
+    """Mean weight on default tokens: of all instances, and of each labelled class."""
+    mass = np.array([row.sum() for row in default_rows(reading, default_units)])
+    labels = reading.labels
+    groups = [("all", np.ones(len(mass), dtype=bool))]
+    groups += [(f"label={name}", labels == i) for i, name in enumerate(reading.data.classes)]
+    share = np.mean([
+        sum(u.lower() in {d.lower() for d in default_units} for u in r.units) / max(1, len(r.units))
+        for r in reading.data
+    ])  # fmt: skip
+    return [
+        average(mass[some], settings.audit(), statistic="default_mass", subject="default tokens",
+                group=group, null=float(share))
+        for group, some in groups
+        if some.any()
+    ]  # fmt: skip
+
+
+def conclude_leak(
+    reading: Reading, settings: ShortcutSettings, default_units: Sequence[str] = ()
+) -> Finding:
+    """Whether the weights alone tell the label.
+
+    The headline is the accuracy of the better of two probes, above the better of two references:
+    the larger class, and a probe of the number of units, which any weights show. It is paired by
+    instance, and its confidence is raised for the choice between the probes (Bonferroni).
+
+    Args:
+        reading: Weights on labelled records.
+        settings: Folds, permutations, bars.
+        default_units: Tokens that stand in every record and mean nothing.
+
+    Returns:
+        `fail` where the weights leak the label, `pass` where a leak above the bar is ruled out.
+    """
+    labels = reading.labels
+    found = [
+        probe("weights", features(reading.weights, settings.positions), labels, settings),
+        probe("length", _length_features(reading.lengths), labels, settings),
+    ]
+    notes, extra = [], []
+    if default_units:
+        rows = default_rows(reading, default_units)
+        found.insert(1, probe("default tokens", features(rows, settings.positions), labels,
+                              settings))  # fmt: skip
+        extra = default_mass(reading, default_units, settings)
+    by_name = {p.name: p for p in found}
+    length = by_name["length"].right[by_name["length"].best]
+    majority = np.full(len(labels), np.mean(labels == most_common(labels)))
+    reference = length if length.mean() > majority[0] else majority
+    # every estimator and every view of the weights is a try, and the best one is taken
+    tries = sum(len(p.right) for p in found if p.name != "length")
+    leaks = [_leak(p, reference, tries, settings) for p in found if p.name != "length"]
+    headline = max(leaks, key=lambda e: e.value or 0.0)
+    verdict = below(headline, settings.bars.leak, settings.audit().thresholds.least_instances)
+    source = by_name[headline.subject]
+    if verdict is Verdict.FAIL and source.p_value > SIGNIFICANT:
+        notes.append(
+            "the linear probe does no better than with shuffled labels "
+            f"(p = {source.p_value:.2f}): the leak is not linear in the weights"
+        )
+    if reference is length and length.mean() > majority.mean() + settings.bars.leak:
+        notes.append(
+            f"the number of units alone predicts {length.mean():.2f} of the labels; the probe is "
+            "compared with that"
+        )
+    accuracy = float(source.right[source.best].mean())
+    figures = (
+        f"a probe of {'the weights' if source.name == 'weights' else 'the default tokens'} "
+        f"predicts {accuracy:.3f} of the labels, the reference {reference.mean():.3f}; difference "
+        f"{spoken(headline, 3)}"
+    )
+    sentence = {
+        Verdict.FAIL: f"The weights alone tell the label: they leak ({figures}).",
+        Verdict.PASS: f"The form of the weights tells little or nothing of the label ({figures}).",
+    }.get(verdict, f"Whether the form of the weights tells the label is not certain ({figures}).")
+    return Finding(
+        check=NAME, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
+        estimates=(*leaks, *extra, *(e for p in found for e in p.estimates)),
+        thresholds={"leak": settings.bars.leak,
+                    "least_instances": float(settings.audit().thresholds.least_instances)},
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _leak(
+    probed: Probed, reference: np.ndarray, tries: int, settings: ShortcutSettings
+) -> Estimate:
+    confidence = 1 - (1 - settings.confidence) / tries
+    strict = settings.audit().model_copy(update={"confidence": confidence})
+    return average(probed.right[probed.best] - reference, strict, statistic="leak",
+                   subject=probed.name, null=0.0)  # fmt: skip
+
+
+def _length_features(lengths: np.ndarray) -> np.ndarray:
+    some = lengths.astype(np.float64)
+    return np.stack([some, np.log1p(some)], axis=1)

@@ -1,0 +1,261 @@
+"""What was measured, as claims. No number of the paper's own tables is known, so none is quoted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from scipy.stats import t
+
+from attnaudit.checks.performance import NAME as PERFORMANCE
+from attnaudit.shortcuts.settings import ShortcutBars
+from attnaudit.studies.bai2021.settings import (
+    HONEST,
+    JOINT,
+    METHODS,
+    NEEDS_A_CODE,
+    ONLY,
+    PRETRAIN,
+    SETTINGS,
+    WEIGHT,
+)
+from attnaudit.studies.claims import above, below, claim_of, measured
+from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
+
+BARS = ShortcutBars()
+GOOD = 0.9
+"""Accuracy from which a task counts as done."""
+CONFIDENCE = 0.95
+LEAST_SEEDS = 3
+"""Fewer seeds give no interval where nothing else does."""
+UNKNOWN = "The paper's own numbers are not known; the protocol is ours."
+SEEDS = (
+    "The value is the mean over seeds; its interval is Student's t over seeds, and at least that "
+    "over texts. A generated task is drawn anew for every seed."
+)
+Found = Callable[[CellRecord], Measured | None]
+Holding = Callable[[Measured | None], Holds]
+
+
+def conclude(results: Results) -> tuple[Claim, ...]:
+    """Every claim; one that no cell speaks to is 'not measured', never left out."""
+    return (
+        _exist(results), _clean(results), _defaults(results), _form(results), _without(results),
+        _helps(results, PRETRAIN, "hard"), _helps(results, PRETRAIN, "soft"),
+        _helps(results, WEIGHT, "hard"), _helps(results, WEIGHT, "soft"),
+        _cost(results, PRETRAIN), _cost(results, WEIGHT),
+    )  # fmt: skip
+
+
+def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
+    """The mean over seeds, with Student's interval over them widened by that over texts.
+
+    The texts may be the same for every seed, so the mean half width over texts is not divided by
+    the number of seeds; the two are added as independent errors are. None where a seed has no
+    value; with one seed it is that seed's.
+
+    Example:
+        >>> one = Measured(value=0.4, low=0.3, high=0.5, n=50, unit="u")
+        >>> over_seeds([one, one, None]) is None, over_seeds([one]).low
+        (True, 0.3)
+        >>> other = one.model_copy(update={"value": 0.6, "low": 0.5, "high": 0.7})
+        >>> mean = over_seeds([one, other])
+        >>> round(mean.value, 2), round(mean.low, 2)
+        (0.5, -0.77)
+    """
+    known = [m for m in found if m is not None]
+    if not known or len(known) < len(found):
+        return None
+    unit = f"{known[0].unit}; mean of {len(known)} seeds"
+    if len(known) == 1:
+        return known[0]
+    if len(known) < LEAST_SEEDS and all(m.low is None for m in known):
+        mean = float(np.mean([m.value for m in known]))
+        return Measured(value=mean, n=min(m.n for m in known), unit=unit)
+    values = np.array([m.value for m in known])
+    reach = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * values.std(ddof=1)
+    reach /= math.sqrt(len(values))
+    low = np.mean([m.value - m.low for m in known if m.low is not None] or [0.0])
+    high = np.mean([m.high - m.value for m in known if m.high is not None] or [0.0])
+    mean, down, up = float(values.mean()), float(np.hypot(reach, low)), float(np.hypot(reach, high))
+    return Measured(
+        value=mean, low=mean - down, high=mean + up,
+        n=min(m.n for m in known), unit=unit,
+    )  # fmt: skip
+
+
+def gap_of(record: CellRecord) -> Measured | None:
+    """What the model reads beyond a neutral judge."""
+    return measured(find(record.rows, "gap", "model"), "accuracy beyond a neutral judge")
+
+
+def accuracy_of(record: CellRecord) -> Measured | None:
+    """The accuracy of the model."""
+    return measured(find(record.rows, "accuracy", f"{PERFORMANCE}/model"), "accuracy")
+
+
+def leak_of(record: CellRecord) -> Measured | None:
+    """What a probe of the weights predicts beyond the larger class."""
+    return measured(
+        find(record.rows, "leak", "leak/weights"), "accuracy of a probe above the larger class"
+    )
+
+
+def by_seed(
+    results: Results, setting: str, found: Found, method: str = JOINT
+) -> dict[int, Measured | None]:
+    """A number of each seed of a setting."""
+    return {
+        int(record.spec["seed"]): found(record)
+        for record in results.where(setting=setting, method=method)
+    }
+
+
+def saved(results: Results, setting: str, method: str, found: Found) -> list[Measured | None]:
+    """What a remedy changes: joint training less the remedy, seed by seed."""
+    before = by_seed(results, setting, found)
+    after = by_seed(results, setting, found, method)
+    return [_less(before[seed], after[seed]) for seed in before if seed in after]
+
+
+def _less(first: Measured | None, second: Measured | None) -> Measured | None:
+    if first is None or second is None:
+        return None
+    # seeds carry the interval: both models are trained and tested on the same draw
+    return Measured(
+        value=first.value - second.value, n=min(first.n, second.n), unit=f"{first.unit}, less"
+    )
+
+
+def _exist(results: Results) -> Claim:
+    parts = [
+        *_parts(results, NEEDS_A_CODE, gap_of, lambda m: above(m, BARS.gap)),
+        *_shown(results, NEEDS_A_CODE, accuracy_of, lambda m: above(m, GOOD), "accuracy"),
+    ]
+    return claim_of(
+        parts, id="shortcuts_exist",
+        claim="Trained end to end, a model predicts a label that no honest weights can carry, and "
+        "a neutral judge of the same weights does not.",
+        paper=f"That combinatorial shortcuts exist (abstract). {UNKNOWN}",
+        rule=f"The gap is above {BARS.gap}. Accuracy is shown beside it, with whether it is above "
+        f"{GOOD}, and decides nothing. {SEEDS}",
+    )  # fmt: skip
+
+
+def _clean(results: Results) -> Claim:
+    return claim_of(
+        list(_parts(results, HONEST, gap_of, lambda m: below(m, BARS.gap))),
+        id="honest_weights_are_clean",
+        claim="Where honest weights suffice, a neutral judge of them does as well as the model.",
+        paper=f"Not in the paper: a negative control of ours. {UNKNOWN}",
+        rule=f"The gap is below {BARS.gap}. {SEEDS}",
+    )
+
+
+def _defaults(results: Results) -> Claim:
+    names = tuple(n for n, s in SETTINGS.items() if s.variant == ONLY)
+    return claim_of(
+        list(_parts(results, names, gap_of, lambda m: above(m, BARS.gap))),
+        id="default_tokens_tell",
+        claim="On real text, weights on nothing but default tokens carry the label.",
+        paper="That weights on meaningless default tokens can depend on the label. "
+        f"{UNKNOWN} The variant without any other token is ours.",
+        rule=f"The gap is above {BARS.gap}. {SEEDS}",
+    )
+
+
+def _form(results: Results) -> Claim:
+    return claim_of(
+        list(_parts(results, NEEDS_A_CODE, leak_of, lambda m: above(m, BARS.leak))),
+        id="form_tells",
+        claim="Where a model needs a code, a probe of the form of its weights finds it.",
+        paper=f"Not in the paper; a question of ours. {UNKNOWN}",
+        rule=f"The leak is above {BARS.leak}. {SEEDS}",
+        note="A code can lie in which words are chosen; then only the gap shows it.",
+    )
+
+
+def _without(results: Results) -> Claim:
+    names = ("order/soft/rnn",)
+    parts = []
+    for name in names:
+        leak = over_seeds(list(by_seed(results, name, leak_of).values()))
+        told = above(leak, BARS.leak)
+        parts += _parts(
+            results, (name,), gap_of,
+            lambda m, told=told: below(m, BARS.gap) if told is Holds.YES else told,
+        )  # fmt: skip
+    parts += _shown(results, names, leak_of, lambda m: above(m, BARS.leak), "leak")
+    return claim_of(
+        parts, id="leak_without_need",
+        claim="Weights can leak the label although the model does not need that.",
+        paper=f"Not in the paper; a question of ours. {UNKNOWN}",
+        rule=f"Where the leak is above {BARS.leak}, the gap is below {BARS.gap}; without a leak "
+        f"the claim fails. {SEEDS}",
+    )  # fmt: skip
+
+
+def _helps(results: Results, method: str, mask: str) -> Claim:
+    names = _remedied(results, method, mask)
+    parts = [
+        _part(SETTINGS[name].title, saved(results, name, method, gap_of), lambda m: above(m, 0.0))
+        for name in names
+    ]
+    return claim_of(
+        parts, id=f"{method}_lowers_the_gap_{mask}",
+        claim=f"{METHODS[method][0].upper()}{METHODS[method][1:]} lowers the gap of {mask} masks.",
+        paper=f"That the method mitigates combinatorial shortcuts (abstract). {UNKNOWN}",
+        rule=f"The gap of joint training less that of the remedy is above 0, in settings whose "
+        f"joint gap is above {BARS.gap}; paired by seed. {SEEDS}",
+    )  # fmt: skip
+
+
+def _cost(results: Results, method: str) -> Claim:
+    names = [n for mask in ("hard", "soft") for n in HONEST
+             if SETTINGS[n].mask == mask and results.where(setting=n, method=method)]  # fmt: skip
+    parts = [
+        _part(SETTINGS[name].title, saved(results, name, method, accuracy_of),
+              lambda m: below(m, BARS.gap))
+        for name in names
+    ]  # fmt: skip
+    return claim_of(
+        parts, id=f"{method}_costs_little",
+        claim=f"{METHODS[method][0].upper()}{METHODS[method][1:]} costs little accuracy where "
+        "honest weights suffice.",
+        paper=f"Not stated in what is known of the paper. {UNKNOWN}",
+        rule=f"The accuracy of joint training less that of the remedy is below {BARS.gap}; paired "
+        f"by seed. {SEEDS}",
+    )  # fmt: skip
+
+
+def _remedied(results: Results, method: str, mask: str) -> Iterator[str]:
+    """Settings in which there is a gap to lower, and in which the remedy was tried."""
+    for name, setting in SETTINGS.items():
+        joint = over_seeds(list(by_seed(results, name, gap_of).values()))
+        tried = results.where(setting=name, method=method)
+        if setting.mask == mask and tried and above(joint, BARS.gap) is Holds.YES:
+            yield name
+
+
+def _parts(
+    results: Results, names: Sequence[str], found: Found, holding: Holding
+) -> Iterator[Part]:
+    for name in names:
+        seeds = by_seed(results, name, found)
+        if seeds:
+            yield _part(SETTINGS[name].title, list(seeds.values()), holding)
+
+
+def _shown(
+    results: Results, names: Sequence[str], found: Found, holding: Holding, what: str
+) -> Iterator[Part]:
+    """A second number of the same settings, which decides nothing."""
+    for part in _parts(results, names, found, holding):
+        yield part.model_copy(update={"of": f"{part.of}: {what}", "counts": False})
+
+
+def _part(title: str, seeds: list[Measured | None], holding: Holding) -> Part:
+    mean = over_seeds(seeds)
+    return Part(of=title, measured=mean, holds=holding(mean))

@@ -1,0 +1,199 @@
+"""Options of the study and its cells: rules × modalities × pools, sizes of signal, classic sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from attnaudit.data.bag_rules import RULES
+from attnaudit.data.bag_sets import BAG_SETS
+from attnaudit.errors import SettingsError
+from attnaudit.nets.bag_classifier import HEADS
+from attnaudit.nets.bag_pools import BAG_POOLS
+from attnaudit.studies.declaration import Cell, Names, Options, Planned
+from attnaudit.studies.schema import Missing
+
+GRID, SIGNAL, MANY, CLASSIC = "grid", "signal", "many", "classic"
+"""What a cell is for: the grid, the ceiling of Gaussian bags, many seeds, or a classic set."""
+MODALITIES = ("digits", "gaussian", "motifs", "sentences")
+DELTA = 3.0
+"""How far the key types of Gaussian bags are from other instances, in the grid."""
+BAG_SECONDS = 9e-5
+"""CPU seconds of one bag in one epoch of one seed."""
+STEP_SECONDS, INSTANCE_SECONDS = 4e-4, 3.5e-5
+"""The same of classic sets: of a bag, whatever the seeds, and of an instance and seed."""
+Whole = Annotated[int, Field(ge=1)]
+
+
+class HaabOptions(Options):
+    """Options of this study.
+
+    Attributes:
+        data: Rules of generated bags, and names of classic sets.
+        modalities: What instances of generated bags are made of.
+        pools: Pools of the grid on digits; the first alone on other modalities.
+        bags: Training bags of the grid.
+        test_bags: Test bags of generated data.
+        members: Seeds of each setting of the grid.
+        many: Seeds where silent failures are looked for.
+        many_bags: Training bags there.
+        heads: Heads of the network there.
+        draws: Draws of the data there.
+        deltas: How far key types of Gaussian bags are from others, where ceilings are known.
+        epochs: Of generated bags.
+        learning_rate: Of generated bags.
+        repeats: Repetitions of 10-fold cross-validation on classic sets.
+        fold_members: Seeds of each fold.
+        fold_epochs: Of classic sets.
+    """
+
+    data: Names = (*RULES, *BAG_SETS)
+    modalities: Names = MODALITIES
+    pools: Names = ("gated", "additive", "self_attention")
+    bags: Whole = 200
+    test_bags: Whole = 500
+    members: Whole = 6
+    many: Annotated[int, Field(ge=0)] = 24
+    many_bags: Whole = 500
+    heads: Names = ("linear",)
+    draws: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    deltas: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+    epochs: Whole = 40
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    repeats: Whole = 2
+    fold_members: Whole = 2
+    fold_epochs: Whole = 40
+
+    # bags have their own encoder and pools, and seeds are trained together
+    encoders: ClassVar[None] = None  # type: ignore[misc]
+    attentions: ClassVar[None] = None  # type: ignore[misc]
+    seeds: ClassVar[None] = None  # type: ignore[misc]
+    train_limit: ClassVar[None] = None  # type: ignore[misc]
+    test_limit: ClassVar[None] = None  # type: ignore[misc]
+
+    @field_validator("modalities", "pools", "heads", "draws", "deltas", mode="before")
+    @classmethod
+    def _one_is_several(cls, given: Any) -> Any:
+        """`--set pools=gated` gives one text, and `--set deltas=` an empty one."""
+        return ((given,) if given else ()) if isinstance(given, str) else given
+
+
+def quick(data_dir: Path | None) -> dict[str, Any]:
+    """Presence, conjunction, exclusive or and absence on digits, and Musk1 where it is there."""
+    there = data_dir is not None and (mil_folder(data_dir) / "musk1.npz").is_file()
+    rules = ("presence", "conjunction", "exclusive_or", "absence")
+    return {
+        "data": (*rules, *(("musk1",) if there else ())), "modalities": ("digits", "sentences"),
+        "members": 4, "many": 20, "heads": ("linear",), "draws": (1,), "deltas": (1.5, 3.0, 6.0),
+        "test_bags": 300, "repeats": 1, "fold_members": 2, "fold_epochs": 20,
+    }  # fmt: skip
+
+
+def plan(options: HaabOptions, data_dir: Path | None) -> Planned:
+    """The grid, the signal, many seeds, then the classic sets.
+
+    Raises:
+        SettingsError: A name that nothing has.
+    """
+    _check(options)
+    classic, missing = _classic(options, data_dir)
+    return Planned((*_grid(options), *_signal(options), *_many(options), *classic), tuple(missing))
+
+
+def mil_folder(data_dir: Path) -> Path:
+    """Where the classic sets are: in `mil` below the folder of data sets, or in itself."""
+    return data_dir / "mil" if (data_dir / "mil").is_dir() else data_dir
+
+
+def setting_of(spec: Any) -> str:
+    """Rule, modality, pool and head of a cell, in words."""
+    if spec["part"] == CLASSIC:
+        return f"{spec['data']}, {spec['pool']}"
+    head = "" if spec["head"] == "linear" else " + mlp"
+    words = [f"{spec['data'].replace('_', ' ')} of {spec['modality']}"]
+    words.append(spec["pool"].replace("_", "-") + head)
+    if spec["modality"] == "gaussian":
+        words.append(f"Δ = {spec['delta']:g}")
+    return ", ".join(words)
+
+
+def _rules(options: HaabOptions) -> list[str]:
+    return [name for name in options.data if name in RULES]
+
+
+def _grid(options: HaabOptions) -> Iterator[Cell]:
+    for rule in _rules(options):
+        for modality in options.modalities:
+            pools = options.pools if modality == "digits" else options.pools[:1]
+            for pool in pools:
+                yield _cell(options, GRID, rule, modality, pool, members=options.members)
+
+
+def _signal(options: HaabOptions) -> Iterator[Cell]:
+    if "presence" in options.data:
+        for delta in options.deltas:
+            yield _cell(options, SIGNAL, "presence", "gaussian", options.pools[0], delta=delta,
+                        members=options.members, bags=2 * options.bags)  # fmt: skip
+
+
+def _many(options: HaabOptions) -> Iterator[Cell]:
+    if "conjunction" in options.data and options.many:
+        for draw in options.draws:
+            for head in options.heads:
+                yield _cell(options, MANY, "conjunction", "digits", "self_attention", head=head,
+                            members=options.many, bags=options.many_bags, draw=draw)  # fmt: skip
+
+
+def _cell(
+    options: HaabOptions, part: str, rule: str, modality: str, pool: str, *, members: int,
+    head: str = "linear", bags: int | None = None, delta: float = DELTA, draw: int = 0,
+) -> Cell:  # fmt: skip
+    spec: dict[str, Any] = {
+        "part": part, "data": rule, "modality": modality, "pool": pool, "head": head,
+        "bags": bags or options.bags, "test_bags": options.test_bags, "members": members,
+        "epochs": options.epochs, "learning_rate": options.learning_rate, "draw": draw,
+        "delta": delta if modality == "gaussian" else 0.0, "device": options.device,
+    }  # fmt: skip
+    name = f"{setting_of(spec)}, {spec['bags']} bags, {members} seeds, draw {draw}, {part}"
+    return Cell(name, spec, 3 + BAG_SECONDS * spec["bags"] * spec["epochs"] * members)
+
+
+def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], list[Missing]]:
+    cells, missing = [], []
+    for name in (name for name in options.data if name in BAG_SETS):
+        path = None if data_dir is None else mil_folder(data_dir) / f"{name}.npz"
+        if path is None or not path.is_file():
+            reason = "no folder of data sets was given" if path is None else f"{path} is not there"
+            missing.append(Missing(what=name, reason=f"{reason}. Give the folder that holds your "
+                                   "copies of data sets with --data-dir; classic sets lie in its "
+                                   "folder mil."))  # fmt: skip
+            continue
+        spec = {
+            "part": CLASSIC, "data": name, "modality": "file", "pool": options.pools[0],
+            "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+            "repeats": options.repeats, "members": options.fold_members,
+            "epochs": options.fold_epochs, "device": options.device,
+        }  # fmt: skip
+        size = BAG_SETS[name]
+        epoch = STEP_SECONDS * size.bags
+        epoch += INSTANCE_SECONDS * size.instances * options.fold_members
+        cost = 10 * options.repeats * options.fold_epochs * epoch
+        cells.append(Cell(f"{name}, {options.pools[0]}, 10-fold x {options.repeats}", spec, cost))
+    return cells, missing
+
+
+def _check(options: HaabOptions) -> None:
+    weighted = tuple(name for name, pool in BAG_POOLS.items() if pool.weights != "none")
+    for what, given, known in (
+        ("data", options.data, (*RULES, *BAG_SETS)), ("modalities", options.modalities, MODALITIES),
+        ("pools", options.pools, weighted), ("heads", options.heads, HEADS),
+    ):  # fmt: skip
+        for name in given:
+            if name not in known:
+                raise SettingsError(
+                    f"{name!r} is not known in {what} of this study; there are: {', '.join(known)}"
+                )

@@ -1,0 +1,397 @@
+"""The findings of the abstract, and what else is expected, each from the cells that can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attnaudit.checks import Verdict
+from attnaudit.measures.bootstrap import wilson_interval
+from attnaudit.silent import EnsembleRow, SilentFile
+from attnaudit.silent.rates import SILENT_KINDS
+from attnaudit.studies.claims import above, below, claim_of, measured
+from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
+from attnaudit.studies.haab2022.measure import EVERY, POSITIVE
+from attnaudit.studies.haab2022.paper import (
+    ENSEMBLES,
+    OURS,
+    PUBLISHED,
+    RANGE,
+    REFLECTIVE,
+    SILENT,
+)
+from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
+
+FOUND, PRESENCE = 0.8, 0.95
+"""Mean instance AUROC from which weights find the keys, and that of presence on digits. Ours."""
+ONE_TYPE = 0.1
+"""Share of the key mass of the type with less, below which weights stand on one type. Ours."""
+CHANGE = 0.02
+"""A smaller change of the AUROC, or of a share of failures, is none. Ours."""
+HALF = 0.5
+SIZES = (6, 12, 20)
+"""Sizes of ensembles that are asked for."""
+SIMPLE = ("presence", "disjunction", "absence")
+AUROC = "mean instance AUROC of accurate seeds (0 to 1)"
+
+
+def conclude(results: Results) -> tuple[Claim, ...]:
+    """Every claim; one that no cell speaks to is 'not measured', never left out."""
+    return (
+        _reflective(results), _presence(results), _silent(results), _one_type(results),
+        _ensembles(results), _no_harm(results), _ceiling(results), _exclusive(results),
+        _accuracies(results), _stories(results),
+    )  # fmt: skip
+
+
+def file_of(record: CellRecord, bags: str = EVERY) -> SilentFile | None:
+    """What many seeds of a cell showed; None where it was not graded that way."""
+    stored = record.facts.get(bags)
+    return None if stored is None else SilentFile.model_validate({**stored, "estimates": ()})
+
+
+def good(record: CellRecord) -> bool:
+    """Whether enough seeds of a cell do their task."""
+    file = file_of(record)
+    return file is not None and file.findings[0].verdict is Verdict.PASS
+
+
+def gain_of(rows: Sequence[EnsembleRow], members: int) -> tuple[float, float, EnsembleRow] | None:
+    """What ensembles of that size change: the worst AUROC, and the share of silent failures.
+
+    Returns:
+        The gain of the worst AUROC, the change of the share of silent failures among accurate
+        models, and the row of the ensembles; None where there are not several.
+    """
+    weights = {row.members: row for row in rows if row.average == "weights"}
+    single, many = weights.get(1), weights.get(members)
+    if single is None or many is None or many.subsets < 2:
+        return None
+    if single.worst is None or many.worst is None:
+        return None
+    rates = [(row.silent or 0.0) / row.accurate if row.accurate else 0.0 for row in (single, many)]
+    return many.worst - single.worst, rates[1] - rates[0], many
+
+
+def _reflective(results: Results) -> Claim:
+    parts, flags = [], []
+    records = results.where(part=GRID)
+    able = [record for record in records if good(record)]
+    for record in able:
+        value = measured(find(record.rows, "bag_auroc", "weights", "accurate"), AUROC)
+        parts.append(Part(of=setting_of(record.spec), measured=value, holds=above(value, FOUND),
+                          counts=False))  # fmt: skip
+        if value is not None:
+            flags.append(value.value >= FOUND)
+    whole = None
+    holds = Holds.NOT_MEASURED
+    if flags:
+        found = wilson_interval(sum(flags), len(flags))
+        whole = Measured(value=found.value or 0.0, low=found.low, high=found.high, n=len(flags),
+                         unit=f"share of settings with a {AUROC} of {FOUND:g} or more")  # fmt: skip
+        holds = _beyond(found.low, found.high, 0.5)
+    one = Part(of="all settings that do their task", measured=whole, holds=holds)
+    return claim_of(
+        [one, *parts] if flags else [],
+        id="often_reflective",
+        claim="Where a network does its task, its weights often find the key instances.",
+        paper=REFLECTIVE,
+        rule=f"In most settings the mean instance AUROC is {FOUND:g} or more: the interval of the "
+        "share of settings lies above one half. Settings are what this study has chosen, and no "
+        "sample of anything; networks that do not do their task are left out.",
+        note=f"{len(records) - len(able)} of {len(records)} settings are not good enough to audit.",
+    )
+
+
+def _presence(results: Results) -> Claim:
+    parts = []
+    for record in results.where(part=GRID, data="presence", modality="digits"):
+        if record.spec["pool"] not in ("gated", "additive"):
+            continue
+        instances = measured(find(record.rows, "bag_auroc", "weights", "all"),
+                             "mean instance AUROC (0 to 1)")  # fmt: skip
+        bags = measured(find(record.rows, "roc_auc", "seeds"), "bag AUC, mean over seeds (0 to 1)")
+        name = setting_of(record.spec)
+        parts.append(Part(of=f"{name}: instances", measured=instances,
+                          holds=_at_least(instances, PRESENCE), half="instances"))  # fmt: skip
+        parts.append(Part(of=f"{name}: bags", measured=bags, holds=_at_least(bags, PRESENCE),
+                          half="bags"))  # fmt: skip
+    return claim_of(
+        parts,
+        id="presence_is_found",
+        claim="With the rule of presence on digits, additive and gated attention do the task and "
+        "find the keys.",
+        paper=OURS,
+        rule=f"Bag AUC and mean instance AUROC are {PRESENCE:g} or more on average over all seeds.",
+        note=_sizes(results.where(part=GRID, data="presence", modality="digits")),
+        halves=("instances", "bags"),
+    )
+
+
+def _silent(results: Results) -> Claim:
+    parts = []
+    for record, file, bags in _many(results):
+        finding = file.findings[1]
+        share = measured(finding.headline, "share of accurate seeds (0 to 1)")
+        holds = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
+        parts.append(Part(
+            of=f"{_draw(record)}, {bags}", measured=share,
+            holds=holds.get(finding.verdict, Holds.UNDECIDED), counts=bags == EVERY,
+        ))  # fmt: skip
+    return claim_of(
+        parts,
+        id="silent_failures",
+        claim="Silent failures happen: seeds that do their task and whose weights do not find the "
+        "keys.",
+        paper=SILENT,
+        rule="At least one accurate seed is a silent failure: bag AUC .90 or more and mean "
+        "instance AUROC below .80 (thresholds ours). No where 20 or more accurate seeds have none.",
+        note="Conjunction of digits, self-attention and additive pooling: the setting where they "
+        "were expected. In the grid: " + _in_grid(results),
+    )
+
+
+def _one_type(results: Results) -> Claim:
+    parts = []
+    for record, _, bags in _many(results):
+        if bags != EVERY:
+            continue
+        for group, counts in (("silent", True), ("accurate", False)):
+            value = measured(find(record.rows, "bag_least_type", "weights", group),
+                             "smallest share of the key mass of a type (0 to 0.5)")  # fmt: skip
+            parts.append(Part(of=f"{_draw(record)}, {group} seeds", measured=value,
+                              holds=below(value, ONE_TYPE), counts=counts))  # fmt: skip
+    return claim_of(
+        parts,
+        id="one_type_of_key",
+        claim="Silent failures look at one of the two types of keys: in bags with both, almost "
+        "all of the key mass is on one type.",
+        paper="The figure of a bad attention shows weight on few of the keys (seen by others in a "
+        "post of the first author); types of keys are not mentioned.",
+        rule=f"The interval over bags of the smallest share lies below {ONE_TYPE:g}. Equal weights "
+        "have about .4.",
+    )
+
+
+def _ensembles(results: Results) -> Claim:
+    parts: list[Part] = []
+    for record, file, bags in _many(results):
+        for members in SIZES:
+            found = gain_of(file.ensembles, members)
+            if found is None:
+                continue
+            gain, rate, row = found
+            name = f"{_draw(record)}, {bags}, {members} seeds"
+            parts.append(Part(
+                of=f"{name}: worst", half="worst", holds=_sign(gain),
+                measured=Measured(value=gain, n=row.subsets,
+                                  unit="gain of the worst instance AUROC of drawn ensembles"),
+            ))  # fmt: skip
+            parts.append(Part(
+                of=f"{name}: rate", half="rate", holds=_sign(-rate),
+                measured=Measured(value=rate, n=row.subsets,
+                                  unit="change of the share of silent failures among the accurate"),
+            ))  # fmt: skip
+    return claim_of(
+        parts,
+        id="ensembles_reduce_the_risk",
+        claim="Ensembles of six seeds or more raise the worst case, and have fewer silent "
+        "failures.",
+        paper=ENSEMBLES,
+        rule=f"The worst ensemble of {', '.join(map(str, SIZES))} seeds has an instance AUROC more "
+        f"than {CHANGE:g} above that of the worst seed, and the share of silent failures among "
+        f"accurate ensembles is more than {CHANGE:g} below that among accurate seeds. Both ways of "
+        "grading count.",
+        note="Mean of weights, over 100 drawn subsets that share seeds. Averaging can only add "
+        "what some seed has: where all seeds stand on the same type of keys, so do ensembles.",
+        halves=("worst", "rate"),
+    )
+
+
+def _no_harm(results: Results) -> Claim:
+    parts = []
+    for record in results.where(part=GRID):
+        file = file_of(record)
+        if file is None or record.spec["data"] not in SIMPLE or not good(record):
+            continue
+        weights = {row.members: row for row in file.ensembles if row.average == "weights"}
+        single, whole = weights[1].mean, weights[max(weights)].mean
+        if single is None or whole is None:
+            continue
+        change = whole - single
+        parts.append(Part(
+            of=setting_of(record.spec), holds=Holds.YES if change >= -CHANGE else Holds.NO,
+            measured=Measured(value=change, n=file.seeds[0].bags,
+                              unit="change of the mean instance AUROC"),
+        ))  # fmt: skip
+    return claim_of(
+        parts,
+        id="ensembles_do_no_harm",
+        claim="Where single seeds find the keys, an ensemble of all seeds finds them as well.",
+        paper=OURS,
+        rule=f"The mean instance AUROC falls by no more than {CHANGE:g}. Rules of presence, "
+        "disjunction and absence, networks that do their task.",
+    )
+
+
+def _ceiling(results: Results) -> Claim:
+    parts, gaps = [], []
+    for record in sorted(results.where(part=SIGNAL), key=lambda r: float(r.spec["delta"])):
+        file = file_of(record)
+        found = find(record.rows, "bag_auroc", "weights", "all")
+        if file is None or found is None or found.value is None:
+            continue
+        ceiling = file.ceilings.instance or 1.0
+        gap = Measured(
+            value=ceiling - found.value, n=found.n, unit="ceiling less mean instance AUROC",
+            low=None if found.high is None else ceiling - found.high,
+            high=None if found.low is None else ceiling - found.low,
+        )  # fmt: skip
+        gaps.append((float(record.spec["delta"]), gap))
+        # a sample of bags can lie above the expectation
+        holds = Holds.YES if (gap.high or gap.value) >= 0 else Holds.NO
+        parts.append(Part(of=f"Δ = {record.spec['delta']:g}", measured=gap, holds=holds,
+                          half="below"))  # fmt: skip
+    if len(gaps) > 1:
+        first, last = gaps[0][1], gaps[-1][1]
+        closer = last.value < first.value and last.value <= 2 * CHANGE
+        parts.append(Part(
+            of=f"Δ = {gaps[-1][0]:g} against {gaps[0][0]:g}", half="near", measured=last,
+            holds=Holds.YES if closer else Holds.NO,
+        ))  # fmt: skip
+    return claim_of(
+        parts,
+        id="below_the_ceiling",
+        claim="On Gaussian bags the instance AUROC stays below its ceiling Φ(Δ/√2), and comes near "
+        "it as Δ grows.",
+        paper=OURS,
+        rule="The interval of the gap reaches 0 or above at every Δ; at the largest Δ the gap is "
+        f"smaller than at the smallest, and at most {2 * CHANGE:g}.",
+        note="Presence, first pool; all seeds, whether accurate or not.",
+        halves=("below", "near"),
+    )
+
+
+def _exclusive(results: Results) -> Claim:
+    parts = []
+    for record in results.where(part=GRID, data="exclusive_or", modality="digits"):
+        file = file_of(record)
+        if file is None:
+            continue
+        gate = file.findings[0]
+        parts.append(Part(
+            of=setting_of(record.spec),
+            measured=measured(gate.headline, "share of seeds that do their task (0 to 1)"),
+            holds=Holds.YES if gate.verdict is Verdict.FAIL else Holds.NO,
+            counts=record.spec["pool"] in ("gated", "additive"),
+        ))  # fmt: skip
+    return claim_of(
+        parts,
+        id="exclusive_or_is_not_audited",
+        claim="Exclusive or on digits comes out as not good enough to audit.",
+        paper=OURS,
+        rule="Fewer than 5 seeds reach the bag AUC of the gate. Self-attention, which could learn "
+        "it from more bags, is shown.",
+        note=_sizes(results.where(part=GRID, data="exclusive_or", modality="digits")),
+    )
+
+
+def _accuracies(results: Results) -> Claim:
+    parts = []
+    for record in results.where(part=CLASSIC):
+        name = str(record.spec["data"])
+        value = measured(find(record.rows, "accuracy", "seeds"), "accuracy (0 to 1)")
+        inside = value is not None and abs(value.value - PUBLISHED[name]) <= RANGE
+        parts.append(Part(of=name, measured=value, paper=PUBLISHED[name],
+                          holds=Holds.YES if inside else Holds.NO))  # fmt: skip
+    return claim_of(
+        parts,
+        id="classic_accuracies",
+        claim="On the classic sets attention pooling is as accurate as published.",
+        paper="Not this paper's: Ilse et al. 2018, 10-fold cross-validation repeated five times; "
+        "recalled, not checked.",
+        rule=f"The mean accuracy over seeds and repetitions lies within {RANGE:g} of it.",
+        note=_folds(results),
+    )
+
+
+def _stories(results: Results) -> Claim:
+    parts = []
+    for record in results.where(part=CLASSIC):
+        value = measured(find(record.rows, "same_top", "seed~seed"),
+                         "share of bags with the same top instance (0 to 1)")  # fmt: skip
+        parts.append(Part(of=str(record.spec["data"]), measured=value, holds=above(value, HALF)))
+    return claim_of(
+        parts,
+        id="seeds_agree_on_classic_sets",
+        claim="On the classic sets, where instances have no labels, two seeds of a network point "
+        "at the same instance in most bags.",
+        paper=OURS,
+        rule=f"The interval over bags of that share lies above {HALF:g}.",
+        note="It says nothing on whether they are right. " + _folds(results),
+    )
+
+
+# --- helpers
+
+
+def _many(results: Results) -> Iterator[tuple[CellRecord, SilentFile, str]]:
+    for record in results.where(part=MANY):
+        for bags in (EVERY, POSITIVE):
+            file = file_of(record, bags)
+            if file is not None:
+                yield record, file, bags
+
+
+def _draw(record: CellRecord) -> str:
+    spec = record.spec
+    return f"draw {spec['draw']}" + ("" if spec["head"] == "linear" else f", {spec['head']} head")
+
+
+def _in_grid(results: Results) -> str:
+    found, seeds = [], 0
+    for record in results.where(part=GRID):
+        file = file_of(record)
+        if file is None or not good(record):
+            continue
+        count = sum(row.kind in SILENT_KINDS for row in file.seeds)
+        seeds += sum(row.kind not in (None, "inaccurate") for row in file.seeds)
+        if count:
+            found.append(f"{setting_of(record.spec)} ({count} of {len(file.seeds)} seeds)")
+    return f"{seeds} accurate seeds; silent failures in " + ("; ".join(found) or "none") + "."
+
+
+def _sizes(records: Sequence[CellRecord]) -> str:
+    if not records:
+        return "Nothing could be measured."
+    spec = records[0].spec
+    return f"{spec['bags']} training bags, {spec['members']} seeds, {spec['test_bags']} test bags."
+
+
+def _folds(results: Results) -> str:
+    records = results.where(part=CLASSIC)
+    if not records:
+        return "No classic set was given."
+    spec = records[0].spec
+    return (
+        f"{spec['repeats']} x 10 folds, {spec['members']} seeds a fold, {spec['epochs']} epochs; "
+        "features standardised by the training bags; no bag was set aside for choosing an epoch."
+    )
+
+
+def _at_least(value: Measured | None, bar: float) -> Holds:
+    if value is None:
+        return Holds.NOT_MEASURED
+    return Holds.YES if value.value >= bar else Holds.NO
+
+
+def _sign(gain: float) -> Holds:
+    if gain > CHANGE:
+        return Holds.YES
+    return Holds.NO if gain < -CHANGE else Holds.UNDECIDED
+
+
+def _beyond(low: float | None, high: float | None, bar: float) -> Holds:
+    if low is not None and low > bar:
+        return Holds.YES
+    return Holds.NO if high is not None and high < bar else Holds.UNDECIDED

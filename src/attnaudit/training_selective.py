@@ -1,0 +1,199 @@
+"""`train_selective`: a mask generator before a network that sees only what the mask leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from attnaudit.data.records import Dataset
+from attnaudit.data.shortcut_tasks import only_defaults, with_defaults
+from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.errors import SettingsError
+from attnaudit.models.cut import Model
+from attnaudit.models.load import load
+from attnaudit.models.seen import seen_texts, write_splits
+from attnaudit.models.selective import SelectiveModel, new_selective, selective_vocabulary
+from attnaudit.nets.selective import SelectiveConfig
+from attnaudit.progress import Report, bars
+from attnaudit.remedies import find_remedy
+from attnaudit.shortcuts.explainer import Fidelity, fidelity, train_explainer
+from attnaudit.shortcuts.fitting import FitOptions, Fitted, fit_jointly
+
+Splits = Mapping[str, Dataset]
+DEFAULTS: dict[str, Callable[[Dataset], Dataset]] = {
+    "ends": with_defaults,
+    "only": only_defaults,
+}
+"""Default tokens, the same in every text: `ends` puts one before and one after, `only` leaves
+nothing else to attend to, and gives the text to the mask generator alone."""
+
+
+@dataclass(frozen=True)
+class TrainedSelective:
+    """A selective model with how it came about.
+
+    Attributes:
+        model: The model, ready to be audited.
+        splits: The data; `test` was never looked at.
+        result: History and development metrics.
+    """
+
+    model: SelectiveModel
+    splits: Splits
+    result: Fitted
+
+
+@dataclass(frozen=True)
+class TrainedExplainer:
+    """A model that chooses units for a black box, with how well they speak for it.
+
+    Attributes:
+        model: The model: a hard mask, and what answers from the chosen units.
+        splits: The data.
+        fidelity: Agreement with the black box on `test`.
+    """
+
+    model: SelectiveModel
+    splits: Splits
+    fidelity: Fidelity
+
+
+def train_selective(
+    data: Splits | Dataset | str | Path | Any,
+    *,
+    mask: str = "soft",
+    k: int | None = None,
+    downstream: str = "pool",
+    hidden: int = 32,
+    embedding_dim: int = 32,
+    dropout: float = 0.0,
+    defaults: str | None = None,
+    remedy: str | None = None,
+    options: FitOptions | None = None,
+    min_df: int = 1,
+    name: str | None = None,
+    out: str | Path | None = None,
+    progress: Report | bool | None = None,
+    **data_options: Any,
+) -> TrainedSelective:
+    """Train a model of the kind in which Bai et al. (2021) show shortcuts.
+
+    A generator reads the whole text and gives a mask; the network after it sees the masked word
+    vectors and nothing else.
+
+    Args:
+        data: Splits by name, one data set that is then split, or what `load_splits` takes.
+        mask: soft (a softmax) or hard (the k best units).
+        k: Units that a hard mask keeps.
+        downstream: pool, cnn or rnn.
+        hidden: Hidden size.
+        embedding_dim: Size of a word vector.
+        dropout: Share of numbers dropped in training.
+        defaults: A name of `DEFAULTS`, or None for the texts as they are.
+        remedy: random_pretraining, instance_weighting, or None for joint training.
+        options: Epochs, batch size, seed, and the like.
+        min_df: Training texts a word must occur in to be known.
+        name: What reports call the model.
+        out: Folder to save the model to, with the split `test`.
+        progress: A function `(stage, done, total)`, or whether to draw bars.
+        data_options: Passed to `load_splits`.
+
+    Raises:
+        AttnauditError: Unusable data or options.
+
+    Example:
+        >>> done = train_selective("order", limit=60, hidden=4, embedding_dim=4, progress=False,
+        ...                        options=FitOptions(epochs=1))
+        >>> done.model.name
+        'soft mask+pool'
+    """
+    if defaults is not None and defaults not in DEFAULTS:
+        raise SettingsError(
+            f"defaults (--defaults) is {defaults!r}; choose one of {', '.join(DEFAULTS)}"
+        )
+    refit = None if remedy is None else find_remedy(remedy).refit
+    if remedy is not None and refit is None:
+        raise SettingsError(f"the remedy {remedy!r} is not for selective models; see --masks")
+    splits = _splits(data, data_options)
+    if defaults is not None:
+        splits = {split: DEFAULTS[defaults](part) for split, part in splits.items()}
+    train, options = splits["train"], options or FitOptions()
+    config = SelectiveConfig(
+        train.classes, downstream, mask, k, hidden, embedding_dim, train.has_questions, dropout
+    )
+    start = new_selective(
+        config, selective_vocabulary(train.records, min_df), options.seed, name=name
+    )
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        options = replace(options, report=progress if callable(progress) else drawn)
+        if refit is not None:
+            result = refit(start, train, splits["dev"], options, fresh=True)
+        else:
+            result = fit_jointly(start, train, splits["dev"], options)
+    model = result.model
+    assert isinstance(model, SelectiveModel)  # a copy of what was given
+    _kept(model, splits, out)
+    return TrainedSelective(model, splits, result)
+
+
+def explain_black_box(
+    model: Model | str | Path,
+    data: Splits | Dataset | str | Path | Any,
+    *,
+    k: int = 10,
+    options: FitOptions | None = None,
+    min_df: int = 1,
+    out: str | Path | None = None,
+    progress: Report | bool | None = None,
+    **data_options: Any,
+) -> TrainedExplainer:
+    """Train a model that chooses k units a text from which a black box's answer can be told.
+
+    In the manner of L2X (Chen et al. 2018). What it chooses is an explanation only as far as the
+    choice itself does not tell the answer: audit it with `audit_shortcuts`.
+
+    Args:
+        model: The black box; only its probabilities are used.
+        data: As for `train_selective`; labels are not used.
+        k: Units that are chosen.
+        options: Epochs, batch size, seed, and the like.
+        min_df: Training texts a word must occur in to be known.
+        out: Folder to save the model to.
+        progress: A function `(stage, done, total)`, or whether to draw bars.
+        data_options: Passed to `load_splits`.
+
+    Raises:
+        AttnauditError: Unusable data, model or options.
+    """
+    black_box = load(model)
+    splits = _splits(data, data_options)
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        options = replace(
+            options or FitOptions(select="accuracy"),
+            report=progress if callable(progress) else drawn,
+        )
+        explainer = train_explainer(
+            black_box, splits["train"], splits["dev"], k, options, min_df=min_df
+        )
+        found = fidelity(
+            explainer, black_box, splits["test"], splits["train"], splits["dev"], options=options
+        )
+    _kept(explainer, splits, out)
+    return TrainedExplainer(explainer, splits, found)
+
+
+def _kept(model: SelectiveModel, splits: Splits, out: str | Path | None) -> None:
+    model.trained_on = seen_texts(splits)
+    if out is not None:
+        model.save(out)
+        model.trained_on = write_splits(out, splits)
+
+
+def _splits(data: Any, data_options: dict[str, Any]) -> Splits:
+    if isinstance(data, Mapping):
+        return data
+    if isinstance(data, Dataset):
+        return split_dataset(data)
+    return load_splits(data, **data_options)

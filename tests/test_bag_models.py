@@ -1,0 +1,496 @@
+"""Bags under the cut: the model, the ensemble, the audit, and what a user meets."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import attnaudit
+from attnaudit.attribution.leave_one_out import _one_by_one
+from attnaudit.checks import Settings, Verdict
+from attnaudit.data.bag_loading import load_bag_data, load_bag_splits
+from attnaudit.data.bag_records import BagDataset, bag_record
+from attnaudit.data.bag_scaling import scaled, scaling_of
+from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
+from attnaudit.measures.divergence import total_variation
+from attnaudit.models.bags import BagModel
+from attnaudit.models.encoded import Encoded
+from attnaudit.models.ensemble import Ensemble
+from attnaudit.models.load import load
+from attnaudit.models.seen import seen_texts, text_hash
+from attnaudit.nets.bag_classifier import BagConfig, new_bag_net
+from attnaudit.nets.bag_pools import BAG_POOLS
+from attnaudit.nets.bag_training import BagOptions
+from attnaudit.report.heat import Unit
+from attnaudit.report.heat_map import heat_map
+from attnaudit.runs.audit import run_audit
+from attnaudit.training_bags import train_bag_model
+from tests.terminal import run
+
+FAST = Settings(costly_limit=20, resamples=200, permutations=20)
+WEIGHTED = tuple(name for name, pool in BAG_POOLS.items() if pool.weights != "none")
+
+
+def bags(sizes=(3, 1, 5, 4), features=4, seed=0, classes=("no", "yes")):
+    rng = np.random.default_rng(seed)
+    made = [
+        bag_record(str(i), rng.normal(size=(n, features)), i % len(classes), rng.random(n) < 0.4)
+        for i, n in enumerate(sizes)
+    ]
+    return BagDataset("made", tuple(made), classes, (features,))
+
+
+def net(pool="gated", seed=0, **more):
+    config = BagConfig(("no", "yes"), (4,), pool=pool, hidden=6, attention=3, heads=2, **more)
+    return new_bag_net(config, seed, torch.float64)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_bag_model(
+        "presence-digits", pool="gated", options=BagOptions(epochs=25), progress=False
+    )
+
+
+@pytest.mark.parametrize("pool", WEIGHTED)
+def test_the_cut_is_the_network(pool):
+    model, data = BagModel(net(pool)), bags()
+    batch = model.collate(data.bags)
+    states = model.encode(batch)
+    weights = model.attend(states)
+    own = model.decode(states, weights)
+    alone = [model.net(bag.instances.double().unsqueeze(0), torch.ones(1, len(bag)) > 0)
+             for bag in data]  # fmt: skip
+    torch.testing.assert_close(own, torch.cat(alone))
+    torch.testing.assert_close(weights.sum(1), torch.ones(len(data)).double())
+    twice = torch.stack([weights, weights], 1)
+    torch.testing.assert_close(model.decode(states, twice)[:, 1], own)
+
+
+@pytest.mark.parametrize("pool", ["additive", "gated", "mean"])
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_leave_one_out_is_that_of_deleting(pool, head):
+    model = BagModel(net(pool, head=head))
+    batch = model.collate(bags().bags)
+    encoded = Encoded(model, batch)
+    fast = model.leave_one_out(batch, encoded.states)
+    slow = _one_by_one(model, batch, encoded.outputs, 2048)
+    several = batch.units & (batch.units.sum(1, keepdim=True) > 1)
+    torch.testing.assert_close(fast[several], slow[several])
+    assert fast[~batch.units].isnan().all()
+
+
+def test_a_sure_weight_leaves_the_ratio_of_the_others():
+    # a weight that rounds to 1 leaves nothing to divide, if weights are all one has
+    model = BagModel(net("additive"))
+    model.net.pool.vector.weight.data *= 1e4
+    batch = model.collate(bags((6,)).bags)
+    encoded = Encoded(model, batch)
+    assert encoded.weights.max() > 1 - 1e-12
+    slow = _one_by_one(model, batch, encoded.outputs, 2048)
+    torch.testing.assert_close(model.leave_one_out(batch, encoded.states), slow)
+
+
+def test_states_that_read_each_other_have_no_fast_way():
+    model = BagModel(net("self_attention"))
+    batch = model.collate(bags().bags)
+    assert model.leave_one_out(batch, model.encode(batch)) is None
+
+
+def test_without_weights_there_is_nothing_to_audit():
+    with pytest.raises(NotApplicable, match="no weights"):
+        run_audit(BagModel(net("max")), bags(), FAST)
+
+
+def test_saved_models_are_the_same_models(tmp_path):
+    data = bags()
+    for scaling in (None, scaling_of(data)):
+        model = BagModel(net().float(), "mine", scaling)
+        model.save(tmp_path / "m")
+        again = load(tmp_path / "m")
+        assert again.fingerprint() == model.fingerprint()
+        assert again.name == "mine"
+        batches = model.collate(data.bags), again.collate(data.bags)
+        assert torch.equal(model.forward(batches[0]), again.forward(batches[1]))
+    other = BagModel(net(seed=1).float(), "mine", scaling)
+    assert other.fingerprint() != model.fingerprint()
+
+
+def test_scaling_is_inside_the_model():
+    data = bags((9, 8, 7, 6))
+    scaling = scaling_of(data)
+    inside, outside = BagModel(net(), scaling=scaling), BagModel(net())
+    given = scaled(data, scaling)
+    torch.testing.assert_close(
+        inside.collate(data.bags).inputs, outside.collate(given.bags).inputs, atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"version": 7}, "format version 7"),
+        ({"config": {"classes": ["a"], "shape": [4]}}, "classes"),
+        ({"scaled": True}, "missing .*deviation"),
+    ],
+)
+def test_damaged_folders_are_refused(tmp_path, change, says):
+    BagModel(net().float()).save(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=says):
+        load(tmp_path)
+
+
+def test_texts_and_other_shapes_are_refused():
+    from attnaudit.data.tokens import text_record
+
+    model = BagModel(net())
+    with pytest.raises(DataError, match="is a text"):
+        model.collate([text_record("a", "good film")])
+    with pytest.raises(DataError, match=r"\(3,\).*trained on \(4,\)"):
+        model.collate(bags(features=3).bags)
+
+
+# the ensemble
+
+
+@pytest.mark.parametrize("rule", ["mean", "ranks"])
+@pytest.mark.parametrize("pool", ["gated", "multi_head", "self_attention", "transmil"])
+def test_an_ensemble_answers_with_its_members_mean(rule, pool):
+    members = [BagModel(net(pool, seed)) for seed in range(3)]
+    ensemble = Ensemble(members, rule)
+    batch = ensemble.collate(bags().bags)
+    states = ensemble.encode(batch)
+    weights = ensemble.attend(states)
+    mean = torch.stack([m.forward(batch).exp() for m in members]).mean(0)
+    torch.testing.assert_close(ensemble.decode(states, weights).exp(), mean)
+    torch.testing.assert_close(weights.sum(1), torch.ones(4).double())
+    assert (weights[~batch.units] == 0).all()
+    own = torch.stack([m.attend(m.encode(batch)) for m in members])
+    if rule == "mean":
+        torch.testing.assert_close(weights, own.mean(0))
+
+
+def test_all_weight_on_one_instance_puts_every_member_there():
+    members = [BagModel(net(seed=seed)) for seed in range(3)]
+    ensemble = Ensemble(members)
+    batch = ensemble.collate(bags((4,)).bags)
+    states = ensemble.encode(batch)
+    single = torch.eye(4).double().unsqueeze(0)
+    wanted = torch.stack([m.decode(m.encode(batch), single).exp() for m in members]).mean(0)
+    torch.testing.assert_close(ensemble.decode(states, single).exp(), wanted)
+
+
+def test_mean_ranks_by_hand():
+    members = [BagModel(net(seed=seed)) for seed in range(2)]
+    ensemble = Ensemble(members, "ranks")
+    batch = ensemble.collate(bags((3,)).bags)
+    own = [m.attend(m.encode(batch))[0].tolist() for m in members]
+    ranks = [[sorted(w).index(v) + 1 for v in w] for w in own]
+    mean = np.mean(ranks, 0)
+    found = ensemble.attend(ensemble.encode(batch))[0].numpy()
+    np.testing.assert_allclose(found, mean / mean.sum())
+
+
+def test_gradients_of_an_ensemble_are_those_of_its_output():
+    ensemble = Ensemble([BagModel(net(seed=seed)) for seed in range(2)])
+    batch = ensemble.collate(bags((3,)).bags)
+    encoded = Encoded(ensemble, batch, trace=True)
+    leaf, states = encoded.traced
+    output = ensemble.decode(states, ensemble.attend(states))[0, 1].exp()
+    (gradient,) = torch.autograd.grad(output, leaf)
+    step = 1e-6
+    moved = batch.inputs.clone()
+    moved[0, 1, 2] += step
+    change = ensemble.forward(replace(batch, inputs=moved))[0, 1].exp() - output
+    # both members read the same number, so that their parts add up
+    assert (change / step).item() == pytest.approx(
+        (gradient[0, 1, 2] + gradient[0, 1, 4 + 2]).item(), rel=1e-4
+    )
+
+
+def test_an_ensemble_of_texts(tmp_path):
+    from attnaudit.nets.training import TrainOptions
+
+    members = [
+        attnaudit.train(
+            "reviews", encoder="average", hidden=8, embedding_dim=8, progress=False, limit=60,
+            options=TrainOptions(epochs=2, seed=seed),
+        ).model
+        for seed in (0, 1)
+    ]  # fmt: skip
+    ensemble = Ensemble(members)
+    ensemble.save(tmp_path / "e")
+    assert load(tmp_path / "e").fingerprint() == ensemble.fingerprint()
+    few = FAST.model_copy(update={"checks": ("permutation",)})
+    result = attnaudit.audit(ensemble, "reviews", limit=10, settings=few, progress=False)
+    assert len(result.instances) == 10
+
+
+def test_members_that_do_not_fit_are_refused(tmp_path):
+    one, two = BagModel(net()), BagModel(net(seed=1))
+    with pytest.raises(SettingsError, match="two members"):
+        Ensemble([one])
+    with pytest.raises(SettingsError, match="unknown"):
+        Ensemble([one, two], "median")
+    wide = BagModel(new_bag_net(BagConfig(("no", "yes"), (4,), hidden=9), 0, torch.float64))
+    batch = one.collate(bags().bags)
+    with pytest.raises(ModelError, match="different widths"):
+        Ensemble([one, wide]).encode(batch)
+    three = BagModel(new_bag_net(BagConfig(("a", "b", "c"), (4,), hidden=6), 0))
+    with pytest.raises(ModelError, match="equal classes"):
+        Ensemble([one, three])
+    other = BagModel(net(), scaling=scaling_of(bags()))
+    with pytest.raises(ModelError, match="read '0' differently"):
+        Ensemble([one, other]).collate(bags().bags)
+    ensemble = Ensemble([BagModel(net().float()), BagModel(net(seed=1).float())])
+    ensemble.save(tmp_path)
+    header = json.loads((tmp_path / "config.json").read_text())
+    for name in ("../elsewhere", "/etc", ".."):
+        bad = {**header, "members": [name, "member-01"]}
+        (tmp_path / "config.json").write_text(json.dumps(bad))
+        with pytest.raises(ModelError, match="lies elsewhere"):
+            load(tmp_path)
+
+
+# the audit
+
+
+def test_every_check_runs_on_bags(trained):
+    result = run_audit(trained.model, trained.splits["test"], FAST)
+    found = {f.check: f for f in result.report.findings if f.subject == "weights"}
+    assert set(found) == {"agreement", "permutation", "adversary", "erasure", "ground_truth"}
+    assert all(f.headline is not None for f in found.values())
+    assert result.report.plan.data.reads == "bags"
+    truth = found["ground_truth"]
+    assert truth.verdict is Verdict.PASS
+    assert truth.headline.n == 250
+
+
+def test_ground_truth_statistics_by_hand(trained):
+    data = trained.splits["test"].select(trained.splits["test"].bags[:40])
+    result = run_audit(trained.model, data, replace_settings(checks=("ground_truth",)))
+    estimates = {e.statistic: e.value for f in result.report.findings if f.subject == "weights"
+                 for e in f.estimates if e.subject in ("weights", "truth")}  # fmt: skip
+    tops, lifts, covers, pooled = [], [], [], ([], [])
+    for bag in data:
+        weights = trained.model.attend(trained.model.encode(trained.model.collate([bag])))[0]
+        weights, truth = weights.numpy().astype(float), bag.truth.numpy()
+        pooled[0].extend(truth)
+        pooled[1].extend(weights)
+        if not truth.any() or truth.all():
+            continue
+        tops.append(truth[weights.argmax()])
+        lifts.append(weights[truth].sum() / truth.mean())
+        covers.append((weights[truth] > 1 / len(bag)).mean())
+    from sklearn.metrics import roc_auc_score
+
+    assert estimates["top_one"] == pytest.approx(np.mean(tops))
+    assert estimates["lift"] == pytest.approx(np.mean(lifts), rel=1e-5)
+    assert estimates["coverage"] == pytest.approx(np.mean(covers))
+    assert estimates["pooled_auroc"] == pytest.approx(roc_auc_score(*pooled))
+
+
+def replace_settings(**more):
+    return Settings.model_validate({**FAST.model_dump(), **more})
+
+
+def test_a_kind_of_key_that_is_passed_over_is_named():
+    data = load_bag_data("conjunction-gaussian", n_bags=60, delta=4.0)
+    # weights on the first kind alone: an energy along its axis
+    config = BagConfig(data.classes, data.shape, encoder="identity", pool="additive", attention=1)
+    model = BagModel(new_bag_net(config, 0))
+    kinds = torch.cat([bag.key_types for bag in data])
+    values = torch.cat([bag.instances for bag in data])
+    axis = values[kinds == 1].mean(0) - values[kinds == 2].mean(0)
+    model.net.pool.inner.weight.data = axis.unsqueeze(0)
+    model.net.pool.vector.weight.data = torch.full((1, 1), 30.0)
+    result = run_audit(model, data, replace_settings(checks=("ground_truth",)))
+    (finding,) = [f for f in result.report.findings if f.subject == "weights"]
+    by_name = {(e.statistic, e.group): e for e in finding.estimates}
+    assert by_name["key_type_mass", "type 1"].value > by_name["key_type_mass", "type 2"].value
+    assert by_name["least_type_share", "all"].value < 0.1
+    assert "stand on one of them" in finding.sentence
+
+
+def test_results_depend_on_no_batch_size(trained):
+    data = trained.splits["test"].select(trained.splits["test"].bags[:30])
+    one, two = (
+        run_audit(trained.model, data, replace_settings(token_budget=budget)).instances
+        for budget in (30, 4000)
+    )
+    for column in ("scores.weights", "scores.leave_one_out"):
+        a, b = (np.concatenate([np.array(v) for v in f[column].to_list()]) for f in (one, two))
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+# bags that are strange
+
+
+def test_bags_of_one_and_of_equal_instances():
+    same = [bag_record(f"s{i}", np.ones((4, 4)), i % 2, [1, 0, 0, 0]) for i in range(6)]
+    single = [bag_record(f"one{i}", np.full((1, 4), float(i)), i % 2, [1]) for i in range(6)]
+    data = BagDataset("strange", (*same, *single), ("no", "yes"), (4,))
+    result = run_audit(BagModel(net()), data, FAST)
+    assert len(result.instances) == 12
+    weights = result.instances.filter(pl.col("id").str.starts_with("s"))["scores.weights"]
+    np.testing.assert_allclose(np.stack(weights.to_list()), 0.25, atol=1e-12)
+    (truth,) = [f for f in result.report.findings
+                if f.check == "ground_truth" and f.subject == "weights"]  # fmt: skip
+    # equal weights order nothing; a bag of one key has no other instance
+    assert truth.headline.value == pytest.approx(0.5)
+    assert truth.headline.n == 6
+
+
+def test_bags_without_keys_are_left_out_of_the_mean():
+    data = bags((4, 4, 4, 4))
+    none = data.select([replace(b, truth=torch.zeros(4, dtype=torch.bool)) for b in data])
+    result = run_audit(BagModel(net()), none, FAST)
+    found = [f for f in result.report.findings if f.check == "ground_truth"]
+    assert all(f.verdict is Verdict.NOT_APPLICABLE for f in found)
+
+
+def test_a_bag_of_ten_thousand(trained):
+    model = trained.model
+    rng = np.random.default_rng(0)
+    shape = trained.splits["test"].shape
+    large = bag_record("large", rng.random((10_000, *shape)), 1, rng.random(10_000) < 0.01)
+    data = trained.splits["test"].select([*trained.splits["test"].bags[:4], large])
+    settings = replace_settings(checks=("permutation", "ground_truth"))
+    result = run_audit(model, data, settings)
+    scores = result.instances.filter(pl.col("id") == "large")["scores.leave_one_out"][0]
+    assert len(scores) == 10_000
+    batch = model.collate([large])
+    states = model.encode(batch)
+    outputs = model.forward(batch)
+    for place in (0, 7_777):
+        keep = [i for i in range(10_000) if i != place]
+        less = model.forward(model.collate([replace(large, instances=large.instances[keep],
+                                                    truth=None)]))  # fmt: skip
+        change = total_variation(less.exp(), outputs.exp()).item()
+        assert abs(scores[place]) == pytest.approx(change, abs=2e-6)
+    assert model.leave_one_out(batch, states).shape == (1, 10_000, 2)
+
+
+def test_labels_that_are_quantities_are_refused():
+    data = BagDataset("q", tuple(replace(b, label=0.5) for b in bags()), (), (4,))
+    with pytest.raises(DataError, match="quantities"):
+        run_audit(BagModel(net()), data, FAST)
+
+
+def test_labels_are_numbered_as_the_model_does():
+    data = bags(classes=("yes", "no"))
+    frame = run_audit(BagModel(net()), data, FAST).instances.sort("index")
+    assert frame["label"].to_list() == [1, 0, 1, 0]
+    with pytest.raises(DataError, match="'maybe'"):
+        run_audit(BagModel(net()), bags(classes=("no", "maybe")), FAST)
+
+
+# what it was trained on
+
+
+def test_bags_seen_in_training_are_known():
+    data = bags()
+    seen = seen_texts({"train": data})
+    first = data.bags[0]
+    turned = replace(first, id="x", instances=first.instances.flip(0), truth=None)
+    assert turned in seen
+    assert text_hash(turned) == text_hash(first)
+    assert replace(first, instances=first.instances + 1e-3) not in seen
+
+
+# from the keyboard
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slides") / "slides.csv"
+    rng = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["slide", "label", "x", "y", *(f"f{i}" for i in range(6))])
+        for slide in range(160):
+            ill = slide % 2
+            for i in range(4):
+                for j in range(4):
+                    values = rng.normal(size=6) + (3 * ill if (i, j) == (1, 2) else 0)
+                    name = "tumour" if ill else "normal"
+                    out.writerow([f"s{slide}", name, 256 * i, 256 * j, *values.round(3)])
+    return path
+
+
+def test_slides_without_labels_of_patches(slides, tmp_path):
+    model, out, held = str(tmp_path / "model"), tmp_path / "run", tmp_path / "held"
+    said = run("train-bags", str(slides), "--bag-column", "slide", "--out", model, "--epochs", "15")
+    assert "Held out: 16 bags" in said
+    said = run("audit", model, str(slides), "--id-column", "slide", "--include-training-texts",
+               "--out", str(out), "--limit", "40")  # fmt: skip
+    assert "(40 bags)" in said
+    page = (out / "report.html").read_text()
+    assert '<svg class="map"' in page
+    assert "Bags to look at" in page
+    run("audit", model, "--out", str(held))
+    frame = pl.read_parquet(next(held.rglob("*.parquet")))
+    assert frame["coordinates"].list.len().to_list() == [16] * len(frame)
+    options = ("--tokenizer", "words", "--out", str(tmp_path / "no"))
+    assert "reads bags" in run("audit", model, str(slides), *options, code=2)
+
+
+def test_generated_ensembles_from_the_keyboard(tmp_path):
+    model, check = str(tmp_path / "model"), ("--check", "permutation")
+    run("train-bags", "presence-gaussian", "--members", "2", "--limit", "60", "--epochs", "3",
+        "--out", model)  # fmt: skip
+    assert isinstance(load(model), Ensemble)
+    run("audit", model, "--out", str(tmp_path / "run"), *check)
+    said = run("audit", model, "presence-gaussian", "--limit", "30",
+               "--out", str(tmp_path / "again"), *check)  # fmt: skip
+    assert "presence-gaussian, test (30 bags)" in said
+
+
+def test_folders_and_columns_of_splits(tmp_path):
+    parts = load_bag_splits("presence-gaussian", limit=20)
+    from attnaudit.data.bag_arrays import save_bags
+
+    for name, part in parts.items():
+        save_bags(part, tmp_path / f"{'validation' if name == 'dev' else name}.npz")
+    again = load_bag_splits(tmp_path)
+    assert {n: p.fingerprint for n, p in again.items()} == {
+        n: p.fingerprint for n, p in parts.items()
+    }
+    assert load_bag_data(tmp_path, split="dev").split == "dev"
+    (tmp_path / "dev.csv").write_text("bag,label,f\n")
+    with pytest.raises(DataError, match="two files of the split dev"):
+        load_bag_splits(tmp_path)
+    rows = [
+        {"bag": f"{split}{b}", "label": "ab"[b % 2], "split": split, "f": float(b + i)}
+        for split in ("train", "test") for b in range(20) for i in range(2)
+    ]  # fmt: skip
+    cut = load_bag_splits(rows)
+    assert {name: len(part) for name, part in cut.items()} == {"train": 17, "dev": 3, "test": 20}
+    with pytest.raises(DataError, match="no train split"):
+        load_bag_splits([row for row in rows if row["split"] == "test"])
+
+
+# maps
+
+
+def test_maps_put_units_in_their_places():
+    units = [Unit("a", shade=0.2), Unit("b", shade=-0.9), Unit("c", shade=0.5)]
+    made = heat_map([[10, 5], [30, 5], [10, 25]], units)
+    assert (made.width, made.height, made.side) == (40, 40, 20)
+    assert [(c.unit.text, c.x, c.y) for c in made.cells] == [
+        ("a", 0, 0),
+        ("c", 0, 20),
+        ("b", 20, 0),
+    ]
+    assert heat_map([[1, 1], [1, 1], [1, 1]], units) is None
+    assert heat_map([[1, 1]], units) is None
+    close = heat_map([[0, 0], [0.001, 0], [1000, 0]], units)
+    assert close.side == pytest.approx(2.5)

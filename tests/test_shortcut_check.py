@@ -1,0 +1,281 @@
+"""The shortcut check: models that must be caught, one that must not, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from attnaudit.checks import Verdict
+from attnaudit.data.records import Dataset
+from attnaudit.data.shortcut_tasks import (
+    HEAD,
+    TAIL,
+    default_tokens,
+    generate_bow_splits,
+    generate_order_splits,
+    only_defaults,
+)
+from attnaudit.errors import DataError, RunError, SettingsError
+from attnaudit.models.cut import Model
+from attnaudit.models.selective import new_selective, selective_vocabulary
+from attnaudit.nets.mask_laws import MaskLaw, draw_masks
+from attnaudit.nets.selective import SelectiveConfig
+from attnaudit.report.shortcuts import render_shortcuts
+from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
+from attnaudit.shortcuts.fitting import FitOptions, fit_jointly
+from attnaudit.shortcuts.judge import half_masks, law_of
+from attnaudit.shortcuts.reading import read
+from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts
+from attnaudit.shortcuts.settings import ShortcutBars, ShortcutSettings
+from tests.terminal import run
+from tests.toys import dataset, reader
+
+SMALL = ShortcutSettings(
+    permutations=100, trees=10, resamples=200, judges=2, judge_epochs=8, judge_draws=2
+)
+THOROUGH = SMALL.model_copy(update={"judge_epochs": 15, "judge_draws": 4})
+SIZES = {"n_train": 1200, "n_dev": 300, "n_test": 1000}
+Splits = Mapping[str, Dataset]
+
+
+def trained(splits: Splits, epochs: int, **config: object) -> Model:
+    """A selective model, trained jointly."""
+    options = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16, **config)  # type: ignore[arg-type]
+    model = new_selective(options, selective_vocabulary(splits["train"].records), 0)
+    fit = FitOptions(epochs=epochs, batch_size=32, learning_rate=5e-3, patience=None)
+    return fit_jointly(model, splits["train"], splits["dev"], fit).model
+
+
+@pytest.fixture(scope="module")
+def order() -> tuple[Model, Splits]:
+    splits = generate_order_splits(**SIZES)
+    return trained(splits, 5), splits
+
+
+@pytest.fixture(scope="module")
+def relies(order: tuple[Model, Splits], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a check of weights that carry the order of two words."""
+    folder = tmp_path_factory.mktemp("relies")
+    audit_shortcuts(*order, THOROUGH, default_units=(HEAD, TAIL), out=folder)
+    return folder
+
+
+def value(report: ShortcutReport, check: str, statistic: str, subject: str) -> float:
+    found = [
+        e.value
+        for e in report.finding(check).estimates
+        if (e.statistic, e.subject, e.group) == (statistic, subject, "all")
+    ]
+    assert found, (statistic, subject)
+    assert found[0] is not None
+    return found[0]
+
+
+def test_order_before_a_sum_relies_on_the_leak(relies: Path) -> None:
+    report = read_shortcuts(relies / "findings.json")
+    assert report.verdict is ShortcutVerdict.RELIES
+    assert value(report, "gap", "accuracy", "model") >= 0.9
+    assert abs(value(report, "gap", "accuracy", "judge, random masks") - 0.5) < 0.06
+    assert abs(value(report, "gap", "accuracy", "judge, truth") - 0.5) < 0.06
+    assert value(report, "gap", "accuracy", "informed decoder") >= 0.9
+    assert report.finding("gap").verdict is Verdict.FAIL
+    assert any("no weights that are independent" in note for note in report.finding("gap").notes)
+
+
+def test_the_gap_is_accuracy_less_that_of_the_judges(
+    relies: Path, order: tuple[Model, Splits]
+) -> None:
+    report = read_shortcuts(relies / "findings.json")
+    frame = pl.read_parquet(relies / "instances.parquet")
+    judges = [c for c in frame.columns if c.startswith("judge/")]
+    assert len(judges) == 2
+    label = frame["label"].to_numpy()
+    right = (frame["predicted"].to_numpy() == label).mean()
+    read_by = np.mean([(frame[c].to_numpy() == label).mean() for c in judges])
+    assert value(report, "gap", "judge_gap", "model - judge") == pytest.approx(right - read_by)
+    headline = report.finding("gap").headline
+    assert headline is not None
+    # these judges are blind, so what they make of the code is an accident
+    assert headline.subject == "model - larger class"
+    assert headline.value == pytest.approx(right - 0.5)
+    assert read(order[0], order[1]["test"]).predicted.tolist() == frame["predicted"].to_list()
+    assert pl.read_parquet(relies / "estimates.parquet").height > 40
+
+
+def test_words_that_suffice_are_clean() -> None:
+    splits = generate_bow_splits(**SIZES)
+    model = trained(splits, 6, mask="hard", k=5)
+    report = audit_shortcuts(model, splits, SMALL, default_units=(HEAD, TAIL))
+    headline = report.finding("gap").headline
+    assert headline is not None
+    assert abs(headline.value or 0) <= 0.03
+    assert report.verdict is ShortcutVerdict.CLEAN
+    assert "5 random units" in report.finding("gap").notes[0]
+
+
+def test_weights_on_nothing_but_default_tokens_are_caught() -> None:
+    splits = {name: only_defaults(data, 3) for name, data in generate_bow_splits(**SIZES).items()}
+    model = trained(splits, 5, question=True)
+    report = audit_shortcuts(model, splits, SMALL, default_units=default_tokens(3))
+    assert report.verdict is ShortcutVerdict.RELIES
+    assert value(report, "gap", "accuracy", "model") > 0.8
+    assert value(report, "swaps", "shortcut_share", "weights of another class") == 1
+    assert value(report, "leak", "default_mass", "default tokens") == pytest.approx(1)
+
+
+def test_equal_seeds_give_equal_numbers_and_the_model_stays(order: tuple[Model, Splits]) -> None:
+    model, splits = order
+    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
+    before = model.fingerprint()
+    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
+    one, other = (audit_shortcuts(model, few, tiny) for _ in range(2))
+    assert one.findings == other.findings
+    assert model.fingerprint() == before == one.fingerprint
+
+
+def test_a_users_module_can_be_checked() -> None:
+    data = dataset(600)
+    splits = {n: data.select(data.records[i : i + 200], n)
+              for n, i in (("train", 0), ("dev", 200), ("test", 400))}  # fmt: skip
+    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
+    report = audit_shortcuts(reader(), splits, tiny)
+    assert report.verdict is ShortcutVerdict.POOR
+    assert "not good enough" in report.sentence
+
+
+@pytest.mark.parametrize(
+    ("gate", "leak", "gap", "verdict"),
+    [
+        ("fail", "fail", "fail", ShortcutVerdict.POOR),
+        ("pass", "pass", "fail", ShortcutVerdict.RELIES),
+        ("inconclusive", "fail", "fail", ShortcutVerdict.RELIES),
+        ("pass", "fail", "pass", ShortcutVerdict.LEAKS),
+        ("pass", "fail", "inconclusive", ShortcutVerdict.LEAKS),
+        ("pass", "inconclusive", "pass", ShortcutVerdict.CLEAN),
+        ("pass", "pass", "inconclusive", ShortcutVerdict.UNCERTAIN),
+    ],
+)
+def test_leak_and_gap_are_two_questions(
+    gate: str, leak: str, gap: str, verdict: ShortcutVerdict, relies: Path
+) -> None:
+    finding = read_shortcuts(relies / "findings.json").finding("gap")
+    three = [finding.model_copy(update={"verdict": Verdict(v)}) for v in (gate, leak, gap)]
+    assert verdict_of(three[0], three[1], three[2]) is verdict
+
+
+@pytest.mark.parametrize("law", [MaskLaw("hard", k=3), MaskLaw("hard", k=1), MaskLaw()])
+def test_the_law_of_drawn_masks_is_found_again(law: MaskLaw) -> None:
+    units = torch.arange(7) < torch.tensor([1, 3, 5, 7] * 30).unsqueeze(1)
+    drawn = draw_masks(units, law, torch.Generator().manual_seed(5)).double().numpy()
+    rows = [row[mask] for row, mask in zip(drawn, units.numpy(), strict=True)]
+    assert law_of(rows).kind == law.kind
+    assert law_of(rows).k == law.k
+
+
+def test_half_of_the_units_are_shown_to_a_judge_of_eval_x(order: tuple[Model, Splits]) -> None:
+    units = torch.arange(6) < torch.tensor([0, 1, 6] * 200).unsqueeze(1)
+    masks = half_masks(units, torch.Generator().manual_seed(1))
+    assert (masks[~units] == 0).all()
+    assert torch.allclose(masks.sum(1), units.any(1).float())
+    assert abs(float((masks[2::3] > 0).float().mean()) - 0.5) < 0.05
+    model, splits = order
+    few = SMALL.model_copy(update={"judges": 1, "judge_masks": "half"})
+    report = audit_shortcuts(model, splits, few)
+    assert report.finding("gap").verdict is Verdict.FAIL
+    assert "probability 1/2" in report.finding("gap").notes[0]
+
+
+def test_equal_weights_are_soft_and_peaked_ones_have_a_wider_law() -> None:
+    assert law_of([np.full(n, 1 / n) for n in (2, 5, 9)]) == MaskLaw()
+    sharp = np.full(10, 1e-6)
+    sharp[3] = 1 - 9e-6
+    assert law_of([sharp] * 20).sigma > MaskLaw().sigma
+    assert law_of([]) == MaskLaw()
+
+
+def test_a_judge_that_cannot_learn_decides_nothing(order: tuple[Model, Splits]) -> None:
+    model, splits = order
+    lazy = SMALL.model_copy(update={"judge_epochs": 1, "judge_rate": 1e-7})
+    few = {**splits, "train": splits["train"].select(splits["train"].records[:60])}
+    report = audit_shortcuts(model, few, lazy)
+    assert report.finding("gap").verdict is Verdict.INCONCLUSIVE
+    assert any("no power" in note for note in report.finding("gap").notes)
+
+
+def test_what_cannot_be_checked_is_refused(order: tuple[Model, Splits]) -> None:
+    model, splits = order
+    with pytest.raises(DataError, match="no split 'dev'"):
+        audit_shortcuts(model, {"train": splits["train"], "test": splits["test"]})
+    with pytest.raises(DataError, match="must not have seen"):
+        audit_shortcuts(model, {**splits, "test": splits["train"]})
+    one = splits["test"].select([r for r in splits["test"] if r.label == 1])
+    with pytest.raises(DataError, match="of class"):
+        audit_shortcuts(model, {**splits, "test": one})
+    bare = splits["dev"].select([replace(r, label=None) for r in splits["dev"]])
+    with pytest.raises(DataError, match="label"):
+        audit_shortcuts(model, {**splits, "dev": bare})
+    with pytest.raises(ValueError, match="judges"):
+        ShortcutSettings(judges=0)
+    with pytest.raises(ValueError, match="gap"):
+        ShortcutBars(gap=2.0)
+
+
+def test_stored_findings_are_read_again_or_refused(relies: Path, tmp_path: Path) -> None:
+    report = read_shortcuts(relies / "findings.json")
+    assert report.settings == THOROUGH
+    assert {f.check for f in report.findings} == {"leak", "weights_only", "swaps", "gap"}
+    assert report.frame.height > 40
+    with pytest.raises(SettingsError, match="there are: leak"):
+        report.finding("nothing")
+    path = tmp_path / "findings.json"
+    with pytest.raises(RunError, match="holds no shortcut check"):
+        read_shortcuts(path)
+    content = json.loads((relies / "findings.json").read_text())
+    for change, what in (
+        ({"schema_version": 99}, "version 99"),
+        ({"verdict": "fine"}, "damaged at"),
+    ):
+        path.write_text(json.dumps({**content, **change}))
+        with pytest.raises(RunError, match=what):
+            read_shortcuts(path)
+    path.write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        read_shortcuts(path)
+
+
+def test_the_page_shows_the_verdict_and_loads_nothing(relies: Path) -> None:
+    report = read_shortcuts(relies / "findings.json")
+    page = render_shortcuts(report.model_copy(update={"data": "<b>odd</b>"}))
+    assert "Relies on the leak." in page
+    assert "<b>odd</b>" not in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    for title in ("Model and judges", "Weight on default tokens", "Interventions", "CPU time"):
+        assert title in page
+    for finding in report.findings:
+        assert math.isfinite(finding.headline.value if finding.headline else 0)  # type: ignore[arg-type]
+
+
+def test_the_command_prints_and_stores(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    small = ("--encoder", "average", "--hidden", "8", "--embedding-dim", "8", "--epochs", "1")
+    run("train", "polarity", "--limit", "120", "--out", str(model), *small)
+    out = tmp_path / "run"
+    flags = ("--judges", "1", "--judge-epochs", "1", "--limit", "120", "--out", str(out))
+    said = run("shortcut", str(model), "polarity", *flags, "--strict", code=1)
+    assert "gap" in said
+    assert said.splitlines()[-1].startswith("Run:")
+    assert "shortcut.html" in said
+    assert {"findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"} == {
+        path.name for path in out.iterdir()
+    }
+    wrong = run("shortcut", str(model), "polarity", "--default-token", "[none]", *flags, code=2)
+    assert "no record has one of the default tokens" in wrong

@@ -1,0 +1,121 @@
+"""Mask generators and remedies against shortcuts, from Python and from the keyboard."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attnaudit.errors import SettingsError
+from attnaudit.models.load import load
+from attnaudit.models.selective import SelectiveModel
+from attnaudit.nets.training import TrainOptions
+from attnaudit.remedies import REMEDIES
+from attnaudit.remedies.compare import compare
+from attnaudit.shortcuts.fitting import FitOptions
+from attnaudit.training import train
+from attnaudit.training_selective import train_selective
+from tests.terminal import run
+
+SMALL = {"hidden": 4, "embedding_dim": 4, "limit": 60}
+FEW = FitOptions(epochs=2)
+
+
+def test_what_is_trained_is_what_was_asked_for(tmp_path):
+    done = train_selective(
+        "order", mask="hard", k=3, downstream="cnn", options=FEW, out=tmp_path, progress=False,
+        **SMALL,
+    )  # fmt: skip
+    assert (done.model.net.config.k, done.model.net.config.downstream) == (3, "cnn")
+    batch = done.model.collate(done.splits["test"].records[:5])
+    weights = done.model.attend(done.model.encode(batch))
+    assert ((weights > 0).sum(1) == 3).all()
+    again = load(tmp_path)
+    assert isinstance(again, SelectiveModel)
+    assert again.fingerprint() == done.model.fingerprint()
+    assert again.trained_on is not None
+    assert all(record in again.trained_on for record in done.splits["train"])
+
+
+def test_only_default_tokens_can_be_attended_to():
+    done = train_selective("reviews", defaults="only", options=FEW, progress=False, **SMALL)
+    units = {record.units for record in done.splits["test"]}
+    assert len(units) == 1
+    batch = done.model.collate(done.splits["test"].records)
+    weights = done.model.attend(done.model.encode(batch))
+    # the values are equal, and the weights still differ from text to text
+    assert weights.std(0).max() > 0
+
+
+def test_progress_is_told():
+    told = []
+    train_selective("order", options=FEW, progress=lambda *one: told.append(one), **SMALL)
+    assert told[0] == ("training", 0, 2)
+    assert told[-1] == ("training", 2, 2)
+
+
+@pytest.mark.parametrize("name", ["random_pretraining", "instance_weighting"])
+def test_remedies_are_one_argument(name):
+    one = train_selective("order", remedy=name, options=FEW, progress=False, **SMALL)
+    two = train_selective("order", remedy=name, options=FEW, progress=False, **SMALL)
+    plain = train_selective("order", options=FEW, progress=False, **SMALL)
+    assert one.model.fingerprint() == two.model.fingerprint() != plain.model.fingerprint()
+
+
+def test_random_pretraining_leaves_the_decoder_to_random_masks():
+    options = TrainOptions(epochs=2)
+    done = train(
+        "reviews", encoder="average", refit=REMEDIES["random_pretraining"].refit,
+        options=options, progress=False, **SMALL,
+    )  # fmt: skip
+    plain = train("reviews", encoder="average", options=options, progress=False, **SMALL)
+    assert done.model.net.config == plain.model.net.config
+    assert set(done.result.dev) == {"dev_loss", "dev_accuracy"}
+    same = [
+        torch.equal(a, b)
+        for a, b in zip(done.model.net.parameters(), plain.model.net.parameters(), strict=True)
+    ]
+    assert not any(same)
+
+
+def test_remedies_are_compared_before_and_after():
+    from attnaudit.checks import Settings
+    from attnaudit.data.polarity import generate_polarity_splits
+
+    splits = generate_polarity_splits(80, 40, 40)
+    found = compare(
+        splits, ("random_pretraining", "instance_weighting"), seeds=(0,), encoder="average",
+        options=TrainOptions(epochs=1), hidden=4, embedding_dim=4,
+        settings=Settings(costly_limit=5, resamples=100, permutations=10),
+    )  # fmt: skip
+    assert [row.remedy for row in found.rows] == [
+        "none",
+        "random_pretraining",
+        "instance_weighting",
+    ]
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    with pytest.raises(SettingsError, match="not for selective models"):
+        train_selective("order", remedy="diversity", options=FEW, **SMALL)
+    with pytest.raises(SettingsError, match="ends, only"):
+        train_selective("order", defaults="middle", options=FEW, **SMALL)
+    with pytest.raises(SettingsError, match="refit= trains in its own way"):
+        train("reviews", refit=REMEDIES["instance_weighting"].refit, progress=False,
+              penalty=lambda passed, rows: torch.zeros(()), **SMALL)  # fmt: skip
+    out = ("--out", str(tmp_path / "x"))
+    assert "--keep goes with --masks" in run("train", "order", "--keep", "3", *out, code=2)
+    said = run("train", "order", "--masks", "soft", "--vectors", "x.vec", *out, code=2)
+    assert "--vectors does not go with --masks" in said
+
+
+def test_black_boxes_from_the_keyboard(tmp_path):
+    box, out = str(tmp_path / "box"), str(tmp_path / "explainer")
+    small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "80", "--epochs", "2")
+    run("train", "reviews", "--encoder", "average", "--out", box, *small)
+    said = run("explainer", box, "reviews", "--keep", "3", "--limit", "80", "--epochs", "2",
+               "--out", out)  # fmt: skip
+    assert "a fresh network" in said
+    model = load(out)
+    assert isinstance(model, SelectiveModel)
+    assert model.net.config.k == 3
+    run("audit", out, "--check", "permutation", "--out", str(tmp_path / "run"))
