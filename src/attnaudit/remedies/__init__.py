@@ -5,13 +5,19 @@ from __future__ import annotations
 from attnaudit.errors import SettingsError
 from attnaudit.remedies.declaration import Remedy
 from attnaudit.remedies.diversity import DIVERSITY, ORTHOGONAL
-from attnaudit.remedies.shortcuts import INSTANCE_WEIGHTING, RANDOM_PRETRAINING
+from attnaudit.remedies.shortcuts import (
+    HELD_OUT_PRETRAINING,
+    INSTANCE_WEIGHTING,
+    RANDOM_PRETRAINING,
+)
 from attnaudit.remedies.tying import TYING
 
 REMEDIES: dict[str, Remedy] = {
     remedy.name: remedy
-    for remedy in (DIVERSITY, ORTHOGONAL, TYING, RANDOM_PRETRAINING, INSTANCE_WEIGHTING)
-}
+    for remedy in (
+        DIVERSITY, ORTHOGONAL, TYING, RANDOM_PRETRAINING, HELD_OUT_PRETRAINING, INSTANCE_WEIGHTING,
+    )
+}  # fmt: skip
 
 __all__ = ["REMEDIES", "Remedy", "find_remedy"]
 

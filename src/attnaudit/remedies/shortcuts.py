@@ -1,4 +1,4 @@
-"""The two remedies against shortcuts of the weights, as one flag of `attnaudit train` each."""
+"""The remedies against shortcuts of the weights, as one flag of `attnaudit train` each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from attnaudit.models.selective import SelectiveModel
 from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.remedies.declaration import Remedy
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
-from attnaudit.remedies.random_pretraining import random_attention_pretrain
+from attnaudit.remedies.random_pretraining import random_attention_pretrain, regularised
 from attnaudit.shortcuts.fitting import FitOptions, Fitted
 
 PAPER = "Bai et al. 2021"
+HELD_OUT = 3
+"""Decoders that choose the epoch: one alone can be deceived by chance."""
 
 
 def law_for(model: Model) -> MaskLaw:
@@ -24,6 +26,17 @@ def pretrain(
 ) -> Fitted:
     """`random_attention_pretrain` with random masks of the model's own kind."""
     done = random_attention_pretrain(model, train, dev, law_for(model), options, fresh=fresh)
+    return done.generator
+
+
+def pretrain_held_out(
+    model: Model, train: Dataset, dev: Dataset, options: FitOptions, *, fresh: bool
+) -> Fitted:
+    """The same with regularised decoders, the one in use never seen by what gives the weights."""
+    done = random_attention_pretrain(
+        model, train, dev, law_for(model), options, decoder_options=regularised(options),
+        held_out=HELD_OUT, fresh=fresh,
+    )  # fmt: skip
     return done.generator
 
 
@@ -46,6 +59,18 @@ RANDOM_PRETRAINING = Remedy(
     caveat="the weights learn to play on chance quirks of a frozen decoder: check again with "
     "`attnaudit shortcut`, whose judge is another decoder",
     refit=pretrain,
+)
+HELD_OUT_PRETRAINING = Remedy(
+    name="held_out_pretraining",
+    title="Held-out random pretraining",
+    paper="ours, after Bai et al. 2021",
+    changes="as random pretraining, with the training texts halved: decoders of one half train "
+    "what gives the weights, those of the other choose its epoch and answer in the end",
+    promises="weights that have played on the quirks of one decoder are of no use to another",
+    switch_on="--remedy held_out_pretraining",
+    caveat="decoders learn from half of the texts each; what accuracy is lost where nothing else "
+    "than a code in the weights can do the task is lost on purpose",
+    refit=pretrain_held_out,
 )
 INSTANCE_WEIGHTING = Remedy(
     name="instance_weighting",

@@ -20,6 +20,7 @@ from attnaudit.report.study_blocks import (
 )
 from attnaudit.report.wording import NOTHING, count, duration, number
 from attnaudit.studies.bai2021.conclude import over_seeds
+from attnaudit.studies.bai2021.measure import ERASED
 from attnaudit.studies.bai2021.settings import JOINT, METHODS, PRETRAIN, SETTINGS, WEIGHT
 from attnaudit.studies.claims import measured
 from attnaudit.studies.declaration import Results, find
@@ -62,8 +63,8 @@ EXPLAINED = (
     Column("accuracy", "accuracy", "performance/model"),
     Column("tau with gradient", "kendall_tau", "agreement/weights~gradient"),
     Column("tau with leave-one-out", "kendall_tau", "agreement/weights~leave_one_out"),
-    Column("comprehensiveness", "comprehensiveness", "erasure/weights"),
-    Column("sufficiency", "sufficiency", "erasure/weights"),
+    Column("comprehensiveness", "comprehensiveness", "erasure/weights", ERASED),
+    Column("sufficiency", "sufficiency", "erasure/weights", ERASED),
 )
 
 

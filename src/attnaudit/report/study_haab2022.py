@@ -127,7 +127,7 @@ def _cells(record: CellRecord, file: SilentFile) -> tuple[Value, ...]:
 def _mean(found: Estimate | None) -> Value:
     if found is None or found.value is None:
         return Value(NOTHING)
-    return Value(number(found.value), interval_of(found))
+    return Value(value_of(found), interval_of(found))
 
 
 def _settings(drawn: Sequence[tuple[str, Estimate]]) -> Figure:

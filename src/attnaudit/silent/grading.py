@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -180,11 +179,6 @@ def _random(layout: Layout, seed: int) -> Float[Tensor, " T"]:
 def bag_auc(outputs: Float[Tensor, "n C"], layout: Layout) -> float:
     """Bag AUC of log-probabilities, NaN where a class has no test bag."""
     return score(outputs, layout.labels).get("roc_auc", math.nan)
-
-
-def grades_by_subject(grades: tuple[Grade, ...]) -> Mapping[str, Grade]:
-    """Rows by what they are called."""
-    return {row.subject: row for row in grades}
 
 
 def _mean(values: Float[Tensor, " n"]) -> float | None:

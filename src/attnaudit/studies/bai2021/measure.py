@@ -50,6 +50,8 @@ LONGEST = 200
 """Units of a real text that are read; IMDB has longer ones."""
 EXPLAINED = 300
 """Texts on which agreement and erasure are measured."""
+ERASED = "delete"
+"""How the highest units are erased, in what the page shows."""
 Splits = Mapping[str, Dataset]
 
 
@@ -164,7 +166,7 @@ def _explanations(
     for finding in result.report.findings:
         if finding.subject == "weights":
             for estimate in finding.estimates:
-                if estimate.group == "all":
+                if estimate.group in ("all", ERASED):
                     yield estimate.model_copy(
                         update={"subject": f"{finding.check}/{estimate.subject}"}
                     )
