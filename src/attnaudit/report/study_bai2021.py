@@ -7,8 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attnaudit.checks import Estimate
-from attnaudit.report.charts import ACCENT, Figure, Guide, IntervalRow, Series, interval_rows
-from attnaudit.report.figures import SECOND, THIRD
+from attnaudit.report.charts import (
+    ACCENT,
+    Figure,
+    Guide,
+    IntervalRow,
+    Series,
+    interval_rows,
+)
+from attnaudit.report.figures import FOURTH, SECOND, THIRD
 from attnaudit.report.study_blocks import (
     Block,
     Picture,
@@ -21,12 +28,12 @@ from attnaudit.report.study_blocks import (
 from attnaudit.report.wording import NOTHING, count, duration, number
 from attnaudit.studies.bai2021.conclude import over_seeds
 from attnaudit.studies.bai2021.measure import ERASED
-from attnaudit.studies.bai2021.settings import JOINT, METHODS, PRETRAIN, SETTINGS, WEIGHT
+from attnaudit.studies.bai2021.settings import HELD_OUT, JOINT, METHODS, PRETRAIN, SETTINGS, WEIGHT
 from attnaudit.studies.claims import measured
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord, Measured
 
-COLOURS = {JOINT: ACCENT, PRETRAIN: SECOND, WEIGHT: THIRD}
+COLOURS = {JOINT: ACCENT, PRETRAIN: SECOND, HELD_OUT: FOURTH, WEIGHT: THIRD}
 
 
 @dataclass(frozen=True)

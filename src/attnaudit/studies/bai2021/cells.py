@@ -8,10 +8,21 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from attnaudit.errors import SettingsError
-from attnaudit.studies.bai2021.settings import JOINT, METHODS, ONLY, SETTINGS, Setting
+from attnaudit.studies.bai2021.settings import (
+    HELD_OUT,
+    JOINT,
+    METHODS,
+    ONLY,
+    PRETRAIN,
+    SETTINGS,
+    WEIGHT,
+    Setting,
+)
 from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
 from attnaudit.studies.sources import GENERATED, known_sets
 
+COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 2.5, WEIGHT: 1.4}
+"""Of the methods, against joint training, the check included."""
 Whole = Annotated[int, Field(ge=1)]
 
 
@@ -21,8 +32,8 @@ class BaiOptions(Options):
     Attributes:
         data: Generated tasks and named sets; settings of others are left out.
         settings: Names of `SETTINGS`.
-        methods: `joint`, `pretrain`, `weight`. Where default tokens are all there is, joint alone:
-            no weights can be honest there.
+        methods: `joint`, `pretrain`, `held_out` (ours), `weight`. Where default tokens are all
+            there is, joint alone: no weights can be honest there.
         seeds: One cell each; a generated task is drawn anew for every seed.
         train_limit: At most so many training texts.
         test_limit: At most so many test texts.
@@ -114,7 +125,12 @@ def _cell(
         "explanations": options.explanations and not setting.generated
         and setting.variant != ONLY,
     }  # fmt: skip
-    cost = setting.cost * options.epochs / 20 * (1.0 if method == JOINT else 1.4)
+    cost = (
+        setting.cost
+        * options.epochs
+        / 20
+        * (1.0 if method == JOINT else 3.0 if method == HELD_OUT else 1.4)
+    )
     return Cell(f"{setting.title}, {METHODS[method]}, seed {seed}", spec, cost)
 
 

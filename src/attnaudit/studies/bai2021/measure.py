@@ -23,10 +23,8 @@ from attnaudit.data.shortcut_tasks import (
 from attnaudit.errors import RunError
 from attnaudit.models.cut import Model
 from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.remedies.instance_weighting import fit_mask_neutral
-from attnaudit.remedies.random_pretraining import random_attention_pretrain
+from attnaudit.remedies.shortcuts import pretrain, pretrain_held_out, weigh
 from attnaudit.runs.audit import run_audit
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.fitting import FitOptions, fit_jointly
@@ -36,14 +34,17 @@ from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.studies.bai2021.settings import (
     DEFAULTS,
     GENERATED,
+    HELD_OUT,
     JOINT,
     ONLY,
     PRETRAIN,
+    WEIGHT,
 )
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
 
 MAKERS = {"order": generate_order_splits, "bow": generate_bow_splits}
+REFITS = {PRETRAIN: pretrain, HELD_OUT: pretrain_held_out, WEIGHT: weigh}
 MIN_DF = 2
 """In how many training texts a word of real text must occur."""
 LONGEST = 200
@@ -116,10 +117,7 @@ def trained(spec: Mapping[str, Any], splits: Splits) -> Model:
     train, dev = splits["train"], splits["dev"]
     if spec["method"] == JOINT:
         return fit_jointly(model, train, dev, options).model
-    if spec["method"] == PRETRAIN:
-        law = MaskLaw(spec["mask"], spec["k"])
-        return random_attention_pretrain(model, train, dev, law, options).model
-    return fit_mask_neutral(model, train, dev, options).model
+    return REFITS[spec["method"]](model, train, dev, options, fresh=True).model
 
 
 def _of_check(report: ShortcutReport) -> Iterator[Estimate]:

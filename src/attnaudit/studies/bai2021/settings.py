@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-JOINT, PRETRAIN, WEIGHT = "joint", "pretrain", "weight"
+JOINT, PRETRAIN, HELD_OUT, WEIGHT = "joint", "pretrain", "held_out", "weight"
 METHODS = {
     JOINT: "joint training",
     PRETRAIN: "random attention pretraining",
+    HELD_OUT: "held-out random pretraining",
     WEIGHT: "instance weighting",
 }
 """How a model is trained, in words."""
