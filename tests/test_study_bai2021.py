@@ -19,7 +19,7 @@ from attnaudit.studies.bai2021 import BAI2021
 from attnaudit.studies.bai2021.cells import BaiOptions, plan
 from attnaudit.studies.bai2021.conclude import conclude, over_seeds, saved
 from attnaudit.studies.bai2021.measure import data_of
-from attnaudit.studies.bai2021.settings import JOINT, PRETRAIN, SETTINGS
+from attnaudit.studies.bai2021.settings import HELD_OUT, JOINT, PRETRAIN, SETTINGS
 from attnaudit.studies.declaration import Place, Results, find
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds, Measured
@@ -36,8 +36,9 @@ FLAGS = ("--data", "order", "--limit", "80", "--test-limit", "40", "--workers", 
 CLAIMS = [
     "shortcuts_exist", "honest_weights_are_clean", "default_tokens_tell", "form_tells",
     "leak_without_need", "pretrain_lowers_the_gap_hard", "pretrain_lowers_the_gap_soft",
+    "held_out_lowers_the_gap_hard", "held_out_lowers_the_gap_soft",
     "weight_lowers_the_gap_hard", "weight_lowers_the_gap_soft", "pretrain_costs_little",
-    "weight_costs_little",
+    "held_out_costs_little", "weight_costs_little",
 ]  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def test_a_run_without_data_stores_every_claim(place: Path) -> None:
 
 def test_a_cell_holds_what_the_table_shows(finished: Finished) -> None:
     records = finished.results.records
-    assert {r.spec["method"] for r in records} == {"joint", "pretrain", "weight"}
+    assert {r.spec["method"] for r in records} == {"joint", "pretrain", "held_out", "weight"}
     for record in records:
         accuracy = find(record.rows, "accuracy", "performance/model")
         judge = find(record.rows, "accuracy", "gap/judge")
@@ -122,6 +123,8 @@ def test_claims_follow_the_numbers() -> None:
           for n in (hard, soft) for s in range(3)),
         *(record(hard, PRETRAIN, s, gap=0.1 + s / 100) for s in range(3)),
         *(record(soft, PRETRAIN, s, gap=0.5 + s / 100) for s in range(3)),
+        *(record(soft, HELD_OUT, s, gap=0.01 - s / 100) for s in range(3)),
+        *(record(bow, HELD_OUT, s, accuracy=0.93, gap=0.0) for s in range(3)),
         *(record(bow, JOINT, s, accuracy=0.93, gap=0.002) for s in range(3)),
         *(record(bow, PRETRAIN, s, accuracy=0.7 + s / 100, gap=0.0) for s in range(3)),
         *(record("sst/only/soft", JOINT, s, gap=0.2) for s in range(3)),
@@ -131,6 +134,8 @@ def test_claims_follow_the_numbers() -> None:
         "default_tokens_tell": Holds.YES, "form_tells": Holds.YES,
         "leak_without_need": Holds.NOT_MEASURED,
         "pretrain_lowers_the_gap_hard": Holds.YES, "pretrain_lowers_the_gap_soft": Holds.NO,
+        "held_out_lowers_the_gap_hard": Holds.NOT_MEASURED,
+        "held_out_lowers_the_gap_soft": Holds.YES, "held_out_costs_little": Holds.YES,
         "weight_lowers_the_gap_hard": Holds.NOT_MEASURED,
         "weight_lowers_the_gap_soft": Holds.NOT_MEASURED,
         "pretrain_costs_little": Holds.NO, "weight_costs_little": Holds.NOT_MEASURED,
@@ -176,7 +181,7 @@ def test_a_remedy_is_compared_seed_by_seed() -> None:
 def test_cells_are_settings_methods_and_seeds() -> None:
     cells = plan(BaiOptions(data=("order", "bow"), seeds=(0, 1)), None).cells
     generated = [n for n, s in SETTINGS.items() if s.generated]
-    assert len(cells) == len(generated) * 3 * 2
+    assert len(cells) == len(generated) * 4 * 2
     assert len({cell.name for cell in cells}) == len(cells)
     with pytest.raises(SettingsError, match="is no setting"):
         plan(BaiOptions(settings=("order/hard",)), None)
