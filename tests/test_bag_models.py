@@ -494,3 +494,143 @@ def test_maps_put_units_in_their_places():
     assert heat_map([[1, 1]], units) is None
     close = heat_map([[0, 0], [0.001, 0], [1000, 0]], units)
     assert close.side == pytest.approx(2.5)
+
+
+# what a review found
+
+
+def test_the_share_of_keys_is_that_of_the_bags_that_are_graded():
+    data = bags((4, 4, 4, 4))
+    some = [
+        replace(b, truth=torch.tensor([i < 2, False, False, False])) for i, b in enumerate(data)
+    ]
+    model = BagModel(net("mean"))
+    result = run_audit(model, data.select(some), replace_settings(checks=("ground_truth",)))
+    (own,) = [f for f in result.report.findings if f.subject == "weights"]
+    by_name = {e.statistic: e for e in own.estimates if e.subject in ("weights", "truth")}
+    # equal weights put exactly the share of the keys on them
+    assert by_name["mass_on_evidence"].value == pytest.approx(0.25)
+    assert by_name["mass_on_evidence"].null == pytest.approx(0.25)
+    assert by_name["evidence_share"].n == by_name["mass_on_evidence"].n == 2
+
+
+def test_all_weight_on_a_unit_that_a_member_ignores():
+    members = [BagModel(net("additive", seed).float()) for seed in range(2)]
+    for member, sign in zip(members, (1e4, -1e4), strict=True):
+        member.net.pool.vector.weight.data *= sign
+    ensemble = Ensemble(members)
+    batch = ensemble.collate(bags((5,)).bags)
+    states = ensemble.encode(batch)
+    single = torch.eye(5).unsqueeze(0)
+    wanted = torch.stack([m.decode(m.encode(batch), single).exp() for m in members]).mean(0)
+    torch.testing.assert_close(ensemble.decode(states, single).exp(), wanted)
+
+
+def test_splits_of_an_ensemble_are_of_that_ensemble(tmp_path):
+    options = {"hidden": 4, "attention": 2, "limit": 40, "progress": False}
+    train_bag_model("presence-gaussian", members=3, out=tmp_path, options=BagOptions(epochs=1),
+                    **options)  # fmt: skip
+    assert load(tmp_path).trained_on is not None
+    other = train_bag_model("presence-gaussian", members=2,
+                            options=BagOptions(epochs=1, seed=7), **options)  # fmt: skip
+    other.model.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.glob("member-*")) == ["member-00", "member-01"]
+    with pytest.raises(ModelError, match="another model"):
+        load(tmp_path)
+
+
+def table(names=("f", "g"), shift=3.0, rows=3, **more):
+    rng = np.random.default_rng(5)
+    return [
+        {"bag": f"b{b}", "label": "ab"[b % 2], **more,
+         **dict(zip(names, (rng.normal() + shift * (b % 2), rng.normal()), strict=True))}
+        for b in range(60) for _ in range(rows)
+    ]  # fmt: skip
+
+
+def test_features_are_known_by_name(tmp_path):
+    rows = table()
+    done = train_bag_model(rows, options=BagOptions(epochs=10), out=tmp_path, progress=False)
+    turned = [{k: row[k] for k in ("g", "label", "f", "bag")} for row in rows]
+    model = load(tmp_path)
+    assert model.features == ("f", "g")
+    settings = replace_settings(checks=("permutation",))
+    one, two = (
+        attnaudit.audit(model, data, settings=settings, include_training_texts=True, progress=False)
+        for data in (rows, turned)
+    )
+    assert one.instances["scores.weights"].to_list() == two.instances["scores.weights"].to_list()
+    assert (
+        attnaudit.audit(model, settings=settings, progress=False).report.plan.data.trained_on == 0
+    )
+    with pytest.raises(DataError, match="in the model's training data|other features"):
+        attnaudit.audit(model, table(("f", "h")), settings=settings)
+    assert done.splits["test"].features == ("f", "g")
+
+
+def test_a_bag_is_in_one_split():
+    rows = table()
+    rng = np.random.default_rng(0)
+    mixed = [{**row, "split": ("train", "test")[int(rng.integers(2))]} for row in rows]
+    with pytest.raises(DataError, match="a bag is never divided"):
+        load_bag_splits(mixed)
+    named = [{**row, "split": "fold9" if row["bag"] == "b3" else "train"} for row in rows]
+    with pytest.raises(DataError, match="'fold9'"):
+        load_bag_splits(named)
+    one = [{**row, "split": "test" if row["bag"] in ("b1", "b3") else "train"} for row in rows]
+    assert load_bag_splits(one)["test"].class_counts == {"a": 0, "b": 2}
+
+
+def test_bags_and_texts_are_told_apart():
+    from attnaudit.data import load_splits
+    from attnaudit.nets.training import TrainOptions
+
+    splits = load_splits("reviews", limit=40)
+    text = attnaudit.train(splits, encoder="average", hidden=4, embedding_dim=4, progress=False,
+                           options=TrainOptions(epochs=1)).model  # fmt: skip
+    with pytest.raises(DataError, match=r"holds bags, and .* reads texts"):
+        run_audit(text, bags(classes=text.classes), FAST)
+    with pytest.raises(DataError, match=r"holds texts, and .* reads bags"):
+        run_audit(BagModel(net()), splits["test"], FAST)
+
+
+def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    few = {"options": BagOptions(epochs=1), "progress": False, "limit": 20}
+    with pytest.raises(ModelError, match="cannot be written"):
+        train_bag_model("presence-gaussian", out=tmp_path / "file" / "model", **few)
+    with pytest.raises(SettingsError, match="'zz' is unknown"):
+        train_bag_model("presence-gaussian", rule="zz", **few)
+    splits = load_bag_splits("presence-gaussian", limit=20)
+    with pytest.raises(DataError, match="no split 'dev'"):
+        train_bag_model({"train": splits["train"]}, progress=False)
+    with pytest.raises(SettingsError, match="limit= says how data are read"):
+        train_bag_model(splits, **few)
+    with pytest.raises(DataError, match=r"presence, threshold"):
+        train_bag_model("presence-digit", **few)
+
+
+def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
+    splits = load_bag_splits("presence-gaussian", limit=20)
+    test = splits["test"]
+    mixed = test.select([replace(test.bags[0], truth=None, key_types=None), *test.bags[1:]])
+    blank = test.select([replace(bag, label=None) for bag in test])
+    for held in (mixed, blank):
+        train_bag_model({**splits, "test": held}, options=BagOptions(epochs=1), progress=False,
+                        out=tmp_path)  # fmt: skip
+        found = attnaudit.audit(tmp_path, settings=replace_settings(checks=("permutation",)),
+                                progress=False)  # fmt: skip
+        assert len(found.instances) == 20
+
+
+def test_maps_of_scattered_and_of_many_units():
+    rng = np.random.default_rng(0)
+    places = rng.random((300, 2)) * 1000
+    made = heat_map(places.tolist(), [Unit(str(i), shade=0.5) for i in range(300)])
+    assert 300 * made.side**2 > 0.1 * made.width * made.height
+    many = rng.random((10_000, 2)) * 1000
+    units = [Unit(str(i), shade=float(s)) for i, s in enumerate(rng.random(10_000))]
+    coarse = heat_map(many.tolist(), units)
+    assert coarse.coarse
+    assert len(coarse.cells) <= 51**2
+    assert max(c.unit.shade for c in coarse.cells) == max(u.shade for u in units)

@@ -12,13 +12,14 @@ from attnaudit.data.bag_loading import load_bag_splits
 from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.bag_scaling import scaled, scaling_of
 from attnaudit.data.bag_splits import split_bags
-from attnaudit.errors import SettingsError
+from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.bags import BagModel
-from attnaudit.models.ensemble import Ensemble
+from attnaudit.models.ensemble import RULES, Ensemble
 from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_ensembles import train_many
 from attnaudit.nets.bag_training import BagFit, BagOptions, train_bags
+from attnaudit.nets.checkpoint import check_writable
 from attnaudit.progress import Report, bars
 
 BagSplits = Mapping[str, BagDataset]
@@ -94,7 +95,11 @@ def train_bag_model(
     """
     if members < 1:
         raise SettingsError(f"members (--members) must be 1 or more, got {members}")
+    if rule not in RULES:
+        raise SettingsError(f"the rule {rule!r} is unknown; choose one of {', '.join(RULES)}")
     splits = _splits(data, data_options)
+    if out is not None:
+        check_writable(Path(out))
     train, options = splits["train"], options or BagOptions()
     shape = train.shape
     if encoder is None:
@@ -119,7 +124,8 @@ def train_bag_model(
             fits = train_many(
                 config, read["train"], read["dev"], tuple(seeds), options, on_epoch=on_epoch
             )
-    models = [BagModel(fit.net, None if members > 1 else name, scaling) for fit in fits]
+    alone = name if members == 1 else None
+    models = [BagModel(fit.net, alone, scaling, train.features) for fit in fits]
     model = models[0] if members == 1 else Ensemble(models, rule, name)
     model.trained_on = seen_texts(splits)
     if out is not None:
@@ -129,8 +135,20 @@ def train_bag_model(
 
 
 def _splits(data: Any, data_options: dict[str, Any]) -> BagSplits:
-    if isinstance(data, Mapping):
-        return data
+    if not isinstance(data, Mapping | BagDataset):
+        return load_bag_splits(data, **data_options)
+    given = [name for name, value in data_options.items() if value is not None and name != "seed"]
+    if given:
+        raise SettingsError(
+            f"{given[0]}= says how data are read, and a data set is read already; leave it out"
+        )
     if isinstance(data, BagDataset):
         return split_bags(data)
-    return load_bag_splits(data, **data_options)
+    for name in ("train", "dev"):
+        if name not in data:
+            raise DataError(f"there is no split {name!r}; there are: {', '.join(data) or 'none'}")
+    train: BagDataset = data["train"]
+    for name, part in data.items():
+        if part.shape != train.shape:
+            raise DataError(f"{name} has instances of {part.shape}, and train of {train.shape}")
+    return {name: part.in_order_of(train.features) for name, part in data.items()}

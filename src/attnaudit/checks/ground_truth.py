@@ -55,7 +55,9 @@ def measure(view: View) -> Columns:
         value = of_weights(view.encoded.weights, flags, view.units).double()
         columns[f"{statistic}.weights"] = column(value.masked_fill(unknown, float("nan")))
     share = (flags & view.units).sum(1) / view.units.sum(1).clamp(min=1)
-    columns["evidence_share"] = column(share.double().masked_fill(unknown, float("nan")))
+    # of the instances that the other statistics are defined on, so that the two compare
+    some = unknown | auroc(view.encoded.weights, flags, view.units).isnan()
+    columns["evidence_share"] = column(share.double().masked_fill(some, float("nan")))
     return columns
 
 

@@ -33,6 +33,8 @@ from attnaudit.cli.app import (
     label_of,
 )
 from attnaudit.cli.output import show_result
+from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
+from attnaudit.errors import SettingsError
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.runs.held_out import choose
@@ -63,6 +65,10 @@ def audit(
     id_column: IdColumn = None,
     question_column: QuestionColumn = None,
     allowed_column: AllowedColumn = None,
+    bag_column: BagColumn = None,
+    features: Features = None,
+    key_types: KeyTypes = None,
+    coordinates: Coordinates = None,
     split: Split = None,
     limit: Limit = None,
     tokenizer: Tokens = None,
@@ -108,6 +114,13 @@ def audit(
     """  # fmt: skip
     base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
+    of_bags = bag_reading(
+        bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
+    )
+    if of_bags and loaded.reads != "bags":
+        raise SettingsError(
+            f"{next(iter(of_bags))}= is about bags, and {loaded.name} reads {loaded.reads}"
+        )
     with OUT.status("reading the data"):
         chosen = choose(
             loaded, data, include=include_training_texts, split=split, text_column=text_column,
@@ -115,12 +128,12 @@ def audit(
             question_column=question_column, allowed_column=allowed_column, pipeline=pipeline,
             min_length=min_length, max_length=max_length, strict_bounds=strict_bounds,
             limit=limit, seed=base.seed if seed is None else seed, tokenizer=tokenizer,
-            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty,
+            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, **of_bags,
         )  # fmt: skip
     if chosen.left_out:
         ERR.print(
-            f"[yellow]{chosen.left_out:,} texts were in the model's training data and are left "
-            f"out; {len(chosen.data):,} remain.[/yellow]"
+            f"[yellow]{chosen.left_out:,} {loaded.reads} were in the model's training data and are "
+            f"left out; {len(chosen.data):,} remain.[/yellow]"
         )
     flags: dict[str, object] = {
         "seed": seed, "search": search or None, "costly_limit": costly_limit,

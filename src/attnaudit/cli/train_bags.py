@@ -52,27 +52,19 @@ Coordinates = Annotated[
 
 def bag_reading(
     *,
-    bag_column: str | None,
-    label_column: str | None,
-    features: str | None,
-    truth_column: str | None,
-    key_types: str | None,
-    coordinates: str | None,
-    data_dir: str | None,
+    bag_column: str | None = None,
+    features: str | None = None,
+    key_types: str | None = None,
+    coordinates: str | None = None,
 ) -> dict[str, Any]:
     """The options of reading bags that were given, by the names of `load_bags`."""
     given = {
         "bag_column": bag_column,
-        "truth_column": truth_column,
         "key_type_column": key_types,
         "feature_columns": features.split(",") if features else None,
         "coordinate_columns": coordinates.split(",") if coordinates else None,
-        "data_dir": data_dir,
     }
-    reading: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if label_column is not None:
-        reading["label_column"] = label_of(label_column)
-    return reading
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @app.command("train-bags")
@@ -129,9 +121,14 @@ def train_bags_command(
         device=device,
     )  # fmt: skip
     reading = bag_reading(
-        bag_column=bag_column, label_column=label_column, features=features,
-        truth_column=truth_column, key_types=key_types, coordinates=coordinates, data_dir=data_dir,
-    )  # fmt: skip
+        bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
+    )
+    if label_column is not None:
+        reading["label_column"] = label_of(label_column)
+    if truth_column is not None:
+        reading["truth_column"] = truth_column
+    if data_dir is not None:
+        reading["data_dir"] = data_dir
     with bars() as progress:
         done = train_bag_model(
             data, encoder=encoder, pool=pool, head=head, hidden=hidden, attention=attention,

@@ -26,7 +26,9 @@ from attnaudit.data.bag_records import Bag, BagDataset
 from attnaudit.data.frames import listed
 from attnaudit.errors import DataError
 
-ARRAYS = ("instances", "bag", "label", "truth", "key_type", "coordinates", "name", "classes")
+ARRAYS = (
+    "instances", "bag", "label", "truth", "key_type", "coordinates", "name", "classes", "features",
+)  # fmt: skip
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -67,7 +69,7 @@ def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | 
     for name in ("instances", "bag", *(("label",) if label else ())):
         if name not in arrays:
             raise missing_array(str(path), name, list(arrays))
-    classes = arrays.pop("classes", None)
+    classes, features = arrays.pop("classes", None), arrays.pop("features", None)
     size = len(arrays["instances"]) if arrays["instances"].ndim else 0
     for name, array in arrays.items():
         axes = {"instances": array.ndim, "coordinates": 2}.get(name, 1)
@@ -91,6 +93,7 @@ def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | 
         key_types=plain("key_type"),
         coordinates=arrays.get("coordinates"),
         names=plain("name"),
+        features=() if features is None else tuple(str(name) for name in features.tolist()),
     )
     return rows, None if classes is None else tuple(str(name) for name in classes.tolist())
 
@@ -126,6 +129,8 @@ def save_bags(data: BagDataset, path: str | Path) -> Path:
             )
     if data.classes:
         arrays["classes"] = np.array(data.classes)
+    if data.features:
+        arrays["features"] = np.array(data.features)
     try:
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)

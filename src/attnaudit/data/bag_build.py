@@ -35,6 +35,7 @@ class Rows:
         names: The name of each row, or None.
         columns: What messages call what is here, where its name is another: `label`, `truth`, …
         notes: What was decided while reading.
+        features: The names of the features, or nothing.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rows:
     names: Sequence[Any] | None = None
     columns: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
     def at(self, row: int, what: str) -> str:
         """Where a value stands: `bags.csv, row 3, column 'truth'`."""
@@ -100,7 +102,9 @@ def build_bags(
                 None if rows.names is None else [str(rows.names[row]) for row in index],
             )
         )
-    return BagDataset(name, tuple(bags), names_of_classes, values.shape[1:], split, rows.notes)
+    return BagDataset(
+        name, tuple(bags), names_of_classes, values.shape[1:], split, rows.notes, rows.features
+    )
 
 
 def _members(rows: Rows) -> dict[str, list[int]]:

@@ -52,6 +52,7 @@ def load_bag_data(source: Source, *, split: str | None = None, **options: Any) -
             raise SettingsError(f"split is {split!r}; generated bags have {', '.join(SPLITS)}")
         n_bags = options.pop("n_bags", SIZES[part])
         return generate_bags(rule, modality, n_bags, split=part, **_generating(options, modality))
+    _check_name(source)
     files = _folder(source)
     if files:
         part = split_name(split or "test")
@@ -94,18 +95,19 @@ def load_bag_splits(
         return generate_bag_splits(
             rule, modality, **{**sizes, "seed": seed, **_generating(options, modality)}
         )
+    _check_name(source)
     files = _folder(source)
     if files:
-        parts = {name: replace(load_bags(path, **options), split=name)
-                 for name, path in files.items() if name in SPLITS}  # fmt: skip
+        parts = _of_files(source, files, options)
     elif _has_splits(source):
         parts = _of_table(source, options)
     else:
         parts = split_bags(load_bags(source, **options), seed=seed)
-    if "train" not in parts:
-        raise DataError(f"{source} has no train split; it has {', '.join(sorted(parts))}")
     train = parts["train"]
-    parts = {name: _with_classes(part, train) for name, part in parts.items()}
+    parts = {
+        name: _with_classes(part, train).in_order_of(train.features) for name, part in parts.items()
+    }
+    parts = {name: _with_overlap(part, train) for name, part in parts.items()}
     if "dev" not in parts:
         cut = split_bags(train, (1 - DEV_SHARE, DEV_SHARE, 0), seed)
         parts |= {"train": cut["train"], "dev": cut["dev"]}
@@ -118,7 +120,10 @@ def load_bag_splits(
 def _generating(options: dict[str, Any], modality: str) -> dict[str, Any]:
     """Options of a generator, without those that only say how files are read and are not set."""
     known = {key: value for key, value in options.items() if value is not None}
-    for name in ("label_column", "bag_column", "truth_column"):
+    for name in (
+        "label_column", "bag_column", "truth_column", "key_type_column", "feature_columns",
+        "coordinate_columns",
+    ):  # fmt: skip
         if name in known:
             raise SettingsError(f"generated bags are not read: leave out {name}=")
     if "data_dir" in known:
@@ -126,6 +131,15 @@ def _generating(options: dict[str, Any], modality: str) -> dict[str, Any]:
             raise SettingsError(f"{modality} is generated: leave out data_dir= (--data-dir)")
         known["folder"] = known.pop("data_dir")
     return known
+
+
+def _check_name(source: Source) -> None:
+    """Say which names there are, where a string is neither a file nor one of them."""
+    if isinstance(source, str) and source not in BAG_SETS and not path_exists(source):
+        raise DataError(
+            f"{source!r}: there is no such file, folder or classic set. Generated bags are called "
+            f"RULE-MODALITY: {', '.join(RULES)}; {', '.join(MODALITIES)}"
+        )
 
 
 def _folder(source: Source) -> dict[str, Path]:
@@ -164,15 +178,61 @@ def _has_splits(source: Source) -> bool:
     return "split" in read_source(source, None)[0].columns
 
 
+def _of_files(
+    source: Source, files: dict[str, Path], options: dict[str, Any]
+) -> dict[str, BagDataset]:
+    """The files of a folder, train first: its classes are those of all."""
+    if "train" not in files:
+        raise DataError(f"{source} has no train split; it has {', '.join(sorted(files))}")
+    train = replace(load_bags(files["train"], **options), split="train")
+    known = _known(train, options)
+    others = {name: replace(load_bags(files[name], **known), split=name)
+              for name in SPLITS[1:] if name in files}  # fmt: skip
+    return {"train": train, **others}
+
+
 def _of_table(source: Source, options: dict[str, Any]) -> dict[str, BagDataset]:
-    parts = {}
-    for name in SPLITS:
-        try:
-            parts[name] = load_bags(source, split=name, **options)
-        except DataError as error:
-            if "has no split" not in str(error):
-                raise
-    return parts
+    """The splits of a table by its column `split`, train first."""
+    table = read_source(source, None)[0]
+    bag_column = options.get("bag_column") or "bag"
+    found = [split_name(str(value)) for value in table.column("split", "split")]
+    strange = sorted(set(found) - set(SPLITS))
+    if strange:
+        raise DataError(
+            f"{table.name}: the column 'split' holds {strange[0]!r}; it may hold train, dev and "
+            "test. Rename it, or leave such rows out"
+        )
+    if "train" not in found:
+        raise DataError(f"{table.name} has no train split; it has {', '.join(sorted(set(found)))}")
+    first: dict[Any, str] = {}
+    for row, bag in enumerate(table.column(bag_column, "bag")):
+        if first.setdefault(bag, found[row]) != found[row]:
+            raise DataError(
+                f"{table.place(row)}: bag {bag!r} has rows of the splits {first[bag]} and "
+                f"{found[row]}; a bag is never divided, or training would see what it is tested on"
+            )
+    train = load_bags(source, split="train", **options)
+    known = _known(train, options)
+    others = {name: load_bags(source, split=name, **known)
+              for name in SPLITS[1:] if name in found}  # fmt: skip
+    return {"train": train, **others}
+
+
+def _known(train: BagDataset, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the classes of train, so that a split may lack one."""
+    given = options.get("classes") is not None or not train.classes
+    return options if given else {**options, "classes": train.classes}
+
+
+def _with_overlap(part: BagDataset, train: BagDataset) -> BagDataset:
+    """The split with a note where bags of train occur in it."""
+    if part.split == "train":
+        return part
+    seen = {bag.instances.numpy().tobytes() for bag in train}
+    both = sum(bag.instances.numpy().tobytes() in seen for bag in part)
+    if not both:
+        return part
+    return part.noted(f"{part.split}: {both} of {len(part)} bags are in train too")
 
 
 def _with_classes(part: BagDataset, train: BagDataset) -> BagDataset:

@@ -90,6 +90,7 @@ class BagDataset:
         shape: Of one instance: `(features,)`, or `(channels, height, width)`.
         split: `train`, `dev`, `test` or `all`.
         notes: What was decided on the way.
+        features: The names of the features, where instances are vectors whose features have names.
 
     Raises:
         DataError: There are no bags, or one does not fit the others or the classes.
@@ -107,10 +108,16 @@ class BagDataset:
     shape: tuple[int, ...]
     split: str = "all"
     notes: tuple[str, ...] = field(default=())
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.bags:
             raise DataError(f"{self.name} holds no bag")
+        if self.features and (len(self.features),) != self.shape:
+            raise DataError(
+                f"{self.name} has {len(self.features)} names of features for instances of "
+                f"{self.shape}"
+            )
         seen: set[str] = set()
         for bag in self.bags:
             if bag.id in seen:
@@ -169,6 +176,25 @@ class BagDataset:
     def select(self, records: Sequence[Bag], split: str | None = None) -> BagDataset:
         """The same data set with other bags."""
         return replace(self, bags=tuple(records), split=split or self.split)
+
+    def in_order_of(self, features: tuple[str, ...]) -> BagDataset:
+        """The same bags with the features in another order; as they are where names are unknown.
+
+        Raises:
+            DataError: The data have other features.
+        """
+        if not features or not self.features or features == self.features:
+            return self
+        if sorted(features) != sorted(self.features):
+            missing = [name for name in features if name not in self.features]
+            more = [name for name in self.features if name not in features]
+            raise DataError(
+                f"{self.name} has other features than were trained on: missing {missing[:5]}, "
+                f"not known {more[:5]}. Give the same columns"
+            )
+        order = torch.tensor([self.features.index(name) for name in features])
+        bags = tuple(replace(bag, instances=bag.instances[:, order]) for bag in self.bags)
+        return replace(self, bags=bags, features=features)
 
     def noted(self, *notes: str) -> BagDataset:
         """The same data set with further notes."""

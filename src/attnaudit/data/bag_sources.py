@@ -191,6 +191,7 @@ def _rows(table: Table, columns: BagColumns, annotated: Any = None) -> Rows:
         values = _numbers(table, names)
     else:
         values, names = _matrix(annotated, table, columns.features)
+    features = tuple(names) if values.shape[1:] == (len(names),) else ()
     if len(names) == 1 < values.shape[1]:
         names = tuple(f"{names[0]}[{place}]" for place in range(values.shape[1]))
 
@@ -214,6 +215,7 @@ def _rows(table: Table, columns: BagColumns, annotated: Any = None) -> Rows:
         names=labels,
         columns=tuple((what, name) for what, name in known.items() if name is not None),
         notes=table.notes,
+        features=features,
     )
 
 

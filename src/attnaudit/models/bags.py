@@ -46,6 +46,7 @@ class Header:
         version: Of the format.
         name: What reports call the model.
         scaled: Whether the features are scaled before the network reads them.
+        features: The names of the features, where they are known.
         config: What the network is made of.
     """
 
@@ -53,6 +54,7 @@ class Header:
     version: int
     name: str
     scaled: bool
+    features: tuple[str, ...]
     config: BagConfig
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -84,6 +86,8 @@ class BagModel(Model):
         net: The network; its parameters are frozen.
         name: What reports call it; encoder + pool by default.
         scaling: How features are scaled before the network reads them, or None.
+        features: The names of the features in the order in which the network reads them, where
+            they are known: data are put into this order, or refused.
 
     Example:
         >>> from attnaudit.data.bag_records import bag_record
@@ -99,14 +103,18 @@ class BagModel(Model):
     reads = "bags"
 
     def __init__(
-        self, net: BagClassifier, name: str | None = None, scaling: Scaling | None = None
+        self,
+        net: BagClassifier,
+        name: str | None = None,
+        scaling: Scaling | None = None,
+        features: tuple[str, ...] = (),
     ) -> None:
         self.net = net.requires_grad_(False)
         dtype = next(net.parameters()).dtype
         if scaling is not None:
             # as precise as the parameters, so that a saved model is the same model
             scaling = Scaling(*(v.to(dtype).double() for v in (scaling.mean, scaling.deviation)))
-        self.scaling = scaling
+        self.scaling, self.features = scaling, tuple(features)
         self.name = name or f"{net.config.encoder}+{net.config.pool}"
         self.classes = net.config.classes
 
@@ -213,7 +221,9 @@ class BagModel(Model):
         Raises:
             ModelError: The folder cannot be written.
         """
-        header = Header(FORMAT, VERSION, self.name, self.scaling is not None, self.net.config)
+        header = Header(
+            FORMAT, VERSION, self.name, self.scaling is not None, self.features, self.net.config
+        )
         stored = _Stored(self.net, self.scaling)
         write_files(Path(folder), {PARAMETERS: state_bytes(stored), CONFIG: header_bytes(header)})
 
@@ -240,7 +250,7 @@ def load_bag_model(folder: Path) -> BagModel:
                 "broken, train the model again"
             )
         scaling = Scaling(stored.mean.double(), stored.deviation.double())
-    return BagModel(stored.net, header.name, scaling)
+    return BagModel(stored.net, header.name, scaling, header.features)
 
 
 def _row(states: States, row: int) -> States:

@@ -117,6 +117,8 @@ class Model(ABC):
         trained_on: The texts that it was trained on, where these are known; an audit leaves them
             out.
         reads: `texts` or `bags`: what its records are.
+        features: The names of the features of instances in the order in which they are read, or
+            nothing.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Model(ABC):
     mask_value: float | None = None
     trained_on: SeenTexts | None = None
     reads: str = "texts"
+    features: tuple[str, ...] = ()
 
     @abstractmethod
     def collate(self, records: Sequence[Any]) -> Batch:

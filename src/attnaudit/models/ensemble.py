@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,7 @@ class Ensemble(Model):
             raise SettingsError(f"an ensemble has two members or more, got {len(members)}")
         first = members[0]
         for member in members[1:]:
-            same = (first.classes, first.reads, first.pad_value, first.mask_value)
-            if same != (member.classes, member.reads, member.pad_value, member.mask_value):
+            if _kind(member) != _kind(first):
                 raise ModelError(
                     f"{member.name} does not fit {first.name}: an ensemble has members of one "
                     f"kind, with equal classes ({member.classes} and {first.classes})"
@@ -84,7 +84,7 @@ class Ensemble(Model):
         self.members = tuple(members)
         self.rule = rule
         self.name = name or f"{len(members)} x {first.name}"
-        self.classes, self.reads = first.classes, first.reads
+        self.classes, self.reads, self.features = first.classes, first.reads, first.features
         self.pad_value, self.mask_value = first.pad_value, first.mask_value
         self.trained_on = first.trained_on
 
@@ -135,10 +135,12 @@ class Ensemble(Model):
         shown = self._shown(own, states.units)
         total: Tensor | None = None
         parts = self._split(states)
+        lowest = torch.finfo(own.dtype).min
         for member, part, mine in zip(self.members, parts, own.unbind(1), strict=True):
             adds = ((mine + LEAST).log() - (shown + LEAST).log()).unsqueeze(1)
             # in logarithms, since a weight far below another's would underflow
-            theirs = torch.softmax(candidates.clamp_min(LEAST).log() + adds, -1)
+            given = candidates.clamp_min(LEAST).log() + adds
+            theirs = torch.softmax(given.masked_fill(candidates <= 0, lowest), -1)
             theirs = theirs * (candidates > 0)
             outputs = member.decode(part, theirs)
             total = outputs if total is None else torch.logaddexp(total, outputs)
@@ -200,6 +202,9 @@ class Ensemble(Model):
         """
         folder = Path(folder)
         names = tuple(f"member-{number:02d}" for number in range(len(self.members)))
+        for stale in folder.glob("member-[0-9][0-9]"):
+            # of an earlier ensemble: its files would be taken for this one's
+            shutil.rmtree(stale, ignore_errors=True)
         for name, member in zip(names, self.members, strict=True):
             save = getattr(member, "save", None)
             if save is None:
@@ -220,6 +225,11 @@ def member_folders(folder: Path) -> tuple[str, str, list[Path]]:
         if Path(name).name != name or name in (".", ".."):
             raise ModelError(f"{folder / CONFIG}: a member lies elsewhere: {name!r}")
     return header.name, header.rule, [folder / name for name in header.members]
+
+
+def _kind(model: Model) -> tuple[object, ...]:
+    """What members must have in common."""
+    return model.classes, model.reads, model.features, model.pad_value, model.mask_value
 
 
 def _joined(parts: Sequence[States]) -> States:

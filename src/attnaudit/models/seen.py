@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from attnaudit.data.bag_arrays import save_bags
+from attnaudit.data.bag_arrays import read_npz, save_bags
 from attnaudit.data.bag_records import Bag, BagDataset
 from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import build_dataset
@@ -95,7 +95,7 @@ def write_splits(folder: str | Path, splits: Mapping[str, AnyDataset]) -> SeenTe
         for name in (TEST_FILE, TEST_BAGS):
             (folder / name).unlink(missing_ok=True)
         if isinstance(test, BagDataset):
-            save_bags(test, folder / TEST_BAGS)
+            save_bags(_uniform(test), folder / TEST_BAGS)
         elif isinstance(test, Dataset) and len(test):
             _write(folder / TEST_FILE, "".join(f"{line}\n" for line in _lines(test)))
         _write(folder / SPLITS_FILE, json.dumps(header))
@@ -146,7 +146,11 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
     if seen.test is None:
         return None
     if seen.test.name == TEST_BAGS:
-        return replace(load_bags(seen.test, classes=classes, name=seen.data), split="test")
+        if "label" in read_npz(seen.test):
+            bags = load_bags(seen.test, classes=classes, name=seen.data)
+        else:
+            bags = load_bags(seen.test, label_column=None, name=seen.data)
+        return replace(bags, split="test")
     table = read_file(seen.test)
     label, truth, question, allowed = (
         name if name in table.columns else None
@@ -157,6 +161,19 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
         allowed_column=allowed, classes=classes, drop_unlabelled=True, drop_empty=True,
     )  # fmt: skip
     return build_dataset(table, columns, seen.data, "test")
+
+
+def _uniform(data: BagDataset) -> BagDataset:
+    """The bags without what only some of them have, since one array holds that of all."""
+    columns = ("label", "truth", "key_types", "coordinates", "names")
+    partly = [
+        column for column in columns
+        if 0 < sum(getattr(bag, column) is None for bag in data) < len(data)
+    ]  # fmt: skip
+    if not partly:
+        return data
+    without: dict[str, Any] = dict.fromkeys(partly)
+    return data.select([replace(bag, **without) for bag in data])
 
 
 def _lines(data: Dataset) -> Iterable[str]:
@@ -178,7 +195,7 @@ def _lines(data: Dataset) -> Iterable[str]:
 def _digest(folder: Path) -> str:
     """A hash of the parameters in a folder, so that a file about others is noticed."""
     digest = blake2b(digest_size=16)
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -94,6 +94,16 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         raise ModelError(f"{folder}: the model cannot be written ({error})") from error
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, before any long work; it is made.
+
+    Raises:
+        ModelError: It cannot be made or written.
+    """
+    write_files(folder, {".try": b""})
+    (folder / ".try").unlink(missing_ok=True)
+
+
 def header_bytes(header: Any) -> bytes:
     """A header, which is a dataclass, as the text of `config.json`."""
     return json.dumps(dataclasses.asdict(header), indent=2, ensure_ascii=False).encode()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+
+import numpy as np
+from scipy.spatial import cKDTree
 
 from attnaudit.report.heat import Unit
 
 LARGEST = 400
 """Most cells of a side: a place that is closer to the next is drawn as large as that."""
+MOST_CELLS, COARSE = 2_500, 50
+"""With more units than the first, a map has so many cells a side, each with its strongest unit."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,18 @@ class HeatMap:
         height: Of the map.
         side: Of a cell.
         cells: The units, the faintest first, so that strong ones lie on top.
+        coarse: Whether a cell stands for several units, and shows the strongest.
     """
 
     width: float
     height: float
     side: float
     cells: tuple[Cell, ...]
+    coarse: bool = False
 
 
 def heat_map(coordinates: Sequence[Sequence[float]], units: Sequence[Unit]) -> HeatMap | None:
-    """A map of the units, its cells as wide as the least distance of two columns or rows.
+    """A map of the units, its cells as wide as it is usually far to the next unit.
 
     Args:
         coordinates: x (to the right) and y (down) of each unit.
@@ -62,16 +68,23 @@ def heat_map(coordinates: Sequence[Sequence[float]], units: Sequence[Unit]) -> H
     """
     if len(coordinates) != len(units) or len({tuple(place) for place in coordinates}) < 2:
         return None
-    columns, rows = (sorted({place[axis] for place in coordinates}) for axis in (0, 1))
-    extent = max(columns[-1] - columns[0], rows[-1] - rows[0])
-    steps = [b - a for line in (columns, rows) for a, b in pairwise(line)]
-    side = max(min(steps), extent / LARGEST)
-    ordered = sorted(zip(coordinates, units, strict=True), key=lambda pair: abs(pair[1].shade))
-    cells = [
-        Cell(round(place[0] - columns[0], 4), round(place[1] - rows[0], 4), unit)
-        for place, unit in ordered
-    ]
-    return HeatMap(
-        round(columns[-1] - columns[0] + side, 4), round(rows[-1] - rows[0] + side, 4),
-        round(side, 4), tuple(cells),
-    )  # fmt: skip
+    places = np.asarray(coordinates, dtype=np.float64)
+    places = places - places.min(0)
+    extent = float(places.max())
+    distinct = np.unique(places, axis=0)
+    nearest = cKDTree(distinct).query(distinct, k=2, p=np.inf)[0][:, 1]
+    side = max(float(np.median(nearest)), extent / LARGEST)
+    coarse = len(units) > MOST_CELLS
+    if coarse:
+        side = max(side, extent / COARSE)
+        places = np.floor(places / side) * side
+    order = np.argsort([abs(unit.shade) for unit in units], kind="stable")
+    kept = [(places[i], units[i]) for i in order]
+    if coarse:
+        # later ones are stronger, and take the place
+        strongest = {tuple(place.tolist()): unit for place, unit in kept}
+        kept = [(np.array(place), unit) for place, unit in strongest.items()]
+        kept.sort(key=lambda pair: abs(pair[1].shade))
+    cells = [Cell(round(float(p[0]), 4), round(float(p[1]), 4), unit) for p, unit in kept]
+    width, height = (float(places[:, axis].max()) + side for axis in (0, 1))
+    return HeatMap(round(width, 4), round(height, 4), round(side, 4), tuple(cells), coarse)

@@ -103,7 +103,7 @@ STATISTICS = {
     "coverage": Statistic(
         "coverage", "evidence with more than an even share of the weight", percent=True
     ),
-    "pooled_auroc": Statistic("pooled AUROC", "all units of all instances as one sample"),
+    "pooled_auroc": Statistic("pooled AUROC", "all units as one sample; n counts instances"),
     "key_type_mass": Statistic("weight on a kind", "share of it, by kind of evidence", True),
     "least_type_share": Statistic(
         "least kind", "smallest share of the weight on evidence that one kind has", percent=True

@@ -28,7 +28,7 @@ from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.runs.code import code_fingerprint
-from attnaudit.runs.held_out import cautions_on
+from attnaudit.runs.held_out import cautions_on, fitted
 from attnaudit.runs.schema import AuditReport, DataFacts, ModelFacts, Plan
 from attnaudit.runs.store import Store, merge
 from attnaudit.runs.verdict import judge
@@ -79,7 +79,7 @@ def run_audit(
     """
     started = time.monotonic()
     checks = chosen_checks(settings)
-    data = aligned(data, model)
+    data = aligned(fitted(data, model), model)
     plan = make_plan(model, data, settings, left_out)
     store = Store(out) if out is not None else None
     with store.locked() if store else nullcontext():

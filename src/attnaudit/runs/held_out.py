@@ -8,6 +8,7 @@ from typing import Any
 
 from attnaudit.data.bag_loading import load_bag_data
 from attnaudit.data.bag_records import BagDataset
+from attnaudit.data.bag_sets import BAG_SETS
 from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import check_limit, draw
 from attnaudit.data.kinds import AnyDataset
@@ -55,7 +56,7 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
     known = None if include else model.trained_on
     if known is None and source is not None and model.reads == "texts":
         options["limit"] = limit  # drawn before texts are cut, which is quicker
-    data = _data(model, source, options)
+    data = fitted(_data(model, source, options), model)
     kept = data.records if known is None else tuple(r for r in data if r not in known)
     left_out = len(data) - len(kept)
     if left_out and not kept:
@@ -65,6 +66,18 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
             f"{INCLUDE}"
         )
     return Chosen(draw(data.select(kept), limit, seed), left_out)
+
+
+def fitted(data: AnyDataset, model: Model) -> AnyDataset:
+    """The data as the model reads them: of its kind, with features in its order.
+
+    Raises:
+        DataError: They are of another kind, or have other features.
+    """
+    kind = "bags" if isinstance(data, BagDataset) else "texts"
+    if kind != model.reads:
+        raise DataError(f"{data.name} holds {kind}, and {model.name} reads {model.reads}")
+    return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
 
 
 def cautions_on(data: DataFacts) -> list[str]:
@@ -96,7 +109,9 @@ def _data(model: Model, source: Any, options: dict[str, Any]) -> AnyDataset:
         options = {"classes": model.classes, **options}
         if model.reads != "bags":
             return load_data(source, **options)
-        return load_bag_data(source, **{"classes": model.classes, **_of_bags(given)})
+        named = isinstance(source, str) and source in BAG_SETS
+        own = {} if named else {"classes": model.classes}
+        return load_bag_data(source, **{**own, **_of_bags(given)})
     if given:
         first = next(iter(given))
         raise SettingsError(
