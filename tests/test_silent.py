@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -17,19 +18,24 @@ from attnaudit.data.bag_generated import generate_bags
 from attnaudit.data.bag_records import BagDataset, bag_record
 from attnaudit.errors import DataError, NotApplicable, SettingsError
 from attnaudit.measures.bootstrap import wilson_interval
-from attnaudit.silent.agreement import agreement_finding, pair_agreement
+from attnaudit.silent.agreement import agreement_finding, chance_divergence, pair_agreement
 from attnaudit.silent.ceilings import known_ceilings
-from attnaudit.silent.ensembles import ensemble_finding, ensemble_rows, rank_weights
+from attnaudit.silent.ensemble_verdict import ensemble_finding
+from attnaudit.silent.ensembles import ensemble_rows, rank_weights
 from attnaudit.silent.grading import grade, reference_weights, supervised_scores
 from attnaudit.silent.layout import lay_out
 from attnaudit.silent.rates import (
+    accurate,
     bars_in_force,
+    chosen_on_dev,
     curve_of,
     gate,
     kind_of,
+    places_of,
     silent_finding,
 )
-from attnaudit.silent.schema import Bars, Ceilings, Grade
+from attnaudit.silent.run import judged
+from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow, Grade
 
 BARS = Bars()
 FORCE = bars_in_force(BARS, Ceilings())
@@ -215,7 +221,42 @@ def test_seeds_that_do_not_do_their_task_are_not_audited() -> None:
     assert finding.verdict is Verdict.NOT_APPLICABLE
     assert finding.headline is None
     assert gate(rows_of([0.9] * 5), FORCE, BARS).verdict is Verdict.PASS
-    assert gate(rows_of([0.9] * 2), FORCE, BARS).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_few_seeds_decide_nothing(seeds: int) -> None:
+    for auc in (0.95, 0.5):
+        first = gate(rows_of([0.9] * seeds, auc=auc), FORCE, BARS)
+        assert first.verdict is Verdict.INCONCLUSIVE
+        assert first.sentence.startswith("Not enough seeds:")
+    said = judged([first], rows_of([0.9] * seeds))
+    assert f"Not enough seeds to audit this network: {seeds} are trained" in said
+
+
+def test_a_seed_without_bag_auc_is_never_accurate() -> None:
+    rows = (Grade(subject="a", roc_auc=None, auroc=0.9), Grade(subject="b", roc_auc=0.0, auroc=0.9))
+    open_bar = {"bag": 0.0, "instance": 0.8}
+    assert places_of(rows, open_bar) == [1]
+    assert [row.subject for row in accurate(rows, open_bar)] == ["b"]
+
+
+def test_saved_seeds_are_chosen_on_development_bags() -> None:
+    rows = (
+        Grade(subject="a", roc_auc=0.99, dev_roc_auc=0.7),
+        Grade(subject="b", roc_auc=0.60, dev_roc_auc=0.95),
+        Grade(subject="c", roc_auc=0.99, dev_roc_auc=None),
+    )
+    assert chosen_on_dev(rows, FORCE) == [1]
+
+
+def test_nulls_are_those_of_random_weights() -> None:
+    rows = rows_of([0.9] * 6)
+    chance = Grade(subject="random", auroc=0.49, average_precision=0.3, top_one=0.2, mass=0.25,
+                   coverage=0.5, least_type_share=0.4)  # fmt: skip
+    nulls = {e.statistic: e.null for e in silent_finding(rows, FORCE, BARS, True, chance).estimates}
+    assert (nulls["average_precision"], nulls["top_one"]) == (0.3, 0.2)
+    assert (nulls["mass"], nulls["coverage"], nulls["least_type_share"]) == (0.25, 0.5, 0.4)
+    assert (nulls["auroc"], nulls["lift"]) == (0.5, 1.0)
 
 
 def test_the_curve_counts_seeds_below_each_bar() -> None:
@@ -255,24 +296,104 @@ def test_agreement_is_scipys_spearman(test_bags: BagDataset) -> None:
 
 def test_agreement_decides_without_instance_labels(test_bags: BagDataset) -> None:
     blind = test_bags.select([replace(b, truth=None, key_types=None) for b in test_bags])
-    layout, places = lay_out(blind), range(4)
-    same = torch.stack([weights_of(test_bags, 0, 1.0)] * 4)
+    layout, places = lay_out(blind), range(5)
+    same = torch.stack([weights_of(test_bags, 0, 1.0)] * 5)
     finding = agreement_finding(same, layout, places, BARS, Settings())
     assert finding.verdict is Verdict.PASS
     assert finding.headline is not None
     assert finding.headline.value == pytest.approx(1.0)
-    chance = torch.stack([weights_of(test_bags, s, 0.0) for s in range(4)])
+    chance = torch.stack([weights_of(test_bags, s, 0.0) for s in range(5)])
     finding = agreement_finding(chance, layout, places, BARS, Settings())
     assert finding.verdict is Verdict.FAIL
     assert finding.headline.value < 0.3
     assert finding.headline.null == pytest.approx(float((1 / layout.sizes.double()).mean()))
+    by = {e.statistic: e for e in finding.estimates if e.group == "accurate"}
+    # weights drawn by chance diverge as much as those in random order
+    assert by["jsd"].value == pytest.approx(by["jsd"].null, rel=0.1)
+    pair = agreement_finding(same[:2], layout, [0, 1], Bars(least_accurate=1), Settings())
+    assert pair.verdict is Verdict.INCONCLUSIVE
     alone = agreement_finding(chance[:1], layout, [0], BARS, Settings())
     assert alone.verdict is Verdict.NOT_APPLICABLE
     nobody = agreement_finding(chance, layout, [], BARS, Settings(), good=False)
     assert nobody.verdict is Verdict.NOT_APPLICABLE
 
 
+def test_divergence_by_chance_is_that_of_weights_in_random_order(test_bags: BagDataset) -> None:
+    layout = lay_out(test_bags)
+    weights = torch.stack([weights_of(test_bags, 0, 3.0)] * 2)
+    rng = np.random.default_rng(0)
+    expected = []
+    for part in torch.split(weights[0], layout.sizes.tolist()):
+        p = part.double().numpy()
+        for _ in range(50):
+            expected.append(jensenshannon(p, rng.permutation(p)) ** 2)
+    found = [chance_divergence(weights, layout, seed) for seed in range(20)]
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.05)
+    assert chance_divergence(weights[:1], layout) is None
+
+
 # --- ensembles
+
+
+def ensemble(members: int, *, silent: float | None = 0.0, accurate: float = 1.0, subsets: int = 9,
+             worst: float = 0.9) -> EnsembleRow:  # fmt: skip
+    low, high = (None, None) if silent is None else (0.0, 1.0)
+    return EnsembleRow(average="weights", members=members, subsets=subsets, every=False, mean=0.95,
+                       worst=worst, accurate=accurate, silent=silent, silent_low=low,
+                       silent_high=high, disjoint=2)  # fmt: skip
+
+
+SINGLE = ensemble(1, silent=0.4, worst=0.4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict", "said"),
+    [
+        ((ensemble(6), ensemble(8)), Verdict.PASS, "No accurate ensemble of 6 or 8 seeds was a"),
+        ((ensemble(2), ensemble(4)), Verdict.INCONCLUSIVE, "not measured: that takes 7 seeds"),
+        ((ensemble(3), ensemble(6, subsets=1)), Verdict.INCONCLUSIVE, "that takes 7 seeds"),
+        (
+            (ensemble(6), ensemble(8, silent=0.1)),
+            Verdict.INCONCLUSIVE,
+            "ensembles of 8 seeds there",
+        ),
+        ((ensemble(6, silent=None, accurate=0.0),), Verdict.INCONCLUSIVE, "Of 6 seeds too few"),
+        ((ensemble(6), ensemble(8, accurate=0.2)), Verdict.INCONCLUSIVE, "Of 8 seeds too few"),
+        ((ensemble(6), ensemble(8, worst=0.3)), Verdict.FAIL, "ensembles of 8 seeds has"),
+    ],
+)
+def test_the_verdict_rests_on_accurate_ensembles_of_six_or_more(
+    rows: tuple[EnsembleRow, ...], verdict: Verdict, said: str
+) -> None:
+    finding = ensemble_finding((SINGLE, *rows), good=True)
+    assert finding.verdict is verdict
+    assert said in finding.sentence
+
+
+def test_the_judgement_names_the_sizes_that_were_measured() -> None:
+    rows = rows_of([0.4] + [0.95] * 20)
+    ensembles = (SINGLE, ensemble(4), ensemble(6), ensemble(8), ensemble(21, subsets=1))
+    findings = [gate(rows, FORCE, BARS), silent_finding(rows, FORCE, BARS, True),
+                ensemble_finding(ensembles, good=True)]  # fmt: skip
+    assert "No accurate ensemble of 6, 8 or 21 seeds was one." in judged(findings, rows, ensembles)
+    small = ensembles[:2]
+    findings[2] = ensemble_finding(small, good=True)
+    assert "nsemble" not in judged(findings, rows, small)
+
+
+def test_silent_shares_are_of_accurate_ensembles(test_bags: BagDataset) -> None:
+    layout = lay_out(test_bags, ("positive",))
+    weights = one_sided(test_bags, [1, 2, 1, 2])
+    right = torch.zeros(len(test_bags), 2)
+    right[layout.labels.bool(), 1] = right[~layout.labels.bool(), 0] = 2.0
+    # the first two seeds do their task, the others give the opposite
+    outputs = torch.log_softmax(torch.stack([right, right, -right, -right]), -1)
+    rows = ensemble_rows(weights, outputs, layout, FORCE | {"instance": 1.0})
+    single = next(r for r in rows if r.average == "weights" and r.members == 1)
+    assert (single.accurate, single.silent) == (0.5, 1.0)
+    wrong = ensemble_rows(weights[2:], outputs[2:], layout, FORCE)
+    assert all(r.accurate == 0.0 and r.silent is None for r in wrong)
+    assert ensemble_finding(wrong, good=True).verdict is not Verdict.PASS
 
 
 def one_sided(data: BagDataset, kinds: list[int]) -> torch.Tensor:

@@ -20,7 +20,17 @@ from attnaudit.models.load import load
 from attnaudit.nets.bag_classifier import BagConfig, new_bag_net
 from attnaudit.nets.bag_training import BagOptions
 from attnaudit.report.silent import render_silent
-from attnaudit.silent import audit_silent, members, open_silent, read_weights, train_members
+from attnaudit.runs.held_out import choose
+from attnaudit.silent import (
+    Bars,
+    audit_silent,
+    members,
+    open_silent,
+    read_weights,
+    train_members,
+)
+from attnaudit.silent import run as run_module
+from attnaudit.silent.folder import held
 from attnaudit.silent.saving import save_ensemble
 from tests.terminal import run
 
@@ -90,7 +100,7 @@ def test_what_is_stored_is_what_was_found(done) -> None:
     assert sums.to_list() == pytest.approx([1.0] * len(sums), abs=1e-4)
     assert table["instance"].min() == 0
     content = json.loads((folder / "silent.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
 
 
 def test_finished_groups_are_not_trained_again(
@@ -136,7 +146,7 @@ def test_findings_and_page(done) -> None:
 
 
 def test_a_network_that_has_not_learned_is_not_audited(splits: Splits, config: BagConfig) -> None:
-    report = audit_silent(splits, config, 2, options=BagOptions(epochs=1, learning_rate=1e-5))
+    report = audit_silent(splits, config, 5, options=BagOptions(epochs=1, learning_rate=1e-5))
     assert report.finding("performance").verdict is Verdict.FAIL
     assert report.finding("silent_failures").verdict is Verdict.NOT_APPLICABLE
     assert "not good enough to audit" in report.judgement
@@ -160,6 +170,9 @@ def test_bags_without_truth_get_the_agreement_of_seeds(splits: Splits, config: B
 def test_bad_input(splits: Splits, config: BagConfig, tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="no weights"):
         train_members(replace(config, pool="max"), splits, (0,), OPTIONS)
+    with pytest.raises(NotApplicable, match="'mean' gives every instance an equal weight"):
+        audit_silent(splits, replace(config, pool="mean"), 1, out=tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
     with pytest.raises(SettingsError, match="each once"):
         train_members(config, splits, (0, 0), OPTIONS)
     with pytest.raises(DataError, match="no split 'dev'"):
@@ -190,13 +203,74 @@ def test_accurate_seeds_become_a_model(done, splits: Splits, tmp_path: Path) -> 
         assert torch.allclose(shown.float(), expected, atol=1e-5)
 
 
+def test_a_folder_holds_one_run(splits: Splits, config: BagConfig, tmp_path: Path) -> None:
+    short = BagOptions(epochs=1, learning_rate=1e-5)
+    able = Bars(bag_bar=0.0)
+    audit_silent(splits, config, 1, options=short, bars=able, out=tmp_path)
+    assert load(tmp_path / "model").trained_on is not None
+    with pytest.raises(RunError, match=r"another run over seeds: bars differs \(bag_bar was 0.0\)"):
+        audit_silent(splits, config, 1, options=short, out=tmp_path)
+    with pytest.raises(RunError, match="training differs"):
+        audit_silent(splits, config, 1, options=replace(short, epochs=2), bars=able, out=tmp_path)
+    fewer = splits | {"train": splits["train"].select(splits["train"].bags[:40])}
+    with pytest.raises(RunError, match="other bags of the same name"):
+        audit_silent(fewer, config, 1, options=short, bars=able, out=tmp_path)
+    # more seeds go on, and fewer would hide what was found
+    assert len(audit_silent(splits, config, 2, options=short, bars=able, out=tmp_path).members) == 2
+    with pytest.raises(RunError, match="1 seeds that are not asked for now"):
+        audit_silent(splits, config, 1, options=short, bars=able, out=tmp_path)
+    assert (tmp_path / "model").exists()
+    strict = audit_silent(splits, config, 1, options=short, bars=Bars(bag_bar=1.0), out=tmp_path,
+                          overwrite=True)  # fmt: skip
+    assert strict.chosen == []
+    assert not (tmp_path / "model").exists()  # of the run before
+    (tmp_path / "plan.json").unlink()
+    with pytest.raises(RunError, match="whose it is is not known"):
+        audit_silent(splits, config, 1, options=short, out=tmp_path)
+
+
+def test_a_model_of_another_command_is_never_replaced(
+    splits: Splits, config: BagConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").write_text("kept")
+    with pytest.raises(RunError, match="was not written by a run over seeds"):
+        audit_silent(splits, config, 1, out=tmp_path, overwrite=True)
+    assert (tmp_path / "model" / "mine").read_text() == "kept"
+
+
+def test_the_folder_is_held_until_all_is_written(
+    splits: Splits, config: BagConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def other_run(*args: object, **named: object) -> None:
+        with pytest.raises(RunError, match="another run is writing"), held(tmp_path):
+            pass
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr(run_module, "save_ensemble", other_run)
+    audit_silent(splits, config, 1, options=BagOptions(epochs=1), out=tmp_path)
+    assert "silent.json" in seen[0]
+
+
 def test_the_command(tmp_path: Path) -> None:
-    said = run("silent", "presence-gaussian", "--limit", "30", "--seeds", "2", "--epochs", "1",
+    command = ("silent", "presence-gaussian", "--limit", "30", "--seeds", "2", "--epochs", "1",
                "--hidden", "4", "--attention", "4", "--out", str(tmp_path / "run"))  # fmt: skip
+    said = run(*command)
     assert "seed 1" in said
-    assert "not good enough to audit" in said
+    assert "Not enough seeds to audit" in said
+    assert "No model is saved" in said
     assert (tmp_path / "run" / "silent.html").exists()
     assert open_silent(tmp_path / "run").report.ceilings.instance == pytest.approx(0.921, abs=1e-3)
+    # as `train-bags` reads the same name: vectors are scaled
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert run(*command, "--as-is", code=2).count("holds another run over seeds") == 1
+    run(*command, "--as-is", "--overwrite")
+    assert json.loads((tmp_path / "run" / "plan.json").read_text())["key"] != plan["key"]
+    equal = run("silent", "presence-gaussian", "--pool", "mean", "--out", str(tmp_path / "x"),
+                code=2)  # fmt: skip
+    assert "equal weight" in equal
 
 
 def test_the_command_on_a_file(tmp_path: Path, splits: Splits) -> None:
@@ -206,7 +280,16 @@ def test_the_command_on_a_file(tmp_path: Path, splits: Splits) -> None:
                "--epochs", "12", "--learning-rate", "0.01", "--bag-bar", "0.5", "--graded",
                "positive", "--out", str(tmp_path / "run"))  # fmt: skip
     assert "Model:" in said
-    assert load(tmp_path / "run" / "model").classes == splits["train"].classes
+    assert "on the development bags: 0" in said
+    model = load(tmp_path / "run" / "model")
+    assert model.classes == splits["train"].classes
+    # train is known, and the bags held out are audited as they were before scaling
+    held_out = choose(model).data
+    assert len(held_out) == 14
+    assert not any(bag in model.trained_on for bag in held_out)
+    given = {bag.instances.numpy().tobytes() for bag in rows}
+    assert all(bag.instances.numpy().tobytes() in given for bag in held_out)
+    assert sum(bag in model.trained_on for bag in rows) == 140 - 14
     wrong = run("silent", "nowhere.npz", "--out", str(tmp_path / "x"), code=2)
     assert "nowhere.npz" in wrong
     assert issubclass(SettingsError, AttnauditError)

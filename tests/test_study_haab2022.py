@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 
 from attnaudit.checks import Estimate
+from attnaudit.data.bag_generated import generate_bag_splits
 from attnaudit.data.bag_rules import RULES
 from attnaudit.data.bag_sets import BAG_SETS
 from attnaudit.errors import SettingsError
+from attnaudit.nets.bag_classifier import BagConfig
+from attnaudit.nets.bag_training import BagOptions
 from attnaudit.report.study import render_study, render_study_markdown
-from attnaudit.silent import EnsembleRow
+from attnaudit.report.study_haab2022 import _cells
+from attnaudit.silent import Bars, Ceilings, EnsembleRow, audit_silent
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Cell, Place, Results, Study
 from attnaudit.studies.haab2022 import HAAB2022
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOptions, plan, quick
 from attnaudit.studies.haab2022.classic import measure_classic
-from attnaudit.studies.haab2022.conclude import conclude, gain_of
+from attnaudit.studies.haab2022.conclude import conclude, file_of, gain_of
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
 from tests.shared import shared_dir
@@ -27,7 +31,7 @@ from tests.terminal import run
 
 SMALL = {
     "data": ("presence", "conjunction", "exclusive_or"), "modalities": ("digits",),
-    "pools": ("gated",), "bags": 24, "test_bags": 24, "members": 2, "many": 6, "many_bags": 24,
+    "pools": ("gated",), "bags": 24, "test_bags": 24, "members": 5, "many": 6, "many_bags": 24,
     "draws": (0,), "deltas": (2.0, 4.0), "epochs": 1,
 }  # fmt: skip
 
@@ -79,6 +83,7 @@ def test_the_quick_study_is_small(tmp_path: Path) -> None:
     [
         ({"data": ("no_rule",)}, "'no_rule' is not known in data"),
         ({"pools": ("max",)}, "'max' is not known in pools"),
+        ({"pools": ("mean",)}, "'mean' is not known in pools"),
         ({"modalities": ("sounds",)}, "'sounds' is not known in modalities"),
         ({"heads": ("deep",)}, "'deep' is not known in heads"),
     ],
@@ -182,16 +187,60 @@ def test_classic_claims_follow_their_rules() -> None:
 
 
 def test_gains_of_ensembles() -> None:
-    def row(members: int, worst: float, silent: float, accurate: float) -> EnsembleRow:
+    def row(members: int, worst: float, silent: float | None, accurate: float) -> EnsembleRow:
         return EnsembleRow(average="weights", members=members, subsets=9, every=False, mean=0.9,
                            worst=worst, silent=silent, accurate=accurate, disjoint=1)  # fmt: skip
 
     rows = (row(1, 0.4, 0.3, 0.6), row(6, 0.7, 0.1, 1.0))
     found = gain_of(rows, 6)
     assert found is not None
-    assert found[:2] == pytest.approx((0.3, -0.4))
+    assert found[:2] == pytest.approx((0.3, -0.2))
+    # ensembles that do not do their task say nothing of silent failures
+    for silent, accurate in ((None, 0.0), (0.0, 0.2)):
+        found = gain_of((rows[0], row(6, 0.7, silent, accurate)), 6)
+        assert found is not None
+        assert found[1] is None
+    assert gain_of((row(1, 0.4, None, 0.0), rows[1]), 6)[1] is None
     assert gain_of(rows, 12) is None
     assert gain_of(rows[1:], 6) is None
+
+
+def silent_facts(**update: object) -> dict[str, object]:
+    splits = generate_bag_splits("presence", "gaussian", 12, 8, 12, delta=4.0)
+    config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
+    report = audit_silent(splits, config, 2, options=BagOptions(epochs=1)).report
+    return json.loads(report.model_copy(update=update).model_dump_json(exclude={"estimates"}))
+
+
+def test_a_gap_of_nothing_is_no_missing_gap() -> None:
+    # the interval of the gap ends at 0: the ceiling is reached, and not passed
+    row = Estimate(statistic="bag_auroc", subject="weights", group="all", value=0.85, low=0.80,
+                   high=0.9, n=50)  # fmt: skip
+    signal = record(SIGNAL, (row,), data="presence", delta=2.0)
+    facts = {"every bag": silent_facts(ceilings=Ceilings(instance=0.80))}
+    results = Results(
+        HAAB2022, HaabOptions(), Path(), (signal.model_copy(update={"facts": facts}),)
+    )
+    claim = next(c for c in conclude(results) if c.id == "below_the_ceiling")
+    assert claim.parts[0].measured.high == 0.0
+    assert claim.parts[0].holds is Holds.YES
+
+
+def test_too_few_seeds_leave_exclusive_or_undecided() -> None:
+    cell = record(GRID, data="exclusive_or", modality="digits", head="linear", bags=12,
+                  test_bags=12)  # fmt: skip
+    facts = {"every bag": silent_facts()}
+    results = Results(HAAB2022, HaabOptions(), Path(), (cell.model_copy(update={"facts": facts}),))
+    claim = next(c for c in conclude(results) if c.id == "exclusive_or_is_not_audited")
+    assert claim.holds is Holds.UNDECIDED
+    assert "not enough seeds" in " ".join(
+        v.differs for v in _cells(cell, file_of(results.records[0]))
+    )
+
+
+def test_the_quick_study_has_enough_seeds_to_audit() -> None:
+    cells = plan(HaabOptions.model_validate(quick(None)), None).cells
+    assert min(cell.spec["members"] for cell in cells) >= Bars().least_accurate
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from attnaudit.checks import Verdict
 from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
 from attnaudit.data.bag_loading import GENERATED, load_bag_splits
-from attnaudit.data.bag_scaling import scaling_of, standardised
+from attnaudit.data.bag_scaling import scaling_of
 from attnaudit.nets.bag_classifier import HEADS, BagConfig
 from attnaudit.nets.bag_encoders import BAG_ENCODERS
 from attnaudit.nets.bag_pools import BAG_POOLS
@@ -23,7 +23,7 @@ from attnaudit.report.silent import write_silent
 from attnaudit.report.wording import number
 from attnaudit.silent import Bars, SilentReport, audit_silent
 from attnaudit.silent.ceilings import known_ceilings
-from attnaudit.silent.saving import save_ensemble
+from attnaudit.silent.folder import MODEL, PAGE
 
 TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
          Verdict.NOT_APPLICABLE: "dim"}  # fmt: skip
@@ -50,7 +50,9 @@ def silent(
     hidden: Annotated[int, typer.Option(min=1, help="Numbers of an encoded instance.")] = 32,
     attention: Annotated[int, typer.Option(min=1, help="Rows inside additive attention.")] = 16,
     heads: Annotated[int, typer.Option(min=1, help="Attention heads, where a pool has some.")] = 4,
-    seeds: Annotated[int, typer.Option(min=1, help="How many; 20 to speak of rates.")] = KEPT,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many; 5 at least, 20 to speak of rates.")
+    ] = KEPT,
     epochs: Annotated[int, typer.Option(min=1)] = 40,
     batch_size: Annotated[int, typer.Option(min=1, help="Bags a step.")] = 16,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
@@ -69,7 +71,7 @@ def silent(
     ] = 0.80,
     scale: Annotated[
         bool | None,
-        typer.Option("--scale/--as-is", help="Standardise features; by default if not generated."),
+        typer.Option("--scale/--as-is", help="Standardise features; by default if no images."),
     ] = None,
     bag_column: Column = None,
     label_column: Column = None,
@@ -77,14 +79,17 @@ def silent(
     data_dir: DataDir = None,
     limit: Limit = None,
     seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another run in the run folder.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
 ) -> None:
     """Train one network of bags from many seeds, and look for failures that its task hides.
 
     Grades the weights of every seed where the truth of instances is known, says how far seeds
     agree where it is not, and compares ensembles. Writes silent.json, tables, silent.html, and
-    the accurate seeds as a model that `attnaudit audit` reads. The same command goes on where it
-    stopped.
+    the seeds that do their task on the development bags as a model, which `attnaudit audit` reads
+    and audits on the bags held out. The same command goes on where it stopped.
 
     Example: attnaudit silent conjunction-digits --pool self_attention --seeds 24
     """
@@ -94,20 +99,14 @@ def silent(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     with OUT.status("reading the bags"):
-        raw = load_bag_splits(data, limit=limit, seed=seed, **given)
-    scaling = None
-    splits = raw
-    if scale or (scale is None and data not in GENERATED):
-        scaling = scaling_of(raw["train"])
-        parts = standardised(raw["train"], raw["dev"], raw["test"])
-        splits = dict(zip(("train", "dev", "test"), parts, strict=True))
+        splits = load_bag_splits(data, limit=limit, seed=seed, **given)
+    train = splits["train"]
+    scaling = scaling_of(train) if (len(train.shape) == 1 if scale is None else scale) else None
     ceilings = None
     if data in GENERATED:
         rule, modality = data.rsplit("-", 1)
-        ceilings = known_ceilings(rule, modality, raw["test"])
-    config = BagConfig(
-        raw["train"].classes, raw["train"].shape, encoder, pool, head, hidden, attention, heads
-    )
+        ceilings = known_ceilings(rule, modality, splits["test"])
+    config = BagConfig(train.classes, train.shape, encoder, pool, head, hidden, attention, heads)
     training = BagOptions(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
         device=device,
@@ -115,26 +114,36 @@ def silent(
     with progress_bars() as progress:
         report = audit_silent(
             splits, config, range(seed, seed + seeds), options=training, graded=graded,
-            bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar), ceilings=ceilings, out=out,
-            progress=progress,
+            bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar), ceilings=ceilings,
+            scaling=scaling, out=out, overwrite=overwrite, progress=progress,
         )  # fmt: skip
-    page = write_silent(report, out / "silent.html")
+    page = write_silent(report, out / PAGE)
     places = [("Report", page), ("Run", out)]
-    if report.members is not None:
-        saved = save_ensemble(report.members, report.accurate, out / "model", scaling=scaling)
-        places += [] if saved is None else [("Model", saved)]
+    if report.chosen:
+        places.append(("Model", out / MODEL))
     OUT.print(seeds_table(report))
     OUT.print(findings_table(report))
     OUT.print(report.judgement, style="bold", soft_wrap=True, markup=False)
+    OUT.print(model_line(report), soft_wrap=True, markup=False)
     for what, path in places:
         OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+
+
+def model_line(report: SilentReport) -> str:
+    """Which seeds the saved model is made of."""
+    bar = f"a bag AUC of {report.report.bars_in_force['bag']:.2f} on the development bags"
+    if not report.chosen:
+        return f"No model is saved: no seed has {bar}."
+    names = ", ".join(str(report.report.seeds[place].seed) for place in report.chosen)
+    return f"The model is made of the seeds with {bar}: {names}."
 
 
 def seeds_table(report: SilentReport) -> Table:
     """One row a seed and a reference."""
     table = Table(title=f"Seeds on {report.report.data}", title_justify="left")
-    fields = {"roc_auc": "bag AUC", "auroc": "instance AUROC", "top_one": "top-1",
-              "mass": "mass on keys", "least_type_share": "least type"}  # fmt: skip
+    fields = {"roc_auc": "bag AUC", "dev_roc_auc": "dev bag AUC", "auroc": "instance AUROC",
+              "top_one": "top-1", "mass": "mass on keys",
+              "least_type_share": "least type"}  # fmt: skip
     rows = (*report.report.seeds, *report.report.references)
     shown = {field: words for field, words in fields.items()
              if any(getattr(row, field) is not None for row in rows)}  # fmt: skip

@@ -41,10 +41,10 @@ KINDS = {
     "other": ("silent failure: other", THIRD, "diamond"),
 }
 """What a seed is called, with colour and shape."""
-HEAD = ("bag AUC", "accuracy", "instance AUROC", "AP", "top-1", "mass", "lift", "coverage",
-        "pooled AUROC", "least type")  # fmt: skip
-FIELDS = ("roc_auc", "accuracy", "auroc", "average_precision", "top_one", "mass", "lift",
-          "coverage", "pooled_auroc", "least_type_share")  # fmt: skip
+HEAD = ("bag AUC", "dev bag AUC", "accuracy", "instance AUROC", "AP", "top-1", "mass", "lift",
+        "coverage", "pooled AUROC", "least type")  # fmt: skip
+FIELDS = ("roc_auc", "dev_roc_auc", "accuracy", "auroc", "average_precision", "top_one", "mass",
+          "lift", "coverage", "pooled_auroc", "least_type_share")  # fmt: skip
 
 
 def summarise_silent(result: SilentReport) -> ControlSummary:
@@ -194,8 +194,9 @@ def ensembles_table(rows: Sequence[EnsembleRow], folded: bool = False) -> StudyT
     made = tuple(
         Row(f"{r.members}, mean of {r.average}", (
             Value(count(r.subsets), "all" if r.every else "drawn"), Value(number(r.roc_auc)),
+            Value(number(r.accurate, percent=True)),
             Value(number(r.mean), f"{number(r.low)} to {number(r.high)}" if r.mean else ""),
-            Value(number(r.worst)),
+            Value(number(r.worst), "" if r.worst is None else f"of {count(r.subsets)}"),
             Value(number(r.silent, percent=True), "" if r.silent is None else
                   f"{number(r.silent_low, percent=True)} to {number(r.silent_high, percent=True)}"),
             Value(number(r.agreement)),
@@ -203,9 +204,11 @@ def ensembles_table(rows: Sequence[EnsembleRow], folded: bool = False) -> StudyT
         for r in rows
     )  # fmt: skip
     return StudyTable(
-        "Ensembles", "In small print: the middle 95 % of the ensembles; for silent failures the "
-        "interval of as many ensembles as share no seed.", "seeds",
-        ("ensembles", "bag AUC", "mean AUROC", "worst AUROC", "silent failures", "agreement"),
+        "Ensembles", "In small print: the middle 95 % of the ensembles; of how many the worst is, "
+        "since the worst of more is lower by chance alone. Silent failures: the share of the "
+        "accurate ensembles, with the interval of as many as share no seed.", "seeds",
+        ("ensembles", "bag AUC", "accurate", "mean AUROC", "worst AUROC", "silent failures",
+         "agreement"),
         made, folded=folded,
     )  # fmt: skip
 

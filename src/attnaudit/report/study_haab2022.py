@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attnaudit.checks import Estimate
+from attnaudit.checks import Estimate, Verdict
 from attnaudit.report.charts import ACCENT, MUTED, Figure, IntervalRow, Series, interval_rows
 from attnaudit.report.figures import SECOND
 from attnaudit.report.silent import (
@@ -109,10 +109,11 @@ def _cells(record: CellRecord, file: SilentFile) -> tuple[Value, ...]:
     ensemble = next((row for name, row in rows.items() if name.startswith("ensemble")), None)
     supervised = rows.get("supervised")
     failures = sum(row.kind in SILENT_KINDS for row in file.seeds)
-    passed = gate.verdict.value == "pass"
+    passed = gate.verdict is Verdict.PASS
+    short = "not enough seeds" if gate.verdict is Verdict.INCONCLUSIVE else "not good enough"
     accurate = 0 if able is None or able.value is None else round(able.value * able.n)
     return (
-        Value(f"{accurate} of {len(file.seeds)}", differs="" if passed else "not good enough"),
+        Value(f"{accurate} of {len(file.seeds)}", differs="" if passed else short),
         _mean(find(record.rows, "roc_auc", "seeds")),
         _mean(find(record.rows, "auroc", "weights")),
         _mean(find(record.rows, "top_one", "weights")),
@@ -182,7 +183,7 @@ def _signal(records: Sequence[CellRecord]) -> StudySection:
         if file is None or found is None or found.value is None:
             continue
         label = f"Δ = {delta:g}"
-        ceiling = file.ceilings.instance or 1.0
+        ceiling = 1.0 if file.ceilings.instance is None else file.ceilings.instance
         supervised = next((r.auroc for r in file.references if r.subject == "supervised"), None)
         points["ceiling"].append((delta, ceiling, label))
         points["weights"].append((delta, found.value, label))

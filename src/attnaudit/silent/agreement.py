@@ -23,6 +23,8 @@ from attnaudit.silent.schema import Bars
 AGREEMENT = "seed_agreement"
 MOST_PAIRS = 60
 """Pairs of seeds compared, at most; drawn by the seed of the settings."""
+LEAST_SEEDS = 3
+"""Fewer accurate seeds are one pair at most, which says nothing of the others."""
 KENDALL_CELLS = 2e8
 """Beyond so many pairs of instances Kendall's tau is left out, for its time."""
 NOTES = (
@@ -69,6 +71,39 @@ def pair_agreement(
     return {name: torch.stack(values).nanmean(0) for name, values in found.items()}
 
 
+def chance_divergence(weights: Float[Tensor, "S T"], layout: Layout, seed: int = 0) -> float | None:
+    """Mean divergence of pairs of seeds when the weights of one stand in random order in the bag.
+
+    What `jsd` would be of seeds whose weights are as peaked and do not agree.
+
+    Args:
+        weights: As in `pair_agreement`.
+        layout: The bags.
+        seed: Of the pairs and the order.
+
+    Returns:
+        From 0 to ln 2; None with one seed.
+    """
+    drawn = torch.Generator().manual_seed(seed)
+    found = []
+    for a, b in _pairs(len(weights), seed):
+        for _, index, mask in layout.groups(2):
+            x, y = (w[index].double().masked_fill(~mask, 0.0) for w in (weights[a], weights[b]))
+            # padding sorts last, so that it stays where it is
+            keys = torch.rand(mask.shape, generator=drawn, dtype=torch.float64)
+            found.append(jensen_shannon(x, y.gather(-1, keys.masked_fill(~mask, 2.0).argsort(-1))))
+    return float(torch.cat(found).nanmean()) if found else None
+
+
+def agreement_nulls(weights: Float[Tensor, "S T"], layout: Layout, seed: int = 0
+                    ) -> dict[str, float | None]:  # fmt: skip
+    """What each number of `pair_agreement` is between seeds that do not agree."""
+    return {
+        "spearman": 0.0, "kendall_tau": 0.0, "same_top": float((1 / layout.sizes.double()).mean()),
+        "jsd": chance_divergence(weights, layout, seed),
+    }  # fmt: skip
+
+
 def agreement_finding(
     weights: Float[Tensor, "S T"],
     layout: Layout,
@@ -82,7 +117,8 @@ def agreement_finding(
     Args:
         weights: One row a seed.
         layout: The bags.
-        accurate: Places of the accurate seeds, on which the verdict rests.
+        accurate: Places of the accurate seeds, on which the verdict rests; inconclusive with fewer
+            than `LEAST_SEEDS`.
         bars: The bars.
         settings: Confidence, resamples and seed.
         good: Whether enough seeds do their task.
@@ -90,8 +126,7 @@ def agreement_finding(
     estimates = []
     for group, places in (("accurate", list(accurate)), ("all", list(range(len(weights))))):
         found = pair_agreement(weights[places], layout, settings.seed)
-        nulls = {"spearman": 0.0, "kendall_tau": 0.0,
-                 "same_top": float((1 / layout.sizes.double()).mean())}  # fmt: skip
+        nulls = agreement_nulls(weights[places], layout, settings.seed)
         estimates += [
             average(values.numpy(), settings, statistic=name, subject="seed~seed", group=group,
                     null=nulls.get(name))
@@ -100,14 +135,17 @@ def agreement_finding(
     headline = next((e for e in estimates if e.statistic == "same_top"), None)
     verdict = Verdict.NOT_APPLICABLE
     if not good or headline is None or headline.group != "accurate":
-        sentence = "Too few seeds do their task to compare their weights."
+        sentence = "Too few accurate seeds to compare their weights."
         headline = None
     else:
         verdict = above(headline, bars.agreement, settings.thresholds.least_instances)
+        if len(accurate) < LEAST_SEEDS:
+            verdict = Verdict.INCONCLUSIVE
         sentence = _sentence(verdict, estimates, headline)
     return Finding(
         check=AGREEMENT, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
-        estimates=tuple(estimates), thresholds={"agreement": bars.agreement},
+        estimates=tuple(estimates),
+        thresholds={"agreement": bars.agreement, "least_seeds": float(LEAST_SEEDS)},
         notes=NOTES if headline is not None else (),
     )  # fmt: skip
 

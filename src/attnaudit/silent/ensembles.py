@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.rank import average_ranks, spearman
@@ -19,14 +18,11 @@ from attnaudit.silent.grading import bag_auc
 from attnaudit.silent.layout import Layout
 from attnaudit.silent.schema import EnsembleRow
 
-ENSEMBLES = "ensembles"
 AVERAGES = ("weights", "ranks")
 SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48)
 SUBSETS = 100
 """Subsets drawn of each size, where there are more."""
 CELLS_AT_ONCE = 1 << 24
-HURTS = 0.02
-"""An ensemble whose mean AUROC is lower than a single seed's by more does harm. Ours."""
 
 
 def rank_weights(weights: Float[Tensor, "S T"], layout: Layout) -> Float[Tensor, "S T"]:
@@ -85,104 +81,37 @@ def ensemble_rows(
     return tuple(rows)
 
 
-def ensemble_finding(rows: Sequence[EnsembleRow], good: bool) -> Finding:
-    """What averaging gains in the worst case.
-
-    Passes where no ensemble of 6 seeds (or of as many as leave several) is a silent failure, fails
-    where ensembles are worse than single seeds, and is inconclusive otherwise.
-
-    Args:
-        rows: See `ensemble_rows`.
-        good: Whether enough seeds do their task.
-    """
-    graded = [row for row in rows if row.average == "weights" and row.mean is not None]
-    if not graded or not good or graded[0].worst is None:
-        return Finding(
-            check=ENSEMBLES, subject="mean weights", verdict=Verdict.NOT_APPLICABLE,
-            sentence=_without_truth(rows) if good else
-            "Too few seeds do their task to speak of ensembles.",
-        )  # fmt: skip
-    single = graded[0]
-    # several subsets are needed for a worst case: the one ensemble of all seeds has none
-    several = [row for row in graded if row.subsets > 1 and row.members > 1]
-    best = _settled(several) if several else graded[-1]
-    assert single.worst is not None
-    assert single.mean is not None
-    assert best.worst is not None
-    assert best.mean is not None
-    gain, change = best.worst - single.worst, best.mean - single.mean
-    harm = change < -HURTS or gain < -HURTS
-    cured = bool(several) and not best.silent
-    verdict = Verdict.FAIL if harm else Verdict.PASS if cured else Verdict.INCONCLUSIVE
-    said = (
-        f"The worst of {best.subsets} ensembles of {best.members} seeds has an instance AUROC of "
-        f"{best.worst:.2f}, the worst of {single.subsets} single seeds {single.worst:.2f}: a gain "
-        f"of {gain:+.2f}. The mean goes from {single.mean:.2f} to {best.mean:.2f}."
-    )
-    if single.silent is not None and best.silent is not None:
-        said += (
-            f" Of single seeds {single.accurate:.0%} are accurate and {single.silent:.0%} silent "
-            f"failures, of the ensembles {best.accurate:.0%} and {best.silent:.0%} "
-            f"({best.silent_low:.0%} to {best.silent_high:.0%}, as from {best.disjoint} that "
-            "share no seed)."
-        )
-    return Finding(
-        check=ENSEMBLES, subject="mean weights", verdict=verdict, sentence=said,
-        headline=Estimate(statistic="worst_gain", subject="mean weights",
-                          group=f"{best.members} seeds", value=gain, n=best.subsets, null=0.0),
-        estimates=tuple(_estimates(rows)), thresholds={"hurts": HURTS},
-        notes=("Subsets share seeds, so that the worst of many is no independent draw.",),
-    )  # fmt: skip
-
-
-def _settled(rows: Sequence[EnsembleRow]) -> EnsembleRow:
-    """The smallest size of 6 or more with several subsets, or the largest there is."""
-    return next((row for row in rows if row.members >= 6), rows[-1])
-
-
-def _without_truth(rows: Sequence[EnsembleRow]) -> str:
-    told = [row for row in rows if row.average == "weights" and row.agreement is not None]
-    if not told:
-        return "Which instances are keys is not known, so that ensembles cannot be graded."
-    first, last = told[0], told[-1]
-    return (
-        f"Which instances are keys is not known. The weights of two single seeds agree at Spearman "
-        f"{first.agreement:.2f} on average, those of two ensembles of {last.members} that share no "
-        f"seed at {last.agreement:.2f}."
-    )
-
-
-def _estimates(rows: Sequence[EnsembleRow]) -> Iterator[Estimate]:
-    for row in rows:
-        about = {"subject": f"mean {row.average}", "group": f"{row.members} seeds"}
-        yield Estimate(statistic="auroc", value=row.mean, low=row.low, high=row.high,
-                       n=row.subsets, null=0.5, **about)  # fmt: skip
-        yield Estimate(statistic="worst_auroc", value=row.worst, n=row.subsets, null=0.5, **about)
-        yield Estimate(statistic="silent_share", value=row.silent, low=row.silent_low,
-                       high=row.silent_high, n=row.disjoint, **about)  # fmt: skip
+def able(row: EnsembleRow) -> int:
+    """How many ensembles that share no seed are accurate, about; 1 where any is."""
+    return max(1, round((row.accurate or 0.0) * row.disjoint)) if row.accurate else 0
 
 
 def _row(
     average: str, members: int, every: bool, areas: np.ndarray, aucs: np.ndarray,
     force: Mapping[str, float], disjoint: int,
 ) -> EnsembleRow:  # fmt: skip
+    fit = aucs >= force["bag"]
     about = {
         "average": average, "members": members, "subsets": len(aucs), "every": every,
         "disjoint": disjoint,
         "roc_auc": None if np.isnan(aucs).all() else float(np.nanmean(aucs)),
-        "accurate": float((aucs >= force["bag"]).mean()),
+        "accurate": float(fit.mean()),
     }  # fmt: skip
     if np.isnan(areas).any():
         return EnsembleRow.model_validate(about)
-    silent = float(((aucs >= force["bag"]) & (areas < force["instance"])).mean())
-    # subsets share seeds: the interval is that of ensembles that share none
-    interval = wilson_interval(round(silent * disjoint), disjoint)
     low, high = np.quantile(areas, (0.025, 0.975))
-    return EnsembleRow.model_validate({
+    row = EnsembleRow.model_validate({
         **about, "mean": float(areas.mean()), "worst": float(areas.min()), "low": float(low),
-        "high": float(high), "silent": silent,
-        "silent_low": min(interval.low or 0.0, silent),
-        "silent_high": max(interval.high or 0.0, silent),
+        "high": float(high),
+    })  # fmt: skip
+    if not fit.any():
+        return row
+    silent = float((areas[fit] < force["instance"]).mean())
+    # subsets share seeds: the interval is that of accurate ensembles that share none
+    interval = wilson_interval(round(silent * able(row)), able(row))
+    return row.model_copy(update={
+        "silent": silent, "silent_low": min(interval.low or 0.0, silent),
+        "silent_high": silent if interval.high is None else max(interval.high, silent),
     })  # fmt: skip
 
 

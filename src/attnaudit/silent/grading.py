@@ -45,7 +45,7 @@ def grade_members(members: Members, layout: Layout) -> tuple[Grade, ...]:
     """One row a seed: how well it does its task, and how well its weights find keys."""
     return tuple(
         grade(f"seed {seed}", layout, members.weights[place], members.outputs[place], seed=seed,
-              epoch=members.epochs[place])
+              epoch=members.epochs[place], dev=members.dev[place].get("dev_roc_auc"))
         for place, seed in enumerate(members.seeds)
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ def grade(
     *,
     seed: int | None = None,
     epoch: int | None = None,
+    dev: float | None = None,
 ) -> Grade:
     """Grade one source of weights.
 
@@ -68,6 +69,7 @@ def grade(
         outputs: `(n, C)`, log-probabilities of the bags, where there are any.
         seed: Of the member.
         epoch: Which epoch it keeps.
+        dev: Its bag AUC on the development bags, where it is defined.
     """
     task = {} if outputs is None else score(outputs, layout.labels)
     found: dict[str, float | None] = {}
@@ -89,6 +91,7 @@ def grade(
     shares = _type_shares(layout, weights) if layout.types > 1 else {}
     return Grade(
         subject=subject, seed=seed, epoch=epoch, roc_auc=task.get("roc_auc"),
+        dev_roc_auc=None if dev is None or math.isnan(dev) else dev,
         accuracy=task.get("accuracy"), by_label=by_label, bags=bags, **found, **shares,
     )  # fmt: skip
 

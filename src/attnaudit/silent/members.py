@@ -19,6 +19,7 @@ from attnaudit.errors import DataError, NotApplicable
 from attnaudit.nets.bag_classifier import BagClassifier, BagConfig, new_bag_net
 from attnaudit.nets.bag_ensembles import train_many
 from attnaudit.nets.bag_inputs import INSTANCES, bag_tensors
+from attnaudit.nets.bag_pools import BAG_POOLS
 from attnaudit.nets.bag_training import DTYPES, BagOptions
 from attnaudit.nets.classifier import log_probabilities
 from attnaudit.runs.code import code_fingerprint
@@ -70,7 +71,7 @@ def train_members(
     """Train one network a seed, and read its weights on the test bags.
 
     Args:
-        config: The network; its pool must have weights.
+        config: The network; its pool must learn weights.
         splits: `train`, `dev` and `test`, labelled, scaled as they should be.
         seeds: One or more, each once.
         options: How to train; its seed is not read.
@@ -81,20 +82,14 @@ def train_members(
 
     Raises:
         DataError: A split is missing or cannot be used.
-        NotApplicable: The pool has no weights.
+        NotApplicable: The pool learns no weights.
         SettingsError: No seeds, a seed twice, or as `train_many`.
         ModelError: Training diverges.
         RunError: The folder cannot be written.
     """
     options = options or BagOptions()
-    check_seeds(seeds)
-    for split in ("train", "dev", "test"):
-        if split not in splits:
-            raise DataError(f"there is no split {split!r}: seeds are trained on train, chosen on "
-                            "dev and compared on test")  # fmt: skip
-    if not new_bag_net(config, 0).weighted:
-        raise NotApplicable(f"the pool {config.pool!r} has no weights, so there is nothing to show")
-    key = _key(config, splits, options)
+    check_members(config, splits, seeds)
+    key = key_of(config, splits, options)
     groups = [tuple(seeds[i : i + at_once]) for i in range(0, len(seeds), at_once)]
     parts: list[Members] = []
     for done, group in enumerate(groups):
@@ -109,6 +104,32 @@ def train_members(
         if progress is not None:
             progress("seeds", min((done + 1) * at_once, len(seeds)), len(seeds))
     return _joined(parts)
+
+
+def check_members(
+    config: BagConfig, splits: Mapping[str, BagDataset], seeds: Sequence[int]
+) -> None:
+    """Refuse what cannot be trained and compared.
+
+    Raises:
+        DataError: A split is missing.
+        NotApplicable: The pool has no weights, or equal ones.
+        SettingsError: No seeds, or a seed twice.
+    """
+    check_seeds(seeds)
+    for split in ("train", "dev", "test"):
+        if split not in splits:
+            raise DataError(f"there is no split {split!r}: seeds are trained on train, chosen on "
+                            "dev and compared on test")  # fmt: skip
+    new_bag_net(config, 0)  # refuses an unknown pool in its own words
+    kind = BAG_POOLS[config.pool].weights
+    if kind != "learned":
+        why = "has no weights" if kind == "none" else "gives every instance an equal weight"
+        learned = ", ".join(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
+        raise NotApplicable(
+            f"the pool {config.pool!r} {why}, so there is nothing that could fail silently; choose "
+            f"one that learns weights (--pool): {learned}"
+        )
 
 
 @torch.no_grad()
@@ -189,8 +210,8 @@ def _joined(parts: Sequence[Members]) -> Members:
 # --- a group of seeds on disk
 
 
-def _key(config: BagConfig, splits: Mapping[str, BagDataset], options: BagOptions) -> str:
-    """What decides the numbers, but for the seeds."""
+def key_of(config: BagConfig, splits: Mapping[str, BagDataset], options: BagOptions) -> str:
+    """A hash of what decides the numbers of a seed: network, data, training, code."""
     about = {name: value for name, value in asdict(options).items() if name != "seed"}
     data = [splits[name].fingerprint for name in ("train", "dev", "test")]
     known = json.dumps([asdict(config), about, data, code_fingerprint()], sort_keys=True)

@@ -56,7 +56,7 @@ def kind_of(row: Grade, force: Mapping[str, float], bars: Bars) -> str | None:
     """
     if row.roc_auc is None or row.auroc is None:
         return None
-    if row.roc_auc < force["bag"]:
+    if not is_accurate(row, force):
         return "inaccurate"
     if row.auroc >= force["instance"]:
         return "fine"
@@ -66,9 +66,31 @@ def kind_of(row: Grade, force: Mapping[str, float], bars: Bars) -> str | None:
     return "coverage" if max(tops) >= bars.coverage_top else "other"
 
 
+def is_accurate(row: Grade, force: Mapping[str, float]) -> bool:
+    """Whether a seed does its task: its bag AUC is known, and at its bar or above."""
+    return row.roc_auc is not None and row.roc_auc >= force["bag"]
+
+
 def accurate(rows: Sequence[Grade], force: Mapping[str, float]) -> list[Grade]:
     """The seeds that do their task."""
-    return [row for row in rows if row.roc_auc is not None and row.roc_auc >= force["bag"]]
+    return [row for row in rows if is_accurate(row, force)]
+
+
+def places_of(rows: Sequence[Grade], force: Mapping[str, float]) -> list[int]:
+    """The places of the seeds that do their task."""
+    return [place for place, row in enumerate(rows) if is_accurate(row, force)]
+
+
+def chosen_on_dev(rows: Sequence[Grade], force: Mapping[str, float]) -> list[int]:
+    """The places of the seeds whose bag AUC on the development bags reaches the bar.
+
+    A model of several seeds is made of these: choosing by the test bags would leave none to audit
+    it on. Development bags have chosen the epoch, so that their AUC is a little too high.
+    """
+    return [
+        place for place, row in enumerate(rows)
+        if row.dev_roc_auc is not None and row.dev_roc_auc >= force["bag"]
+    ]  # fmt: skip
 
 
 def curve_of(rows: Sequence[Grade], force: Mapping[str, float]) -> tuple[CurvePoint, ...]:
@@ -85,30 +107,40 @@ def curve_of(rows: Sequence[Grade], force: Mapping[str, float]) -> tuple[CurvePo
 
 
 def gate(rows: Sequence[Grade], force: Mapping[str, float], bars: Bars) -> Finding:
-    """Whether enough seeds do their task to say anything of their weights."""
+    """Whether enough seeds do their task to say anything of their weights.
+
+    Passes where `least_accurate` seeds or more do, fails where fewer do, and is inconclusive where
+    there are fewer seeds than that.
+    """
     passed = len(accurate(rows, force))
     aucs = np.array([np.nan if row.roc_auc is None else row.roc_auc for row in rows])
     mean = _over_seeds(aucs, "roc_auc", "seeds", 0.5)
     estimate = _share(passed, len(rows), "accurate_share", "seeds")
-    least = min(bars.least_accurate, len(rows))
-    enough = passed >= least
+    least = bars.least_accurate
+    verdict = Verdict.PASS if passed >= least else (
+        Verdict.FAIL if len(rows) >= least else Verdict.INCONCLUSIVE
+    )  # fmt: skip
     said = (
         f"{passed} of {len(rows)} seeds reach a bag AUC of {force['bag']:.2f} (mean {spoken(mean)})"
     )
-    sentence = f"The network does its task: {said}." if enough else (
-        f"The network is not good enough to audit: {said}. Give more training bags, another "
-        "network or another learning rate."
-    )  # fmt: skip
+    sentence = {
+        Verdict.PASS: f"The network does its task: {said}.",
+        Verdict.FAIL: f"The network is not good enough to audit: {said}. Give more training bags, "
+        "another network or another learning rate.",
+        Verdict.INCONCLUSIVE: f"Not enough seeds: {said}, and {least} accurate ones or more are "
+        "needed. Train more seeds.",
+    }[verdict]
     return Finding(
-        check=PERFORMANCE, subject="seeds", verdict=Verdict.PASS if enough else Verdict.FAIL,
-        sentence=sentence, headline=estimate, estimates=(estimate, mean),
+        check=PERFORMANCE, subject="seeds", verdict=verdict, sentence=sentence, headline=estimate,
+        estimates=(estimate, mean),
         thresholds={"bag_bar": force["bag"], "least_accurate": float(bars.least_accurate)},
     )  # fmt: skip
 
 
 def silent_finding(
-    rows: Sequence[Grade], force: Mapping[str, float], bars: Bars, good: bool
-) -> Finding:
+    rows: Sequence[Grade], force: Mapping[str, float], bars: Bars, good: bool,
+    chance: Grade | None = None,
+) -> Finding:  # fmt: skip
     """How often a seed fails without a sign of it in its task.
 
     Fails where a silent failure was found, passes where `least_seeds` or more accurate seeds have
@@ -119,10 +151,11 @@ def silent_finding(
         force: The bars as they apply.
         bars: The bars.
         good: Whether the gate has passed.
+        chance: The grade of random weights on the same bags: the null of what has no fixed one.
     """
     able = [row for row in accurate(rows, force) if row.auroc is not None]
     failures = [row for row in able if row.kind in SILENT_KINDS]
-    estimates = _estimates(rows, able, failures, force)
+    estimates = _estimates(rows, able, failures, force, chance)
     headline = estimates[0]
     verdict = Verdict.NOT_APPLICABLE
     if not any(row.auroc is not None for row in rows):
@@ -131,7 +164,7 @@ def silent_finding(
             "agreement of seeds is what can be had."
         )
     elif not good:
-        sentence = "Too few seeds do their task, so nothing is said of silent failures."
+        sentence = "Too few accurate seeds, so nothing is said of silent failures."
     else:
         verdict = Verdict.FAIL if failures else (
             Verdict.PASS if len(able) >= bars.least_seeds else Verdict.INCONCLUSIVE
@@ -191,7 +224,7 @@ def _notes(
 
 def _estimates(
     rows: Sequence[Grade], able: Sequence[Grade], failures: Sequence[Grade],
-    force: Mapping[str, float],
+    force: Mapping[str, float], chance: Grade | None,
 ) -> list[Estimate]:  # fmt: skip
     known = [row for row in rows if row.auroc is not None]
     found = [
@@ -202,13 +235,15 @@ def _estimates(
         here = sum(row.kind == kind for row in failures)
         found.append(_share(here, len(able), "silent_share", "accurate seeds", kind))
     if "relative" in force:
-        below = sum((row.auroc or 0.0) < force["relative"] for row in able)
+        below = sum(row.auroc is not None and row.auroc < force["relative"] for row in able)
         found.append(_share(below, len(able), "below_relative_share", "accurate seeds"))
     for group, some in (("all", known), ("accurate", able)):
         for statistic, null in STATISTICS.items():
             values = np.array(
                 [np.nan if getattr(r, statistic) is None else getattr(r, statistic) for r in some]
             )
+            if null is None and chance is not None:
+                null = getattr(chance, statistic)
             found.append(_over_seeds(values, statistic, "weights", null, group))
     return found
 
@@ -217,6 +252,7 @@ STATISTICS = {
     "auroc": 0.5, "average_precision": None, "top_one": None, "mass": None, "lift": 1.0,
     "coverage": None, "pooled_auroc": 0.5, "least_type_share": None,
 }  # fmt: skip
+"""What is expected of weights that say nothing; None: what random weights have on these bags."""
 
 
 def _share(successes: int, n: int, statistic: str, subject: str, group: str = "all") -> Estimate:

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from attnaudit.checks.findings import Finding, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.data.bag_records import BagDataset
-from attnaudit.errors import SettingsError
+from attnaudit.data.bag_scaling import Scaling, scaled
+from attnaudit.errors import DataError, SettingsError
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_training import BagOptions
-from attnaudit.runs.store import explained, lock, write_whole
 from attnaudit.silent.agreement import AGREEMENT, agreement_finding
-from attnaudit.silent.ensembles import ENSEMBLES, SUBSETS, ensemble_finding, ensemble_rows
+from attnaudit.silent.ensemble_verdict import (
+    ENSEMBLES,
+    ensemble_finding,
+    settled_rows,
+    sizes_of,
+)
+from attnaudit.silent.ensembles import SUBSETS, ensemble_rows
+from attnaudit.silent.folder import FILE, MODEL, held, open_run, plan_of, store
 from attnaudit.silent.grading import grade, grade_members, reference_weights
 from attnaudit.silent.layout import Layout, lay_out
-from attnaudit.silent.members import GROUP, Members, train_members
+from attnaudit.silent.members import GROUP, Members, check_members, key_of, train_members
 from attnaudit.silent.rates import (
     SILENT,
     bars_in_force,
+    chosen_on_dev,
     curve_of,
     gate,
     kind_of,
+    places_of,
     silent_finding,
 )
-from attnaudit.silent.schema import Bars, Ceilings, Grade, SilentFile, read_silent
+from attnaudit.silent.saving import save_ensemble
+from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow, Grade, SilentFile, read_silent
 from attnaudit.version import __version__
-
-FILE, SEEDS, WEIGHTS = "silent.json", "seeds.parquet", "weights.parquet"
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,12 @@ class SilentReport:
     @property
     def accurate(self) -> list[int]:
         """The places of the seeds that do their task."""
-        bar = self.report.bars_in_force["bag"]
-        return [i for i, row in enumerate(self.report.seeds) if (row.roc_auc or 0.0) >= bar]
+        return places_of(self.report.seeds, self.report.bars_in_force)
+
+    @property
+    def chosen(self) -> list[int]:
+        """The places of the seeds that do their task on the development bags: those saved."""
+        return chosen_on_dev(self.report.seeds, self.report.bars_in_force)
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -98,7 +109,9 @@ def audit_silent(
     settings: Settings | None = None,
     subsets: int = SUBSETS,
     graded: Sequence[str] | None = None,
+    scaling: Scaling | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     at_once: int = GROUP,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SilentReport:
@@ -108,8 +121,8 @@ def audit_silent(
     not, the agreement of the seeds is reported. Ensembles of 1 to all seeds are compared.
 
     Args:
-        splits: `train`, `dev` and `test`, labelled, scaled as they should be.
-        config: The network; its pool must have weights.
+        splits: `train`, `dev` and `test`, labelled.
+        config: The network; its pool must learn weights.
         seeds: How many, counted from 0, or which.
         options: How to train.
         bars: The thresholds.
@@ -118,13 +131,17 @@ def audit_silent(
         subsets: Ensembles drawn of each size.
         graded: Classes whose bags are graded against the truth; None for all. Where both types of
             keys must occur, bags without one of them have keys that speak for no label.
-        out: A folder for `silent.json`, tables and members; a group of finished seeds is not
-            trained again. None keeps nothing.
+        scaling: How features are scaled before the network reads them; None for as they are.
+        out: A folder for `silent.json`, tables and members, and in `model` the seeds that do their
+            task on the development bags as one model, with the bags held out; a group of finished
+            seeds is not trained again. None keeps nothing.
+        overwrite: Replace another run that the folder holds.
         at_once: Seeds trained side by side.
         progress: Told `(stage, done, total)`.
 
     Raises:
-        AttnauditError: Unusable data, options or folder; see `train_members`.
+        AttnauditError: Unusable data, options or folder, or one of another run; see
+            `train_members`.
 
     Example:
         >>> from attnaudit.data.bag_generated import generate_bag_splits
@@ -136,29 +153,43 @@ def audit_silent(
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     options = options or BagOptions()
+    bars, ceilings, settings = bars or Bars(), ceilings or Ceilings(), settings or Settings()
     folder = None if out is None else Path(out)
-    layout = lay_out(splits["test"], graded) if "test" in splits else None
-    if folder is None:
-        members = train_members(config, splits, chosen, options, at_once=at_once,
+    check_members(config, splits, chosen)
+    layout = lay_out(splits["test"], graded)
+    read = splits if scaling is None else _scaled(splits, scaling)
+    with nullcontext() if folder is None else held(folder):
+        if folder is not None:
+            about = {
+                "data": splits["test"].name,
+                "network": asdict(config),
+                "training": {k: v for k, v in asdict(options).items() if k != "seed"},
+                "graded": None if graded is None else sorted(graded),
+                "bars": bars.model_dump(),
+                "ceilings": ceilings.model_dump(),
+                "settings": settings.model_dump(mode="json"),
+                "subsets": subsets,
+            }
+            plan = plan_of(key_of(config, read, options), about, chosen)
+            open_run(folder, plan, overwrite)
+        members = train_members(config, read, chosen, options, folder=folder, at_once=at_once,
                                 progress=progress)  # fmt: skip
-    else:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = open(folder / ".lock", "a")  # noqa: SIM115 - held for the whole run
-        except OSError as error:
-            raise explained(error, folder) from error
-        with handle:
-            lock(handle.fileno(), folder)
-            members = train_members(config, splits, chosen, options, folder=folder,
-                                    at_once=at_once, progress=progress)  # fmt: skip
-    assert layout is not None  # train_members has refused splits without test
-    report = conclude_silent(
-        members, splits, layout, options=options, bars=bars, ceilings=ceilings, settings=settings,
-        subsets=subsets,
-    )  # fmt: skip
-    if folder is not None:
-        _store(folder, report, layout)
+        report = conclude_silent(
+            members, read, layout, options=options, bars=bars, ceilings=ceilings,
+            settings=settings, subsets=subsets,
+        )  # fmt: skip
+        if folder is not None:
+            store(folder, report.report, report.frame, members, layout)
+            save_ensemble(members, report.chosen, folder / MODEL, splits=splits, scaling=scaling)
     return report
+
+
+def _scaled(splits: Mapping[str, BagDataset], scaling: Scaling) -> dict[str, BagDataset]:
+    for name, part in splits.items():
+        if part.shape != splits["train"].shape:
+            raise DataError(f"{name} has instances of {part.shape}, and train of "
+                            f"{splits['train'].shape}")  # fmt: skip
+    return {name: scaled(part, scaling) for name, part in splits.items()}
 
 
 def conclude_silent(
@@ -182,6 +213,7 @@ def conclude_silent(
     )
     given, notes = reference_weights(layout, splits["train"], splits["test"], settings.seed)
     references = [grade(name, layout, weights) for name, weights in given.items()]
+    chance = next((row for row in references if row.subject == "random"), None)
     if len(members) > 1:
         mean = members.outputs.double().exp().mean(0).log().float()
         name = f"ensemble of {len(members)}"
@@ -191,10 +223,10 @@ def conclude_silent(
     )
     first = gate(rows, force, bars)
     good = first.verdict is Verdict.PASS
-    places = [i for i, row in enumerate(rows) if (row.roc_auc or 0.0) >= force["bag"]]
+    places = places_of(rows, force)
     findings = (
         first,
-        silent_finding(rows, force, bars, good),
+        silent_finding(rows, force, bars, good, chance),
         agreement_finding(members.weights, layout, places, bars, settings, good),
         ensemble_finding(ensembles, good),
     )
@@ -219,7 +251,7 @@ def conclude_silent(
         ensembles=ensembles,
         findings=findings,
         estimates=tuple(e for finding in findings for e in finding.estimates),
-        judgement=judged(findings, rows),
+        judgement=judged(findings, rows, ensembles),
         notes=notes,
     )
     return SilentReport(report, members)
@@ -234,9 +266,16 @@ def open_silent(folder: str | Path) -> SilentReport:
     return SilentReport(read_silent(Path(folder) / FILE))
 
 
-def judged(findings: Sequence[Finding], rows: Sequence[Grade]) -> str:
+def judged(
+    findings: Sequence[Finding], rows: Sequence[Grade], ensembles: Sequence[EnsembleRow] = ()
+) -> str:
     """What came of all findings, in a sentence or two."""
     verdicts = {finding.check: finding.verdict for finding in findings}
+    if verdicts["performance"] is Verdict.INCONCLUSIVE:
+        return (
+            f"Not enough seeds to audit this network: {len(rows)} are trained, and too few do "
+            "their task to tell whether it can be."
+        )
     if verdicts["performance"] is not Verdict.PASS:
         return "This network is not good enough to audit: too few seeds do their task."
     if any(row.auroc is not None for row in rows):
@@ -248,30 +287,10 @@ def judged(findings: Sequence[Finding], rows: Sequence[Grade]) -> str:
             "rare ones.",
         }[verdicts[SILENT]]
         if verdicts[SILENT] is Verdict.FAIL and verdicts[ENSEMBLES] is Verdict.PASS:
-            said += " Ensembles of six or more had none."
+            said += f" No accurate ensemble of {sizes_of(settled_rows(ensembles))} seeds was one."
         return said
     return {
         Verdict.PASS: "Seeds agree on which instances matter; whether they are right is not known.",
         Verdict.FAIL: "Seeds do not agree on which instances matter: do not show the weights of a "
         "single training.",
     }.get(verdicts[AGREEMENT], "Whether seeds agree on which instances matter is undecided.")
-
-
-def _store(folder: Path, report: SilentReport, layout: Layout) -> None:
-    content = io.BytesIO()
-    report.frame.write_parquet(content)
-    write_whole(folder / SEEDS, content.getvalue(), folder)
-    members = report.members
-    if members is not None:
-        sizes = layout.sizes.tolist()
-        place = torch.cat([torch.arange(size) for size in sizes])
-        columns = {
-            "bag": [id for id, size in zip(layout.ids, sizes, strict=True) for _ in range(size)],
-            "instance": place.numpy(),
-            **{f"weight.{seed}": row.numpy()
-               for seed, row in zip(members.seeds, members.weights, strict=True)},
-        }  # fmt: skip
-        content = io.BytesIO()
-        pl.DataFrame(columns).write_parquet(content)
-        write_whole(folder / WEIGHTS, content.getvalue(), folder)
-    write_whole(folder / FILE, report.report.model_dump_json(indent=2).encode(), folder)

@@ -1,13 +1,15 @@
-"""Accurate seeds as one model on disk: an ensemble that every check can audit."""
+"""Seeds as one model on disk, with what it was trained on: every check can audit it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.bag_scaling import Scaling
 from attnaudit.models.bags import BagModel
 from attnaudit.models.ensemble import Ensemble
+from attnaudit.models.seen import write_splits
 from attnaudit.silent.members import Members
 
 
@@ -16,6 +18,7 @@ def save_ensemble(
     places: Sequence[int],
     folder: str | Path,
     *,
+    splits: Mapping[str, BagDataset] | None = None,
     scaling: Scaling | None = None,
     rule: str = "mean",
 ) -> Path | None:
@@ -25,6 +28,8 @@ def save_ensemble(
         members: Trained seeds.
         places: Which of them, by place.
         folder: Where to.
+        splits: The bags as they were before scaling: hashes of train and dev, and the bags of test,
+            are stored with the model, so that an audit leaves the former out and takes the latter.
         scaling: How features were scaled before training, so that the model does the same.
         rule: How weights become one, see `Ensemble`.
 
@@ -35,9 +40,10 @@ def save_ensemble(
         ModelError: The folder cannot be written.
     """
     config = members.config
+    features = splits["train"].features if splits is not None else ()
     models = [
         BagModel(members.nets[i], f"{config.encoder}+{config.pool}, seed {members.seeds[i]}",
-                 scaling)
+                 scaling, features)
         for i in places
     ]  # fmt: skip
     if not models:
@@ -46,4 +52,6 @@ def save_ensemble(
     if len(models) > 1:
         model = Ensemble(models, rule, f"{len(models)} x {config.encoder}+{config.pool}")
     model.save(folder)
+    if splits is not None:
+        model.trained_on = write_splits(folder, splits)
     return Path(folder)

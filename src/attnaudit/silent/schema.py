@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from attnaudit.checks.findings import Estimate, Finding
 from attnaudit.errors import RunError
 
-SILENT_SCHEMA = 1
+SILENT_SCHEMA = 2
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -45,8 +45,8 @@ class Bars(_Frozen):
         "failure is one of coverage: the top is a key, and other keys are passed over. Ours."
     )  # fmt: skip
     least_accurate: Count = Field(
-        5, description="Fewer accurate seeds than this (or than there are seeds): not good enough "
-        "to audit. Ours."
+        5, description="Fewer accurate seeds than this: not good enough to audit. Fewer seeds "
+        "in all: not enough to tell. Ours."
     )  # fmt: skip
     least_seeds: Count = Field(
         20, description="With fewer accurate seeds nothing is said of rare failures. Ours."
@@ -76,6 +76,7 @@ class Grade(_Frozen):
         subject: `seed 3`, `random`, `oracle`, `supervised`, `ensemble of 24`, …
         seed: Its seed, or None.
         roc_auc: Bag AUC on the test bags; None where it is undefined.
+        dev_roc_auc: The same on the development bags, by which saved members are chosen.
         accuracy: Share of test bags predicted.
         auroc: Mean instance AUROC, over bags that have keys and other instances.
         average_precision: Mean average precision.
@@ -96,6 +97,7 @@ class Grade(_Frozen):
     subject: str
     seed: int | None = None
     roc_auc: float | None = None
+    dev_roc_auc: float | None = None
     accuracy: float | None = None
     auroc: float | None = None
     average_precision: float | None = None
@@ -130,12 +132,13 @@ class EnsembleRow(_Frozen):
         subsets: How many were drawn; `every` says that they are all there are.
         every: Whether they are all subsets of that size.
         mean: Mean over them of the instance AUROC; None without truth.
-        worst: The smallest.
+        worst: The smallest of the `subsets`: of more of them it is lower by chance alone.
         low: Their 2.5 % quantile.
         high: Their 97.5 % quantile.
         roc_auc: Mean bag AUC of the mean probabilities.
         accurate: Share whose bag AUC reaches its bar.
-        silent: Share that is accurate and below the instance bar.
+        silent: Share of the accurate ones that is below the instance bar; None where none is
+            accurate.
         silent_low: Lower end of its interval, as from ensembles that share no seed.
         silent_high: Upper end.
         disjoint: How many ensembles of this size share no seed.

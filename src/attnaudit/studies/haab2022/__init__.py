@@ -15,7 +15,7 @@ HAAB2022 = Study(
     citation="Jonathan Haab, Nicolas Deutschmann and María Rodríguez Martínez. Is Attention "
     "Interpretation? A Quantitative Assessment On Sets. XKDD 2022; CCIS 1752, pages 303-321, doi "
     "10.1007/978-3-031-23618-1_21. arXiv 2207.13018.",
-    version=1,
+    version=2,
     options=HaabOptions,
     quick=quick,
     plan=plan,

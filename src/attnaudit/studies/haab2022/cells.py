@@ -38,7 +38,7 @@ class HaabOptions(Options):
         pools: Pools of the grid on digits; the first alone on other modalities.
         bags: Training bags of the grid.
         test_bags: Test bags of generated data.
-        members: Seeds of each setting of the grid.
+        members: Seeds of each setting of the grid; with fewer than five nothing is audited.
         many: Seeds where silent failures are looked for.
         many_bags: Training bags there.
         heads: Heads of the network there.
@@ -88,7 +88,7 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
     rules = ("presence", "conjunction", "exclusive_or", "absence")
     return {
         "data": (*rules, *(("musk1",) if there else ())), "modalities": ("digits", "sentences"),
-        "members": 4, "many": 20, "heads": ("linear",), "draws": (1,), "deltas": (1.5, 3.0, 6.0),
+        "members": 6, "many": 20, "heads": ("linear",), "draws": (1,), "deltas": (1.5, 3.0, 6.0),
         "test_bags": 300, "repeats": 1, "fold_members": 2, "fold_epochs": 20,
     }  # fmt: skip
 
@@ -187,7 +187,7 @@ def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], l
 
 
 def _check(options: HaabOptions) -> None:
-    weighted = tuple(name for name, pool in BAG_POOLS.items() if pool.weights != "none")
+    weighted = tuple(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
     for what, given, known in (
         ("data", options.data, (*RULES, *BAG_SETS)), ("modalities", options.modalities, MODALITIES),
         ("pools", options.pools, weighted), ("heads", options.heads, HEADS),

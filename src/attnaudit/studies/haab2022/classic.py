@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +19,7 @@ from attnaudit.measures.detection import roc_auc
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_training import BagOptions
 from attnaudit.silent import train_members
-from attnaudit.silent.agreement import pair_agreement
+from attnaudit.silent.agreement import agreement_nulls, pair_agreement
 from attnaudit.silent.layout import lay_out
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.haab2022.cells import mil_folder
@@ -49,6 +49,7 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
     )
     correct: dict[str, list[float]] = defaultdict(list)
     agreed: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    nulls: dict[str, list[float]] = defaultdict(list)
     repeat_scores: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
     total = FOLDS * spec["repeats"]
     for number, fold in enumerate(bag_folds(data, FOLDS, spec["repeats"])):
@@ -60,6 +61,8 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         layout = lay_out(test)
         hits = (members.outputs.argmax(-1) == layout.labels).double().mean(0)
         found = pair_agreement(members.weights, layout)
+        for name, null in agreement_nulls(members.weights, layout).items():
+            nulls[name] += [] if null is None else [null]
         same = _same_decision(members.outputs.argmax(-1).numpy())
         for row, id in enumerate(layout.ids):
             correct[id].append(float(hits[row]))
@@ -75,11 +78,15 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         roc_auc(*(np.array(column) for column in zip(*scores, strict=True)))
         for scores in repeat_scores.values()
     ]
-    rows = [average(_means(correct), Settings(), statistic="accuracy", subject="seeds")]
-    rows += [
-        average(_means(values), Settings(), statistic=name, subject="seed~seed")
-        for name, values in agreed.items()
+    majority = max(Counter(bag.label for bag in data).values()) / len(data)
+    rows = [
+        average(_means(correct), Settings(), statistic="accuracy", subject="seeds", null=majority)
     ]
+    rows += [
+        average(_means(values), Settings(), statistic=name, subject="seed~seed",
+                null=float(np.mean(nulls[name])) if nulls[name] else None)
+        for name, values in agreed.items()
+    ]  # fmt: skip
     facts = {"bags": len(data), "roc_auc": float(np.mean(areas)), "runs": len(repeat_scores),
              "accuracies": [_accuracy(scores) for scores in repeat_scores.values()]}  # fmt: skip
     return Outcome(rows, facts)

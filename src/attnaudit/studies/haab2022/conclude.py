@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from attnaudit.checks import Verdict
 from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.silent import EnsembleRow, SilentFile
+from attnaudit.silent.ensemble_verdict import LEAST_SHARE
 from attnaudit.silent.rates import SILENT_KINDS
 from attnaudit.studies.claims import above, below, claim_of, measured, over
 from attnaudit.studies.declaration import Results, find
@@ -60,12 +61,16 @@ def good(record: CellRecord) -> bool:
     return file is not None and file.findings[0].verdict is Verdict.PASS
 
 
-def gain_of(rows: Sequence[EnsembleRow], members: int) -> tuple[float, float, EnsembleRow] | None:
+Gain = tuple[float, float | None, EnsembleRow]
+
+
+def gain_of(rows: Sequence[EnsembleRow], members: int) -> Gain | None:
     """What ensembles of that size change: the worst AUROC, and the share of silent failures.
 
     Returns:
         The gain of the worst AUROC, the change of the share of silent failures among accurate
-        models, and the row of the ensembles; None where there are not several.
+        models (None where fewer than `LEAST_SHARE` of the ensembles are accurate, or no single
+        seed is), and the row of the ensembles; None where there are not several.
     """
     weights = {row.members: row for row in rows if row.average == "weights"}
     single, many = weights.get(1), weights.get(members)
@@ -73,8 +78,13 @@ def gain_of(rows: Sequence[EnsembleRow], members: int) -> tuple[float, float, En
         return None
     if single.worst is None or many.worst is None:
         return None
-    rates = [(row.silent or 0.0) / row.accurate if row.accurate else 0.0 for row in (single, many)]
-    return many.worst - single.worst, rates[1] - rates[0], many
+    rate = None
+    known = single.silent is not None and many.silent is not None
+    if known and (many.accurate or 0.0) >= LEAST_SHARE:
+        assert single.silent is not None
+        assert many.silent is not None
+        rate = many.silent - single.silent
+    return many.worst - single.worst, rate, many
 
 
 def _reflective(results: Results) -> Claim:
@@ -103,7 +113,8 @@ def _reflective(results: Results) -> Claim:
         rule=f"In most settings the mean instance AUROC is {FOUND:g} or more: the interval of the "
         "share of settings lies above one half. Settings are what this study has chosen, and no "
         "sample of anything; networks that do not do their task are left out.",
-        note=f"{len(records) - len(able)} of {len(records)} settings are not good enough to audit.",
+        note=f"{len(records) - len(able)} of {len(records)} settings are not audited: fewer than "
+        "five of their seeds do the task.",
     )
 
 
@@ -202,8 +213,9 @@ def _rarer(results: Results) -> Claim:
     parts = []
     for name, _, rate, row in _gains(results):
         unit = "change of the share of silent failures among the accurate"
-        value = Measured(value=rate, n=row.subsets, unit=unit)
-        parts.append(Part(of=name, holds=_sign(-rate), measured=value))
+        value = None if rate is None else Measured(value=rate, n=row.subsets, unit=unit)
+        holds = Holds.NOT_MEASURED if rate is None else _sign(-rate)
+        parts.append(Part(of=name, holds=holds, measured=value))
     return claim_of(
         parts,
         id="ensembles_fail_less_often",
@@ -211,12 +223,13 @@ def _rarer(results: Results) -> Claim:
         paper=ENSEMBLES,
         rule="The share of silent failures among accurate ensembles of "
         f"{', '.join(map(str, SIZES))} seeds is more than {CHANGE:g} below that among accurate "
-        "seeds; no where it is as much above. Both ways of grading count.",
+        "seeds; no where it is as much above. Both ways of grading count. Not measured where fewer "
+        f"than {LEAST_SHARE:.0%} of the ensembles are accurate.",
         note=SUBSETS_NOTE,
     )
 
 
-def _gains(results: Results) -> Iterator[tuple[str, float, float, EnsembleRow]]:
+def _gains(results: Results) -> Iterator[tuple[str, float, float | None, EnsembleRow]]:
     for record, file, bags in _many(results):
         for members in SIZES:
             found = gain_of(file.ensembles, members)
@@ -257,7 +270,7 @@ def _ceiling(results: Results) -> Claim:
         found = find(record.rows, "bag_auroc", "weights", "all")
         if file is None or found is None or found.value is None:
             continue
-        ceiling = file.ceilings.instance or 1.0
+        ceiling = 1.0 if file.ceilings.instance is None else file.ceilings.instance
         gap = Measured(
             value=ceiling - found.value, n=found.n, unit="ceiling less mean instance AUROC",
             low=None if found.high is None else ceiling - found.high,
@@ -265,7 +278,7 @@ def _ceiling(results: Results) -> Claim:
         )  # fmt: skip
         gaps.append((float(record.spec["delta"]), gap))
         # a sample of bags can lie above the expectation
-        holds = Holds.YES if (gap.high or gap.value) >= 0 else Holds.NO
+        holds = Holds.YES if (gap.value if gap.high is None else gap.high) >= 0 else Holds.NO
         parts.append(Part(of=f"Δ = {record.spec['delta']:g}", measured=gap, holds=holds,
                           half="below"))  # fmt: skip
     if len(gaps) > 1:
@@ -290,6 +303,7 @@ def _ceiling(results: Results) -> Claim:
 
 def _exclusive(results: Results) -> Claim:
     parts = []
+    gated = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
     for record in results.where(part=GRID, data="exclusive_or", modality="digits"):
         file = file_of(record)
         if file is None:
@@ -298,7 +312,7 @@ def _exclusive(results: Results) -> Claim:
         parts.append(Part(
             of=setting_of(record.spec),
             measured=measured(gate.headline, "share of seeds that do their task (0 to 1)"),
-            holds=Holds.YES if gate.verdict is Verdict.FAIL else Holds.NO,
+            holds=gated.get(gate.verdict, Holds.UNDECIDED),
             counts=record.spec["pool"] in ("gated", "additive"),
         ))  # fmt: skip
     return claim_of(
@@ -306,8 +320,8 @@ def _exclusive(results: Results) -> Claim:
         id="exclusive_or_is_not_audited",
         claim="Exclusive or on digits comes out as not good enough to audit.",
         paper=OURS,
-        rule="Fewer than 5 seeds reach the bag AUC of the gate. Self-attention, which could learn "
-        "it from more bags, is shown.",
+        rule="Fewer than 5 seeds, of 5 or more, reach the bag AUC of the gate. Self-attention, "
+        "which could learn it from more bags, is shown.",
         note=_sizes(results.where(part=GRID, data="exclusive_or", modality="digits")),
     )
 

@@ -94,14 +94,17 @@ def over_bags(report: SilentReport, members: Members, layout: Layout) -> list[Es
             continue
         weights = members.weights[places]
         areas = layout.graded(weights, auroc).mean(0)
-        found.append(_average(areas, "bag_auroc", group))
+        found.append(_average(areas, "bag_auroc", group, 0.5))
         if layout.types > 1:
 
             def least(values: Any, rows: Any, index: Any, mask: Any) -> Any:
                 shares = least_type_share(values, layout.key_types[index], mask, layout.types)
                 return shares.masked_fill(~layout.known[rows], float("nan"))
 
-            found.append(_average(layout.per_bag(weights, least).mean(0), "bag_least_type", group))
+            per_bag = layout.per_bag(weights, least).mean(0)
+            chance = next((r for r in report.report.references if r.subject == "random"), None)
+            null = None if chance is None else chance.least_type_share
+            found.append(_average(per_bag, "bag_least_type", group, null))
     return found
 
 
@@ -112,5 +115,8 @@ def named(estimate: Estimate, bags: str) -> Estimate:
     return estimate.model_copy(update={"group": f"{estimate.group}, {bags}"})
 
 
-def _average(values: torch.Tensor, statistic: str, group: str) -> Estimate:
-    return average(values.numpy(), Settings(), statistic=statistic, subject="weights", group=group)
+def _average(
+    values: torch.Tensor, statistic: str, group: str, null: float | None
+) -> Estimate:  # fmt: skip
+    return average(values.numpy(), Settings(), statistic=statistic, subject="weights", group=group,
+                   null=null)  # fmt: skip
