@@ -13,8 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
-from attnaudit.checks import Verdict
+from attnaudit.checks import Finding, Verdict
+from attnaudit.data.bag_generated import generate_bag_splits
 from attnaudit.data.records import Dataset
 from attnaudit.data.shortcut_tasks import (
     HEAD,
@@ -24,16 +26,19 @@ from attnaudit.data.shortcut_tasks import (
     generate_order_splits,
     only_defaults,
 )
-from attnaudit.errors import DataError, RunError, SettingsError
+from attnaudit.data.tokens import text_record
+from attnaudit.errors import DataError, NotApplicable, RunError, SettingsError
 from attnaudit.models.cut import Model
+from attnaudit.models.ensemble import Ensemble
 from attnaudit.models.selective import new_selective, selective_vocabulary
 from attnaudit.nets.mask_laws import MaskLaw, draw_masks
 from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.report.shortcuts import render_shortcuts
 from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
 from attnaudit.shortcuts.fitting import FitOptions, fit_jointly
-from attnaudit.shortcuts.judge import half_masks, law_of
-from attnaudit.shortcuts.reading import read
+from attnaudit.shortcuts.gap import conclude_gap
+from attnaudit.shortcuts.judge import Judged, half_masks, law_of
+from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutBars, ShortcutSettings
 from tests.terminal import run
@@ -99,12 +104,12 @@ def test_the_gap_is_accuracy_less_that_of_the_judges(
     judges = [c for c in frame.columns if c.startswith("judge/")]
     assert len(judges) == 2
     label = frame["label"].to_numpy()
-    right = (frame["predicted"].to_numpy() == label).mean()
-    read_by = np.mean([(frame[c].to_numpy() == label).mean() for c in judges])
+    right = balanced_accuracy_score(label, frame["predicted"].to_numpy())
+    read_by = np.mean([balanced_accuracy_score(label, frame[c].to_numpy()) for c in judges])
     assert value(report, "gap", "judge_gap", "model - judge") == pytest.approx(right - read_by)
     headline = report.finding("gap").headline
     assert headline is not None
-    # these judges are blind, so what they make of the code is an accident
+    # these judges are blind: they read nothing from any weights
     assert headline.subject == "model - larger class"
     assert headline.value == pytest.approx(right - 0.5)
     assert read(order[0], order[1]["test"]).predicted.tolist() == frame["predicted"].to_list()
@@ -172,6 +177,19 @@ def test_leak_and_gap_are_two_questions(
     assert verdict_of(three[0], three[1], three[2]) is verdict
 
 
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [("weights_only", ShortcutVerdict.LEAKS), ("swaps", ShortcutVerdict.UNCERTAIN)],
+)
+def test_nothing_is_clean_whose_interventions_fail(check: str, verdict: ShortcutVerdict) -> None:
+    fine, failed = (
+        Finding(check=check, subject="weights", verdict=v, sentence="")
+        for v in (Verdict.PASS, Verdict.FAIL)
+    )
+    assert verdict_of(fine, fine, fine, [fine]) is ShortcutVerdict.CLEAN
+    assert verdict_of(fine, fine, fine, [failed]) is verdict
+
+
 @pytest.mark.parametrize("law", [MaskLaw("hard", k=3), MaskLaw("hard", k=1), MaskLaw()])
 def test_the_law_of_drawn_masks_is_found_again(law: MaskLaw) -> None:
     units = torch.arange(7) < torch.tensor([1, 3, 5, 7] * 30).unsqueeze(1)
@@ -188,7 +206,7 @@ def test_half_of_the_units_are_shown_to_a_judge_of_eval_x(order: tuple[Model, Sp
     assert torch.allclose(masks.sum(1), units.any(1).float())
     assert abs(float((masks[2::3] > 0).float().mean()) - 0.5) < 0.05
     model, splits = order
-    few = SMALL.model_copy(update={"judges": 1, "judge_masks": "half"})
+    few = SMALL.model_copy(update={"judges": 2, "judge_masks": "half"})
     report = audit_shortcuts(model, splits, few)
     assert report.finding("gap").verdict is Verdict.FAIL
     assert "probability 1/2" in report.finding("gap").notes[0]
@@ -207,8 +225,97 @@ def test_a_judge_that_cannot_learn_decides_nothing(order: tuple[Model, Splits]) 
     lazy = SMALL.model_copy(update={"judge_epochs": 1, "judge_rate": 1e-7})
     few = {**splits, "train": splits["train"].select(splits["train"].records[:60])}
     report = audit_shortcuts(model, few, lazy)
+    assert report.verdict is not ShortcutVerdict.RELIES
     assert report.finding("gap").verdict is Verdict.INCONCLUSIVE
     assert any("no power" in note for note in report.finding("gap").notes)
+
+
+N_GAP = 400
+LABELS = np.arange(N_GAP) % 2
+
+
+def said_of(share: float, labels: np.ndarray = LABELS) -> np.ndarray:
+    """Probabilities that are right for a share of each class."""
+    hit = (np.arange(len(labels)) // 2) % 100 < round(100 * share)
+    return np.where(np.eye(2)[np.where(hit, labels, 1 - labels)] > 0, 0.9, 0.1)
+
+
+def gap_of(
+    own: list[float], apart: float, informed: float, others: tuple[str, ...] = (), share: float = 1
+) -> Finding:
+    """The finding on a model with given judges, `apart` under weights of no label."""
+    records = tuple(text_record(f"r{i}", "a b", int(y)) for i, y in enumerate(LABELS))
+    rows = (np.full(2, 0.5),) * N_GAP
+    reading = Reading(Dataset("made", records, ("neg", "pos")), rows, np.log(said_of(share)))
+    same = tuple(said_of(apart) for _ in own)
+    judged = Judged(
+        MaskLaw("hard", k=1), tuple(said_of(s) for s in own),
+        {"random masks": same, "equal weights": same, "informed": (said_of(informed),)},
+        np.zeros(N_GAP, dtype=bool),
+    )  # fmt: skip
+    failed = [
+        Finding(check=c, subject="weights", verdict=Verdict.FAIL, sentence="") for c in others
+    ]
+    return conclude_gap(reading, judged, SMALL, failed)
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict", "note"),
+    [
+        # honest, but evidence that random masks hardly ever show: the judges read the weights
+        (([0.7, 0.8], 0.5, 1.0), Verdict.INCONCLUSIVE, "read too little"),
+        # the same where the interventions prove a code: what judges read is an accident
+        (([0.7, 0.8], 0.5, 1.0, ("weights_only",)), Verdict.FAIL, "by accident"),
+        # nothing is read by anybody who has not learnt the code
+        (([0.5, 0.5], 0.5, 1.0), Verdict.FAIL, "to the larger class"),
+        (([0.5], 0.5, 1.0), Verdict.INCONCLUSIVE, "one judge only"),
+        (([0.6, 0.6], 0.9, 1.0), Verdict.FAIL, "gaps of the 2 judges"),
+        # the informed decoder learns no more than the judges
+        (([0.85, 0.85], 0.85, 0.86, ("leak",)), Verdict.INCONCLUSIVE, "too short"),
+        (([0.99, 1.0], 0.9, 1.0), Verdict.PASS, "gaps of the 2 judges"),
+    ],
+)
+def test_a_gap_needs_more_than_a_judge(
+    made: tuple[object, ...], verdict: Verdict, note: str
+) -> None:
+    finding = gap_of(*made)  # type: ignore[arg-type]
+    assert finding.verdict is verdict
+    assert any(note in said for said in finding.notes)
+
+
+def test_classes_are_matched_by_name(order: tuple[Model, Splits]) -> None:
+    model, splits = order
+    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
+    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
+    turned = replace(
+        few["test"], classes=few["test"].classes[::-1],
+        records=tuple(replace(r, label=1 - r.label) for r in few["test"]),
+    )  # fmt: skip
+    one, other = (audit_shortcuts(model, {**few, "test": d}, tiny) for d in (few["test"], turned))
+    assert one.findings == other.findings
+    unknown = replace(few["test"], classes=("good", "bad"))
+    with pytest.raises(DataError, match="none of the model's classes"):
+        audit_shortcuts(model, {**few, "test": unknown}, tiny)
+
+
+def test_refusals_come_before_any_work(
+    order: tuple[Model, Splits], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("attnaudit.shortcuts.check.read", lambda *_: pytest.fail("work"))
+    model, splits = order
+    with pytest.raises(NotApplicable, match="Check its members"):
+        audit_shortcuts(Ensemble([model, model]), splits)
+    bags = generate_bag_splits(n_train=8, n_dev=8, n_test=8)
+    with pytest.raises(NotApplicable, match="bags are not covered"):
+        audit_shortcuts(model, bags)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"default tokens \[tial\];"):
+        audit_shortcuts(model, splits, default_units=(HEAD, "[tial]"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        audit_shortcuts(model, splits, out=tmp_path / "file")
+    (tmp_path / "findings.json").write_text('{"schema_version": 1}')
+    with pytest.raises(RunError, match="something else"):
+        audit_shortcuts(model, splits, out=tmp_path)
 
 
 def test_what_cannot_be_checked_is_refused(order: tuple[Model, Splits]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,7 +21,9 @@ from attnaudit.data.records import Dataset
 from attnaudit.data.shortcut_tasks import HEAD, TAIL, with_defaults
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import DataError
+from attnaudit.measures.bootstrap import bootstrap_metric
 from attnaudit.models.encoded import Encoded
+from attnaudit.shortcuts.balanced import balanced_mean
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
 from attnaudit.shortcuts.leak import conclude_leak, default_mass, default_rows
 from attnaudit.shortcuts.probe import features, folds_of, linear_null, most_common, probe
@@ -114,9 +117,10 @@ def test_the_null_is_that_of_refits() -> None:
         for fitted, tested in folds:
             scaler = StandardScaler().fit(seen[fitted])
             ridge = Ridge(alpha=1.0).fit(scaler.transform(seen[fitted]), given_labels[fitted])
-            said = ridge.predict(scaler.transform(seen[tested])) > 0.5
+            said = ridge.predict(scaler.transform(seen[tested])) > given_labels[fitted].mean()
             right[tested] = said == given_labels[tested]
-        assert found == pytest.approx(right.mean(), abs=0.02)  # ties may fall either way
+        by_class = [right[given_labels == c].mean() for c in (0, 1)]
+        assert found == pytest.approx(np.mean(by_class), abs=0.02)  # ties may fall either way
     assert abs(null.mean() - 0.5) < 0.05
     assert value > np.quantile(null, 0.99)
 
@@ -158,6 +162,35 @@ def test_the_larger_class_is_what_a_probe_is_compared_with() -> None:
     assert finding.verdict is not Verdict.FAIL
 
 
+def test_a_leak_of_a_rare_class_is_one() -> None:
+    rows, _ = drawn(1000, 0.0)
+    labels = (np.arange(1000) % 40 == 0).astype(int)  # 2.5 %: plain accuracy has no room above
+    rows = [np.roll(np.eye(6)[0], 2 * int(label)) for label in labels]
+    finding = conclude_leak(made_reading(rows, labels), FEW)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.headline is not None
+    assert finding.headline.value == pytest.approx(0.5)
+
+
+def test_too_few_of_a_class_is_inconclusive() -> None:
+    rows, _ = drawn(60, 0.0)
+    finding = conclude_leak(made_reading(rows, (np.arange(60) == 5).astype(int)), FEW)
+    assert finding.verdict is Verdict.INCONCLUSIVE
+    assert "needs two classes with two instances" in finding.sentence
+
+
+def test_balanced_means_are_means_of_classes() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400) * rng.integers(0, 2, 400)
+    predicted = np.where(rng.random(400) < 0.7, labels, 0)
+    found = balanced_mean(
+        (predicted == labels) * 1.0, labels, FEW.audit(), statistic="s", subject="x"
+    )
+    assert found.value == pytest.approx(balanced_accuracy_score(labels, predicted))
+    direct = bootstrap_metric(labels, predicted, balanced_accuracy_score, resamples=400)
+    assert (found.low, found.high) == pytest.approx((direct.low, direct.high), abs=0.02)
+
+
 def test_mass_on_default_tokens_by_class() -> None:
     units = [HEAD, "a", TAIL]
     rows = [np.array([0.6, 0.3, 0.1]), np.array([0.0, 1.0, 0.0])] * 20
@@ -167,8 +200,8 @@ def test_mass_on_default_tokens_by_class() -> None:
     assert [row.tolist() for row in default_rows(reading, (HEAD,))[:2]] == [[0.6], [0.0]]
     finding = conclude_leak(reading, FEW, (HEAD, TAIL))
     assert finding.verdict is Verdict.FAIL
-    with pytest.raises(DataError, match="no record has one of the default tokens"):
-        default_rows(reading, ("[none]",))
+    with pytest.raises(DataError, match=r"one of the default tokens \[none\];"):
+        default_rows(reading, (HEAD, "[none]"))
 
 
 def test_folds_need_two_classes() -> None:

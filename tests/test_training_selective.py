@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnaudit.errors import SettingsError
+from attnaudit.errors import ModelError, SettingsError
 from attnaudit.models.load import load
 from attnaudit.models.selective import SelectiveModel
 from attnaudit.nets.training import TrainOptions
@@ -119,3 +119,65 @@ def test_black_boxes_from_the_keyboard(tmp_path):
     assert isinstance(model, SelectiveModel)
     assert model.net.config.k == 3
     run("audit", out, "--check", "permutation", "--out", str(tmp_path / "run"))
+
+
+# what a review found
+
+
+def test_a_short_text_keeps_its_units_at_their_size():
+    from attnaudit.data.tokens import text_record
+
+    done = train_selective(
+        "order", mask="hard", k=5, downstream="cnn", options=FEW, progress=False, **SMALL
+    )
+    model = done.model
+    batch = model.collate([text_record("a", "film")])
+    states = model.encode(batch)
+    seen = []
+    model.net.downstream.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model.decode(states, model.attend(states))
+    wanted = states.hidden * states.units.unsqueeze(-1)
+    torch.testing.assert_close(seen[0], wanted)
+
+
+def test_what_a_user_froze_stays_frozen():
+    from torch import nn
+
+    from attnaudit.data.polarity import generate_polarity_splits
+    from attnaudit.models.wrap import wrap
+    from attnaudit.remedies.instance_weighting import fit_mask_neutral
+
+    table, scorer, head = nn.Embedding(50, 4), nn.Linear(4, 1), nn.Linear(4, 2)
+    table.weight.requires_grad_(False)
+    splits = generate_polarity_splits(40, 20, 20)
+    model = wrap(
+        nn.ModuleList([table, scorer, head]), classes=splits["train"].classes,
+        tokenize=lambda units: [sum(map(ord, unit)) % 50 for unit in units],
+        embed=table, encode=lambda vectors, present: vectors,
+        attend=lambda h, units: torch.softmax(
+            scorer(h).squeeze(-1).masked_fill(~units, -1e9), -1) * units,
+        decode=head,
+    )  # fmt: skip
+    done = fit_mask_neutral(model, splits["train"], splits["dev"], FitOptions(epochs=1))
+    assert "module.0.weight" not in done.trained
+    assert torch.equal(done.model.module[0].weight, table.weight)
+    assert not torch.equal(done.model.module[2].weight, head.weight)
+
+
+def test_remedies_that_cannot_work_say_so_first(tmp_path):
+    refit = REMEDIES["held_out_pretraining"].refit
+    for attention, says in (("given", "there are none"), ("uniform", "no parameters of their own")):
+        with pytest.raises((SettingsError, ModelError), match=says):
+            train("reviews", encoder="average", attention=attention, refit=refit, progress=False,
+                  options=TrainOptions(epochs=1), **SMALL)  # fmt: skip
+    said = run("train", "reviews", "--encoder", "minilm", "--remedy", "instance_weighting",
+               "--out", str(tmp_path / "x"), code=2)  # fmt: skip
+    assert "--remedy instance_weighting is for the encoders" in said
+
+
+def test_default_tokens_are_asked_for_again(tmp_path):
+    out = str(tmp_path / "model")
+    small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "60", "--epochs", "1")
+    run("train", "reviews", "--masks", "soft", "--defaults", "only", "--out", out, *small)
+    said = run("shortcut", out, "reviews", "--limit", "60", "--out", str(tmp_path / "s"), code=2)
+    assert "--defaults only" in said

@@ -146,6 +146,10 @@ def train(
             epoch = done + 1
 
         if refit is not None:
+            if attention == "given":
+                raise SettingsError(
+                    "refit= trains weights, and with attention 'given' there are none"
+                )
             beside = (penalty, objective, word_scores, given or None)
             if any(value is not None for value in beside):
                 raise SettingsError(
@@ -192,10 +196,14 @@ def _refitted(
 
 
 def fit_options(options: TrainOptions) -> FitOptions:
-    """The options of a refit that follow from those of a training."""
+    """The options of a refit that follow from those of a training.
+
+    An epoch is chosen by development accuracy where that was asked for, else by the loss.
+    """
     return FitOptions(
         epochs=options.epochs, batch_size=options.batch_size, patience=options.patience,
-        weight_decay=options.weight_decay, seed=options.seed,
+        learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip=options.clip,
+        select="accuracy" if options.select == "accuracy" else "loss", seed=options.seed,
     )  # fmt: skip
 
 

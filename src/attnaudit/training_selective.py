@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.data.records import Dataset
-from attnaudit.data.shortcut_tasks import only_defaults, with_defaults
+from attnaudit.data.shortcut_tasks import (
+    HEAD,
+    TAIL,
+    default_tokens,
+    only_defaults,
+    with_defaults,
+)
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
@@ -22,9 +28,11 @@ from attnaudit.shortcuts.explainer import Fidelity, fidelity, train_explainer
 from attnaudit.shortcuts.fitting import FitOptions, Fitted, fit_jointly
 
 Splits = Mapping[str, Dataset]
+ONLY = 5
+"""Default tokens where there is nothing else."""
 DEFAULTS: dict[str, Callable[[Dataset], Dataset]] = {
     "ends": with_defaults,
-    "only": only_defaults,
+    "only": lambda data: only_defaults(data, ONLY),
 }
 """Default tokens, the same in every text: `ends` puts one before and one after, `only` leaves
 nothing else to attend to, and gives the text to the mask generator alone."""
@@ -92,7 +100,8 @@ def train_selective(
         embedding_dim: Size of a word vector.
         dropout: Share of numbers dropped in training.
         defaults: A name of `DEFAULTS`, or None for the texts as they are.
-        remedy: random_pretraining, instance_weighting, or None for joint training.
+        remedy: random_pretraining, held_out_pretraining, instance_weighting, or None for joint
+            training.
         options: Epochs, batch size, seed, and the like.
         min_df: Training texts a word must occur in to be known.
         name: What reports call the model.
@@ -109,16 +118,12 @@ def train_selective(
         >>> done.model.name
         'soft mask+pool'
     """
-    if defaults is not None and defaults not in DEFAULTS:
-        raise SettingsError(
-            f"defaults (--defaults) is {defaults!r}; choose one of {', '.join(DEFAULTS)}"
-        )
+    _check_defaults(defaults)
     refit = None if remedy is None else find_remedy(remedy).refit
     if remedy is not None and refit is None:
         raise SettingsError(f"the remedy {remedy!r} is not for selective models; see --masks")
     splits = _splits(data, data_options)
-    if defaults is not None:
-        splits = {split: DEFAULTS[defaults](part) for split, part in splits.items()}
+    splits, _ = with_default_tokens(splits, defaults)
     train, options = splits["train"], options or FitOptions()
     config = SelectiveConfig(
         train.classes, downstream, mask, k, hidden, embedding_dim, train.has_questions, dropout
@@ -136,6 +141,46 @@ def train_selective(
     assert isinstance(model, SelectiveModel)  # a copy of what was given
     _kept(model, splits, out)
     return TrainedSelective(model, splits, result)
+
+
+def with_default_tokens(
+    splits: Splits, defaults: str | None
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """The splits with default tokens, and these tokens; as they are where `defaults` is None.
+
+    Raises:
+        SettingsError: `defaults` is no name of `DEFAULTS`.
+    """
+    _check_defaults(defaults)
+    if defaults is None:
+        return dict(splits), ()
+    tokens = (HEAD, TAIL) if defaults == "ends" else default_tokens(ONLY)
+    return {split: DEFAULTS[defaults](part) for split, part in splits.items()}, tokens
+
+
+def refuse_other_tokens(model: Model, splits: Splits, defaults: str | None) -> None:
+    """Refuse data without the default tokens that a selective model was trained with.
+
+    Raises:
+        SettingsError: Which `--defaults` is missing.
+    """
+    if not isinstance(model, SelectiveModel) or defaults is not None:
+        return
+    known = set(model.vocabulary.words)
+    used = {unit for part in splits.values() for record in part for unit in record.units}
+    for name, tokens in (("only", default_tokens(1)), ("ends", (HEAD, TAIL))):
+        if known.issuperset(tokens) and not used.intersection(tokens):
+            raise SettingsError(
+                f"{model.name} was trained with default tokens, which these texts lack; give "
+                f"--defaults {name}"
+            )
+
+
+def _check_defaults(defaults: str | None) -> None:
+    if defaults is not None and defaults not in DEFAULTS:
+        raise SettingsError(
+            f"defaults (--defaults) is {defaults!r}; choose one of {', '.join(DEFAULTS)}"
+        )
 
 
 def explain_black_box(

@@ -35,6 +35,7 @@ from attnaudit.runs.held_out import choose
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.schema import ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.training_selective import refuse_other_tokens, with_default_tokens
 
 DEFAULTS = ShortcutSettings()
 
@@ -55,6 +56,10 @@ def shortcut(
     default_token: Annotated[
         list[str] | None,
         typer.Option(help="A token in every text that means nothing; repeat for more."),
+    ] = None,
+    defaults: Annotated[
+        str | None,
+        typer.Option(help="The default tokens that the model was trained with: ends or only."),
     ] = None,
     judges: Annotated[int, typer.Option(min=1, help="Seeds of the judge.")] = DEFAULTS.judges,
     judge_epochs: Annotated[
@@ -101,8 +106,11 @@ def shortcut(
             data, text_column=text_column, label_column=label_of(label_column),
             id_column=id_column, question_column=question_column, pipeline=pipeline, limit=limit,
             tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty, seed=seed,
+            drop_empty=drop_empty, seed=seed, classes=loaded.classes,
         ))  # fmt: skip
+    splits, tokens = with_default_tokens(splits, defaults)
+    tokens += tuple(default_token or ())
+    refuse_other_tokens(loaded, splits, defaults)
     if "test" in splits:
         chosen = choose(loaded, splits["test"], include=include_training_texts)
         kept = tuple(record for record in chosen.data.records if isinstance(record, Text))
@@ -114,7 +122,7 @@ def shortcut(
             )
     with told(), bars() as progress:
         report = audit_shortcuts(
-            loaded, splits, settings, default_units=tuple(default_token or ()), out=out,
+            loaded, splits, settings, default_units=tokens, out=out,
             progress=progress,
         )  # fmt: skip
     page = write_shortcuts(report, out / "shortcut.html")

@@ -160,6 +160,11 @@ def train(
     )
     hidden, embedding_dim = hidden or 128, embedding_dim or 300
     changed = find_remedy(remedy).training(encoder) if remedy else {"encoder": encoder}
+    if "refit" in changed and encoder not in ENCODERS:
+        raise SettingsError(
+            f"--remedy {remedy} is for the encoders {', '.join(ENCODERS)} and for --masks; for a "
+            "pretrained one call its function in Python (see the documentation of shortcuts)"
+        )
     with bars() as progress:
         if changed["encoder"] in ENCODERS:
             done = train_model(

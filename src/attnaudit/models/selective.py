@@ -137,7 +137,7 @@ class SelectiveModel(Model):
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
-        return self.net.decode(states.hidden, states.extra["present"], weights)
+        return self.net.decode(states.hidden, states.extra["present"], states.units, weights)
 
     def fingerprint(self) -> str:
         """SHA-256 of configuration, vocabulary and parameters."""

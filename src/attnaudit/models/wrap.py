@@ -73,6 +73,10 @@ class WrappedModel(Model):
         self._tokenize, self._embed = tokenize, embed
         self._encode, self._attend, self._decode = encode, attend, decode
         self._head = linear_head
+        # what the user has frozen stays as it is where others train a copy
+        self.trainable = frozenset(
+            f"module.{name}" for name, value in module.named_parameters() if value.requires_grad
+        )
         refuse_broken(module, self.name)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WrappedModel:

@@ -258,6 +258,7 @@ class SelectiveNet(nn.Module):
         self,
         vectors: Float[Tensor, "B L E"],
         present: Bool[Tensor, "B L"],
+        units: Bool[Tensor, "B L"],
         weights: Tensor,
     ) -> Tensor:
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`.
@@ -266,7 +267,9 @@ class SelectiveNet(nn.Module):
         """
         several = weights if weights.dim() == 3 else weights.unsqueeze(1)
         if self.config.k is not None and self.config.downstream != "pool":
-            several = several * self.config.k
+            # a text of fewer units keeps all of them
+            kept = units.sum(1).clamp(min=1, max=self.config.k)
+            several = several * kept.view(-1, 1, 1)
         seen = (several.unsqueeze(-1) * vectors.unsqueeze(1)).flatten(0, 1)
         count = several.shape[1]
         logits = self.downstream(seen, present.repeat_interleave(count, dim=0))

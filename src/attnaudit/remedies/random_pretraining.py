@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import split_dataset
-from attnaudit.errors import SettingsError
+from attnaudit.errors import ModelError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.shortcuts.fitting import (
@@ -110,6 +110,11 @@ def random_attention_pretrain(
         raise SettingsError("fine-tuning trains a held-out decoder on the weights; choose one")
     options = options or FitOptions()
     decoder_options = decoder_options or options
+    if not parts_of(copy_of(model), train.records).generator:
+        raise ModelError(
+            f"{model.name}: its weights have no parameters of their own, so that there is nothing "
+            "to train before a frozen decoder"
+        )
     if held_out:
         start = None if fresh else parameters_of(model)
         return _held_out(model, train, dev, law, options, decoder_options, held_out, start)

@@ -38,8 +38,8 @@ TITLES = {
 ABOUT = {
     "leak": (
         "Bai et al. 2021",
-        "cross-fitted accuracy of a probe that sees the weights and no word, above the larger "
-        "class or a probe of the number of units, whichever is better",
+        "cross-fitted balanced accuracy of a probe that sees the weights and no word, above chance "
+        "or a probe of the number of units, whichever is better",
         "A probe of the form misses a code that lies in which words are chosen: see the gap.",
     ),
     "weights_only": (
@@ -56,8 +56,8 @@ ABOUT = {
     ),
     "gap": (
         "Bai et al. 2021; EVAL-X of Jethani et al. 2021",
-        "accuracy of the model less that of judges trained with random masks, which read the same "
-        "weights; paired by text",
+        "balanced accuracy of the model less that of judges trained with random masks, which read "
+        "the same weights; paired by text",
         "Where no weights independent of the label can be read at all, the informed decoder shows "
         "that the training of the judges has power.",
     ),
@@ -157,7 +157,7 @@ def _sections(report: ShortcutReport) -> Iterator[StudySection]:
     yield StudySection(
         "leak", "What the weights tell", "Cross-fitted probes that see weights and no word.",
         (*_accuracies(leak.estimates, "probes", "Accuracy of probes"), *_defaults(leak),
-         _numbers(leak)),
+         *([_numbers(leak)] if leak.estimates else [])),
     )  # fmt: skip
     others = [report.finding(name) for name in ("weights_only", "swaps")]
     yield StudySection(

@@ -7,6 +7,7 @@ a leak; a model that predicts more than a neutral judge of the same weights reli
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,25 +19,32 @@ import polars as pl
 from attnaudit.checks import Finding, Verdict
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.performance import conclude_performance
+from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.build import content
 from attnaudit.data.records import Dataset
-from attnaudit.errors import DataError
+from attnaudit.errors import DataError, ModelError, NotApplicable, RunError
+from attnaudit.models.bags import BagModel
 from attnaudit.models.cut import Model
+from attnaudit.models.ensemble import Ensemble
+from attnaudit.nets.checkpoint import check_writable
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.progress import Report
+from attnaudit.runs.audit import aligned
 from attnaudit.runs.store import write_whole
 from attnaudit.shortcuts.gap import conclude_gap
 from attnaudit.shortcuts.judge import Judged, judge
-from attnaudit.shortcuts.leak import conclude_leak
+from attnaudit.shortcuts.leak import check_defaults, conclude_leak
 from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.shortcuts.swaps import conclude_forward, conclude_swaps
+from attnaudit.shortcuts.swaps import FORWARD, conclude_forward, conclude_swaps
 from attnaudit.version import __version__
 
 FINDINGS, ESTIMATES, INSTANCES = "findings.json", "estimates.parquet", "instances.parquet"
 MOST_SHARED = 0.1
 """Share of test texts that may stand in train or dev too, as a few do in published data."""
+MARKS = {"gate", "findings", "default_units"}
+"""What the findings of a shortcut check have, of any version."""
 NEEDED = {"train": "training", "dev": "development", "test": "test"}
 
 
@@ -54,17 +62,19 @@ def audit_shortcuts(
     Args:
         model: Any model with the cut, soft or hard weights; it stays as it is.
         splits: `train` and `dev` teach the judges; all else is measured on `test`. `load_splits`
-            and `split_dataset` give them.
+            and `split_dataset` give them. Classes are matched with the model's by name.
         settings: Seed, judges, bars.
         default_units: Tokens that stand in every record and mean nothing, where there are any.
         out: A folder for `findings.json`, `estimates.parquet` and `instances.parquet`.
         progress: A function `(stage, done, total)`.
 
     Raises:
-        DataError: A split is missing, unlabelled or of one class, or many test texts are among
-            those that teach the judges.
+        NotApplicable: The model is an ensemble, or reads bags.
+        DataError: A split is missing, unlabelled or of one class, or has a class that the model
+            does not know, many test texts are among those that teach the judges, or a default
+            token is in no test text.
         ModelError: The model gives no valid weights or outputs.
-        RunError: The folder cannot be written.
+        RunError: The folder cannot be written, or holds the findings of something else.
 
     Example:
         >>> from attnaudit.nets.training import TrainOptions
@@ -77,7 +87,10 @@ def audit_shortcuts(
         ['leak', 'weights_only', 'swaps', 'gap']
     """
     settings = settings or ShortcutSettings()
-    _check(splits)
+    splits = _checked(model, splits)
+    check_defaults(splits["test"], default_units)
+    if out is not None:
+        _check_folder(Path(out))
     seconds: dict[str, float] = {}
     steps = 4
 
@@ -100,9 +113,9 @@ def audit_shortcuts(
         told("shortcuts", done + 1, steps)
     with _timed(seconds, "gap"):
         judged = judge(model, splits, reading, settings, progress)
-        findings.append(conclude_gap(reading, judged, settings))
+        findings.append(conclude_gap(reading, judged, settings, findings))
     told("shortcuts", steps, steps)
-    verdict = verdict_of(gate, findings[0], findings[-1])
+    verdict = verdict_of(gate, findings[0], findings[-1], findings[1:-1])
     report = ShortcutReport(
         attnaudit_version=__version__, created=datetime.now(UTC), model=model.name,
         fingerprint=model.fingerprint(), data=splits["test"].name,
@@ -117,20 +130,27 @@ def audit_shortcuts(
     return report
 
 
-def verdict_of(gate: Finding, leak: Finding, gap: Finding) -> ShortcutVerdict:
-    """One word for gate, leak and gap.
+def verdict_of(
+    gate: Finding, leak: Finding, gap: Finding, others: Sequence[Finding] = ()
+) -> ShortcutVerdict:
+    """One word for gate, leak, gap, and the interventions.
 
     A model near chance is not judged. A gap above its bar is reliance, whatever the probe says: a
     code can lie in which units are chosen, where no probe of the form sees it. A leak without a gap
-    is a leak. Clean is only what has a gap certainly below the bar, and no leak above its own.
+    is a leak, and so is a decoder that reads the label from the weights when the text is gone.
+    Clean is only what has a gap certainly below the bar, no leak above its own, and no
+    intervention that fails.
     """
     if gate.verdict is Verdict.FAIL:
         return ShortcutVerdict.POOR
     if gap.verdict is Verdict.FAIL:
         return ShortcutVerdict.RELIES
-    if leak.verdict is Verdict.FAIL:
+    failed = {finding.check for finding in others if finding.verdict is Verdict.FAIL}
+    if leak.verdict is Verdict.FAIL or FORWARD in failed:
         return ShortcutVerdict.LEAKS
-    return ShortcutVerdict.CLEAN if gap.verdict is Verdict.PASS else ShortcutVerdict.UNCERTAIN
+    if gap.verdict is Verdict.PASS and not failed:
+        return ShortcutVerdict.CLEAN
+    return ShortcutVerdict.UNCERTAIN
 
 
 def _sentence(verdict: ShortcutVerdict, findings: Sequence[Finding]) -> str:
@@ -142,6 +162,11 @@ def _sentence(verdict: ShortcutVerdict, findings: Sequence[Finding]) -> str:
             else "whether the model relies on that is not certain"
         )
         return f"The weights tell the label by their form; {open_question}."
+    if verdict is ShortcutVerdict.UNCERTAIN and gap.verdict is Verdict.PASS:
+        return (
+            "A neutral judge of the same weights predicts as well, yet predictions follow the "
+            "weights of other texts: whether the model relies on a code is not certain."
+        )
     if verdict is ShortcutVerdict.CLEAN and leak.verdict is not Verdict.PASS:
         return (
             "Nothing shows that the model relies on a code in its weights; a small leak is not "
@@ -157,14 +182,23 @@ def _sentence(verdict: ShortcutVerdict, findings: Sequence[Finding]) -> str:
     }[verdict]
 
 
-def _check(splits: Mapping[str, Dataset]) -> None:
+def _checked(model: Model, splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """The splits with labels numbered as the model's classes are; refused where they do not do."""
+    if isinstance(model, Ensemble):
+        raise NotApplicable(
+            f"{model.name} is an ensemble: its weights are a mean, and no one decoder reads them. "
+            "Check its members"
+        )
+    if isinstance(model, BagModel) or any(isinstance(d, BagDataset) for d in splits.values()):
+        raise NotApplicable("bags are not covered by this check: it reads texts")
+    found = {}
     for split, what in NEEDED.items():
         if split not in splits:
             raise DataError(
                 f"there is no split {split!r}: judges learn on train and dev, and everything is "
                 "measured on test; load_splits and split_dataset cut data into all three"
             )
-        data = splits[split]
+        data = found[split] = aligned(splits[split], model)
         labels = check_labels(data.records, data.classes, what)
         if bool((labels == labels[0]).all()):
             name = data.classes[int(labels[0])]
@@ -176,6 +210,7 @@ def _check(splits: Mapping[str, Dataset]) -> None:
             f"{len(both)} of {len(splits['test'])} test records are in train or dev as well, "
             f"{both[0]!r} for one: a judge must not have seen what it judges. Cut the data anew"
         )
+    return found
 
 
 def _gate(reading: Reading, settings: ShortcutSettings) -> Finding:
@@ -202,6 +237,24 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.process_time()
     yield
     seconds[name] = time.process_time() - start
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written or holds other findings, before any work."""
+    path = folder / FINDINGS
+    try:
+        check_writable(folder)
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (ModelError, OSError) as error:
+        why = error.__cause__ or error
+        raise RunError(f"{folder} cannot be written ({why}): give another folder") from error
+    except ValueError:
+        kept = {}
+    if kept is not None and not (isinstance(kept, dict) and kept.keys() >= MARKS):
+        raise RunError(
+            f"{path} holds findings of something else than a shortcut check, and would be "
+            "overwritten. Give another folder"
+        )
 
 
 def _store(folder: Path, report: ShortcutReport, instances: pl.DataFrame) -> None:

@@ -2,83 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from attnaudit.checks import Estimate, Finding, Verdict
-from attnaudit.checks.estimates import average, spoken
+from attnaudit.checks.estimates import spoken
 from attnaudit.controls.metrics import difference, performance
 from attnaudit.nets.mask_laws import MaskLaw
+from attnaudit.shortcuts.balanced import balanced_mean, class_mean
 from attnaudit.shortcuts.judge import Judged
-from attnaudit.shortcuts.probe import most_common
 from attnaudit.shortcuts.reading import Reading
 from attnaudit.shortcuts.settings import ShortcutSettings, below
+from attnaudit.shortcuts.swaps import FORWARD, SWAPS
 
 NAME = "gap"
 SUBJECTS = {"informed": "informed decoder", "plain": "judge, prior not fitted"}
-LARGER = "model - larger class"
+NEAR_CHANCE = 0.1
+"""Balanced accuracy over chance up to which a judge has read nothing. Ours."""
+LARGER_CLASS = "larger class"
+LARGER = f"model - {LARGER_CLASS}"
 
 
-def conclude_gap(reading: Reading, judged: Judged, settings: ShortcutSettings) -> Finding:
+def conclude_gap(
+    reading: Reading,
+    judged: Judged,
+    settings: ShortcutSettings,
+    others: Sequence[Finding] = (),
+) -> Finding:
     """Whether the model predicts more from its weights than a neutral judge of the same weights.
 
+    The gap is one of balanced accuracy. Where judges are blind (see `is_blind`) it is that to
+    chance.
+
+    Args:
+        reading: The model on the held-out records.
+        judged: What the judges say of them.
+        settings: The bars.
+        others: Findings on the same weights: leak, weights only, swaps.
+
     Returns:
-        `fail` where the gap lies above the bar, and does for most judges alone; `pass` where it
-        lies below; `inconclusive` where even a decoder trained on the model's own weights does not
-        learn, so that a judge trained in the same way says nothing. Where judges are blind (see
-        `is_blind`) the gap is that to the larger class.
+        `pass` where the gap lies below the bar. `fail` where it lies above and three things hold:
+        so does that of most judges alone; so does what the informed decoder has beyond the judges,
+        which were trained in the same way; and the judges are not weak (see `is_weak`), or wholly
+        blind (see `is_blind`; two judges at least), or one of the other findings fails too. Else
+        `inconclusive`.
     """
     labels, audit, bars = reading.labels, settings.audit(), settings.bars
-    majority = float(np.mean(labels == most_common(labels)))
+    chance = 1 / len(np.unique(labels))
+    right = (reading.predicted == labels).astype(np.float64)
+    by_judges = _right(judged.own, labels)
+    informed = _right(judged.others["informed"][:1], labels)[0]
+    balanced = partial(balanced_mean, labels=labels, settings=audit, statistic="judge_gap")
+    headline = balanced(right - by_judges.mean(0), subject="model - judge")
+    each = [
+        balanced(right - one, subject=f"model - judge {i + 1}") for i, one in enumerate(by_judges)
+    ]
+    spared = balanced(informed - by_judges.mean(0), subject="informed decoder - judge")
     own = [reading.probabilities] * len(judged.own)
-    gaps = difference(labels, own, judged.own, audit, "model - judge")
-    headline = gaps[0].model_copy(update={"statistic": "judge_gap"})
-    estimates = [headline, *gaps[1:]]
+    estimates = [headline, *difference(labels, own, judged.own, audit, "model - judge")]
     estimates += performance(labels, [reading.probabilities], audit, "model")
     estimates += performance(labels, judged.own, audit, "judge")
-    each = [
-        e.model_copy(update={"statistic": "judge_gap"})
-        for i, said in enumerate(judged.own)
-        for e in difference(labels, own[:1], [said], audit, f"model - judge {i + 1}")[:1]
-    ]
     estimates += each
     for name, runs in judged.others.items():
         some = labels[judged.known] if name == "truth" else labels
         subject = SUBJECTS.get(name, f"judge, {name}")
         estimates += performance(some, runs, audit, subject)[:1]
-    spared = difference(labels, [judged.others["informed"][0]] * len(judged.own), judged.own, audit,
-                        "informed decoder - judge")[0]  # fmt: skip
     estimates.append(spared)
-    accuracy = float((reading.predicted == labels).mean())
-    informed = float((judged.others["informed"][0].argmax(1) == labels).mean())
-    powerless = informed - majority < bars.power * (accuracy - majority)
-    blind = not powerless and is_blind(judged, labels, settings)
+    accuracy, taught = class_mean(right, labels), class_mean(informed, labels)
+    powerless = taught - chance < bars.power * (accuracy - chance)
+    weak = is_weak(judged, labels, accuracy, settings)
+    failed = {finding.check for finding in others if finding.verdict is Verdict.FAIL}
+    # where the decoder provably reads the form, so do judges, by the accident of initial values
+    accident = bool(failed & {FORWARD, SWAPS})
+    blind = weak and not powerless and is_blind(judged, labels, settings, own=not accident)
     notes = [_words_of(judged.law, settings), *_range(each)]
     if blind:
-        headline = average(
-            (reading.predicted == labels) - majority, audit, statistic="judge_gap",
-            subject=LARGER, null=0.0,
-        )  # fmt: skip
-        estimates.insert(0, headline)
+        headline = balanced(right - chance, subject=LARGER)
+        spared = balanced(informed - chance, subject=f"informed decoder - {LARGER_CLASS}")
+        estimates = [headline, *estimates, spared]
         notes.append(
-            "the judges are at chance under random masks and under equal weights, yet a decoder "
-            f"trained on the model's own weights reaches {informed:.3f}: no weights that are "
-            "independent of the label can be read here. What the judges get right from the "
-            "model's weights they get by accident, so the gap is taken to the larger class"
+            "the judges are near chance under random masks and under equal weights"
+            + ("" if accident else ", and under the model's own")
+            + ", yet a decoder trained on "
+            f"the model's own weights reaches a balanced accuracy of {taught:.3f}: no weights that "
+            "are independent of the label can be read here, so the gap is taken to the larger class"
+            + (
+                ". What judges get right from the model's weights they read from their form, by "
+                "accident"
+                if accident
+                else ""
+            )
         )
     verdict = below(headline, bars.gap, audit.thresholds.least_instances)
-    if not blind and verdict is Verdict.FAIL and not _most_above(each, bars.gap):
-        verdict = Verdict.INCONCLUSIVE
     if powerless and verdict is not Verdict.PASS:
         verdict = Verdict.INCONCLUSIVE
         notes.append(
-            f"a decoder trained afresh on the model's own weights reaches {informed:.3f} only: "
-            "the judges' training has no power here (more epochs or records may help)"
+            "a decoder trained afresh on the model's own weights reaches a balanced accuracy of "
+            f"{taught:.3f} only: the judges' training has no power here (more epochs or records "
+            "may help)"
         )
+    if verdict is Verdict.FAIL:
+        doubts = []
+        if not blind and not _most_above(each, bars.gap):
+            doubts.append("most judges alone leave no gap above the bar")
+        if below(spared, bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
+            doubts.append(
+                "a decoder trained on the model's own weights, in the same way as the judges, is "
+                f"not clearly better than they are (difference {spoken(spared, 3)}): their "
+                "training is too short, or has too few records, to show a code"
+            )
+        alone = len(judged.own) == 1
+        if not failed and (alone or (weak and not blind)):
+            doubts.append(
+                ("there is one judge only" if alone else
+                 "the judges read too little from weights that are independent of the label")
+                + ", and neither the probes nor the interventions show a code"
+            )  # fmt: skip
+        verdict = Verdict.INCONCLUSIVE if doubts else verdict
+        notes += doubts
     return Finding(
         check=NAME, subject="weights", verdict=verdict, headline=headline,
-        sentence=_sentence(verdict, accuracy, judged, labels, headline),
+        sentence=_sentence(verdict, accuracy, chance, by_judges, labels, headline),
         estimates=tuple(estimates), notes=tuple(notes),
         thresholds={"gap": bars.gap, "power": bars.power,
                     "least_instances": float(audit.thresholds.least_instances)},
@@ -86,14 +132,13 @@ def conclude_gap(reading: Reading, judged: Judged, settings: ShortcutSettings) -
 
 
 def _sentence(
-    verdict: Verdict, accuracy: float, judged: Judged, labels: np.ndarray, headline: Estimate
-) -> str:
-    read = float(np.mean([(p.argmax(1) == labels).mean() for p in judged.own]))
-    judges = f"neutral judge {read:.3f}"
+    verdict: Verdict, accuracy: float, chance: float, by_judges: np.ndarray, labels: np.ndarray,
+    headline: Estimate,
+) -> str:  # fmt: skip
+    judges = f"neutral judge {class_mean(by_judges.mean(0), labels):.3f}"
     if headline.subject == LARGER:
-        majority = float(np.mean(labels == most_common(labels)))
-        judges = f"a neutral judge can but name the larger class {majority:.3f}"
-    figures = f"accuracy {accuracy:.3f}, {judges}; gap {spoken(headline, 3)}"
+        judges = f"a neutral judge can but guess {chance:.3f}"
+    figures = f"balanced accuracy {accuracy:.3f}, {judges}; gap {spoken(headline, 3)}"
     return {
         Verdict.FAIL: "The model reads from its weights what a neutral judge of the same weights "
         f"does not: it relies on a code ({figures}).",
@@ -105,9 +150,12 @@ def _sentence(
 def _words_of(law: MaskLaw, settings: ShortcutSettings) -> str:
     if settings.judge_masks == "half":
         return "judges were trained with every unit shown with probability 1/2"
+    drawn = f"random soft masks of a spread of up to {law.sigma:g}"
     if law.kind == "hard":
-        return f"judges were trained with {law.k} random units of equal weight"
-    return f"judges were trained with random soft masks of a spread of up to {law.sigma:g}"
+        drawn = f"{law.k} random units of equal weight"
+    mixed = settings.judge_masks == "mixed"
+    rest = ", with every unit shown with probability 1/2, and with equal weights" if mixed else ""
+    return f"judges were trained with {drawn}{rest}"
 
 
 def _range(each: Sequence[Estimate]) -> list[str]:
@@ -117,22 +165,52 @@ def _range(each: Sequence[Estimate]) -> list[str]:
     return [f"gaps of the {len(values)} judges: {min(values):.3f} to {max(values):.3f}"]
 
 
-def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> bool:
-    """Whether judges read nothing from weights that are independent of the label.
+def is_weak(
+    judged: Judged, labels: np.ndarray, accuracy: float, settings: ShortcutSettings
+) -> bool:
+    """Whether judges read little from weights that are independent of the label.
 
-    Their accuracy under random masks, equal weights and known evidence must be certainly below the
-    larger class and the bar of the gap. The best judge then always says the larger class; what a
-    trained one makes of a code is an accident of its initial values, and may be right or wrong.
+    Under none of random masks, equal weights and known evidence they gain as much over chance as
+    the informed decoder must: a share `power` of the gain of the model, whose balanced accuracy is
+    given.
     """
+    chance = 1 / len(np.unique(labels))
+    gains = [class_mean(right, some) - chance for right, some in _independent(judged, labels)]
+    return max(gains) < settings.bars.power * (accuracy - chance)
+
+
+def is_blind(
+    judged: Judged, labels: np.ndarray, settings: ShortcutSettings, own: bool = True
+) -> bool:
+    """Whether judges read nothing from weights: they always say one class, or guess.
+
+    Their mean balanced accuracy under random masks, equal weights and known evidence must be
+    certainly below chance and `NEAR_CHANCE`, and that under the model's own weights (where `own`)
+    below chance and the bar of a leak. A judge that reads
+    the model's weights is not blind, however rarely random masks show it the evidence.
+    """
+    everything = [(*some, NEAR_CHANCE) for some in _independent(judged, labels)]
+    if own:
+        everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))
+    for right, some, most in everything:
+        gain = balanced_mean(right - 1 / len(np.unique(some)), some, settings.audit(),
+                             statistic="gain", subject="judge")  # fmt: skip
+        if gain.high is None or gain.high > most:
+            return False
+    return True
+
+
+def _independent(judged: Judged, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """How often judges are right under weights that are none of the model's, and the labels."""
     for name in ("random masks", "equal weights", "truth"):
         if name in judged.others:
             some = labels[judged.known] if name == "truth" else labels
-            right = np.mean([p.argmax(1) == some for p in judged.others[name]], axis=0)
-            gain = average(right - np.mean(some == most_common(some)), settings.audit(),
-                           statistic="gain", subject=name)  # fmt: skip
-            if gain.high is None or gain.high > settings.bars.gap:
-                return False
-    return True
+            yield _right(judged.others[name], some).mean(0), some
+
+
+def _right(runs: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """`(R, N)`, 1 where a run predicts the label."""
+    return np.stack([(said.argmax(1) == labels).astype(np.float64) for said in runs])
 
 
 def _most_above(each: Sequence[Estimate], bar: float) -> bool:

@@ -8,9 +8,9 @@ weights, came by one.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
 from attnaudit.shortcuts.fitting import FitOptions, Masks, fit_decoder, fit_parameters
-from attnaudit.shortcuts.parts import parts_of, reset
+from attnaudit.shortcuts.parts import copy_of, parts_of, reset
 from attnaudit.shortcuts.reading import Reading, Row, decode_with, equal_rows, read
 from attnaudit.shortcuts.settings import ShortcutSettings
 
@@ -159,6 +159,25 @@ def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:
     return shown.float() / shown.sum(1, keepdim=True).clamp(min=1)
 
 
+def mixed_masks(units: Tensor, generator: torch.Generator, law: MaskLaw) -> Tensor:
+    """For each instance a mask of the law, one of `half_masks`, or equal weights; by chance.
+
+    Where masks are sparse and evidence is rare, the law alone would hardly ever show it.
+
+    Example:
+        >>> masks = mixed_masks(torch.ones(2, 4, dtype=torch.bool),
+        ...                     torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+        >>> masks.sum(1).tolist()
+        [1.0, 1.0]
+    """
+    equal = units.float() / units.sum(1, keepdim=True).clamp(min=1)
+    kinds = torch.stack(
+        [draw_masks(units, law, generator), half_masks(units, generator), equal.to(units.device)]
+    )
+    chosen = torch.randint(3, (len(units),), generator=generator)
+    return kinds[chosen, torch.arange(len(units))]
+
+
 def _neutral(
     model: Model, train: Dataset, dev: Dataset, law: MaskLaw, settings: ShortcutSettings, seed: int
 ) -> Model:
@@ -166,12 +185,13 @@ def _neutral(
     options = _options(settings, seed)
     if settings.judge_masks == "law":
         return fit_decoder(model, train, dev, law, options).model
+    one = half_masks if settings.judge_masks == "half" else partial(mixed_masks, law=law)
 
-    def half(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
-        drawn = [half_masks(states.units, generator) for _ in range(options.draws)]
+    def masks(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
+        drawn = [one(states.units, generator) for _ in range(options.draws)]
         return torch.stack(drawn, dim=1).to(states.hidden.dtype)
 
-    return _fresh(model, train, dev, options, half)
+    return _fresh(model, train, dev, options, masks)
 
 
 def _informed(model: Model, train: Dataset, dev: Dataset, options: FitOptions) -> Model:
@@ -188,7 +208,7 @@ def _informed(model: Model, train: Dataset, dev: Dataset, options: FitOptions) -
 def _fresh(model: Model, train: Dataset, dev: Dataset, options: FitOptions, masks: Masks) -> Model:
     """The model with a decoder trained from new initial values under given masks."""
     check_labels(train.records, model.classes, "training")
-    copied = copy.deepcopy(model)
+    copied = copy_of(model)
     parts = parts_of(copied, train.records)
     reset(parts, parts.decoder, options.seed)
     return fit_parameters(copied, parts.decoder, train, dev, options, masks, masks).model
@@ -216,7 +236,7 @@ def _random(reading: Reading, law: MaskLaw, settings: ShortcutSettings) -> list[
         units = torch.ones(1, length, dtype=torch.bool)
         drawn = (
             draw_masks(units, law, generator)
-            if settings.judge_masks == "law"
+            if settings.judge_masks != "half"
             else half_masks(units, generator)
         )
         return np.asarray(drawn[0].double().numpy())

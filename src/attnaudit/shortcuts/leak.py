@@ -12,8 +12,10 @@ import numpy as np
 
 from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.checks.estimates import average, spoken
+from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError
-from attnaudit.shortcuts.probe import Probed, features, most_common, probe
+from attnaudit.shortcuts.balanced import balanced_mean
+from attnaudit.shortcuts.probe import Probed, features, folds_of, probe
 from attnaudit.shortcuts.reading import Reading, Row
 from attnaudit.shortcuts.settings import ShortcutSettings, below
 
@@ -25,19 +27,30 @@ def default_rows(reading: Reading, default_units: Sequence[str]) -> list[Row]:
     """The weights on default tokens, in their order, one row an instance.
 
     Raises:
-        DataError: No record has any of them.
+        DataError: One of them is in no record.
     """
+    check_defaults(reading.data, default_units)
     names = {unit.lower() for unit in default_units}
     rows = []
     for record, row in zip(reading.data, reading.weights, strict=True):
         units = record.units[: len(row)]
         rows.append(row[[i for i, unit in enumerate(units) if unit.lower() in names]])
-    if not any(len(row) for row in rows):
-        raise DataError(
-            f"{reading.data.name}: no record has one of the default tokens "
-            f"{', '.join(default_units)}; name units as they stand in the data"
-        )
     return rows
+
+
+def check_defaults(data: Dataset, default_units: Sequence[str]) -> None:
+    """Refuse default tokens that are in no record.
+
+    Raises:
+        DataError: One is.
+    """
+    found = {unit.lower() for record in data for unit in record.units} if default_units else set()
+    missing = [unit for unit in default_units if unit.lower() not in found]
+    if missing:
+        raise DataError(
+            f"{data.name}: no record has one of the default tokens {', '.join(missing)}; name "
+            "units as they stand in the data"
+        )
 
 
 def default_mass(
@@ -65,8 +78,8 @@ def conclude_leak(
 ) -> Finding:
     """Whether the weights alone tell the label.
 
-    The headline is the accuracy of the better of two probes, above the better of two references:
-    the larger class, and a probe of the number of units, which any weights show. It is paired by
+    The headline is the balanced accuracy of the better of two probes, above the better of two
+    references: chance, and a probe of the number of units, which any weights show. It is paired by
     instance, and its confidence is raised for the choice between the probes (Bonferroni).
 
     Args:
@@ -75,9 +88,17 @@ def conclude_leak(
         default_units: Tokens that stand in every record and mean nothing.
 
     Returns:
-        `fail` where the weights leak the label, `pass` where a leak above the bar is ruled out.
+        `fail` where the weights leak the label, `pass` where a leak above the bar is ruled out,
+        `inconclusive` where a class has too few instances for the folds of a probe.
     """
     labels = reading.labels
+    try:
+        folds_of(labels, settings)
+    except DataError as error:
+        return Finding(check=NAME, subject="weights", verdict=Verdict.INCONCLUSIVE,
+                       sentence=f"Whether the weights tell the label was not probed: {error}.",
+                       estimates=tuple(default_mass(reading, default_units, settings)
+                                       if default_units else ()))  # fmt: skip
     found = [
         probe("weights", features(reading.weights, settings.positions), labels, settings),
         probe("length", _length_features(reading.lengths), labels, settings),
@@ -90,11 +111,12 @@ def conclude_leak(
         extra = default_mass(reading, default_units, settings)
     by_name = {p.name: p for p in found}
     length = by_name["length"].right[by_name["length"].best]
-    majority = np.full(len(labels), np.mean(labels == most_common(labels)))
-    reference = length if length.mean() > majority[0] else majority
+    chance = 1 / len(np.unique(labels))
+    longer = by_name["length"].balanced[by_name["length"].best]
+    reference, level = (length, longer) if longer > chance else (chance, chance)
     # every estimator and every view of the weights is a try, and the best one is taken
     tries = sum(len(p.right) for p in found if p.name != "length")
-    leaks = [_leak(p, reference, tries, settings) for p in found if p.name != "length"]
+    leaks = [_leak(p, labels, reference, tries, settings) for p in found if p.name != "length"]
     headline = max(leaks, key=lambda e: e.value or 0.0)
     verdict = below(headline, settings.bars.leak, settings.audit().thresholds.least_instances)
     source = by_name[headline.subject]
@@ -103,15 +125,15 @@ def conclude_leak(
             "the linear probe does no better than with shuffled labels "
             f"(p = {source.p_value:.2f}): the leak is not linear in the weights"
         )
-    if reference is length and length.mean() > majority.mean() + settings.bars.leak:
+    if level > chance + settings.bars.leak:
         notes.append(
-            f"the number of units alone predicts {length.mean():.2f} of the labels; the probe is "
-            "compared with that"
+            f"the number of units alone tells the label with a balanced accuracy of {level:.2f}; "
+            "the probe is compared with that"
         )
-    accuracy = float(source.right[source.best].mean())
     figures = (
         f"a probe of {'the weights' if source.name == 'weights' else 'the default tokens'} "
-        f"predicts {accuracy:.3f} of the labels, the reference {reference.mean():.3f}; difference "
+        f"has a balanced accuracy of {source.balanced[source.best]:.3f}, the reference "
+        f"{level:.3f}; difference "
         f"{spoken(headline, 3)}"
     )
     sentence = {
@@ -128,12 +150,16 @@ def conclude_leak(
 
 
 def _leak(
-    probed: Probed, reference: np.ndarray, tries: int, settings: ShortcutSettings
+    probed: Probed,
+    labels: np.ndarray,
+    reference: np.ndarray | float,
+    tries: int,
+    settings: ShortcutSettings,
 ) -> Estimate:
     confidence = 1 - (1 - settings.confidence) / tries
     strict = settings.audit().model_copy(update={"confidence": confidence})
-    return average(probed.right[probed.best] - reference, strict, statistic="leak",
-                   subject=probed.name, null=0.0)  # fmt: skip
+    return balanced_mean(probed.right[probed.best] - reference, labels, strict, statistic="leak",
+                         subject=probed.name)  # fmt: skip
 
 
 def _length_features(lengths: np.ndarray) -> np.ndarray:

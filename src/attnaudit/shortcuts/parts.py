@@ -77,6 +77,8 @@ def parts_of(model: Model, records: Sequence[Text]) -> Parts:
         ModelError: It holds no module, or its output has no gradient in any parameter.
     """
     modules, parameters = modules_of(model), parameters_of(model)
+    if isinstance(model, WrappedModel) and model.trainable:
+        parameters = {name: p for name, p in parameters.items() if name in model.trainable}
     if not parameters:
         raise ModelError(
             f"{model.name}: it holds no module with parameters, so nothing of it can be trained"
@@ -107,8 +109,8 @@ def reset(parts: Parts, chosen: Mapping[str, Tensor], seed: int) -> None:
     """Give some parameters new initial values.
 
     Each module that has a `reset_parameters` draws them itself. Of any other, a parameter of two
-    or more dimensions is drawn from N(0, 1 / its last dimension), and a vector keeps its shape and
-    becomes 0, or 1 where it is called `weight`.
+    or more dimensions is drawn from N(0, 1 / its last dimension); the numbers of a vector change
+    places at random, and a single number stays.
 
     Args:
         parts: Of the model.
@@ -137,8 +139,9 @@ def _reset_module(module: nn.Module, own: Mapping[str, Tensor], wanted: set[int]
             continue
         if parameter.dim() > 1:
             parameter.normal_(0.0, parameter.shape[-1] ** -0.5)
-        else:
-            parameter.fill_(1.0 if name == "weight" else 0.0)
+        elif parameter.dim() == 1:
+            # what it is for is not known: a gain of 0 would never learn
+            parameter.copy_(parameter[torch.randperm(len(parameter)).to(parameter.device)])
 
 
 def _used(output: Tensor, parameters: Mapping[str, Tensor]) -> set[str]:

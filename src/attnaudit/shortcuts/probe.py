@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from attnaudit.checks import Estimate
 from attnaudit.controls.metrics import performance
 from attnaudit.errors import DataError
+from attnaudit.shortcuts.balanced import class_mean
 from attnaudit.shortcuts.reading import Row
 from attnaudit.shortcuts.settings import ShortcutSettings
 
@@ -35,19 +36,21 @@ class Probed:
     Attributes:
         name: What it saw: `weights`, `default tokens`, `length`.
         right: By estimator, whether each instance was predicted, `(N,)`.
+        balanced: By estimator, its balanced accuracy.
         estimates: Accuracy, F1 and ROC-AUC of each estimator, and the null of the linear one.
         p_value: Share of shuffled labels with which the linear probe does as well.
     """
 
     name: str
     right: dict[str, np.ndarray]
+    balanced: dict[str, float]
     estimates: tuple[Estimate, ...]
     p_value: float
 
     @property
     def best(self) -> str:
-        """The estimator with the highest accuracy."""
-        return max(self.right, key=lambda name: float(self.right[name].mean()))
+        """The estimator with the highest balanced accuracy."""
+        return max(self.balanced, key=lambda name: self.balanced[name])
 
 
 def features(rows: Sequence[Row], positions: int) -> np.ndarray:
@@ -74,7 +77,7 @@ def features(rows: Sequence[Row], positions: int) -> np.ndarray:
 
 
 def probe(name: str, seen: np.ndarray, labels: np.ndarray, settings: ShortcutSettings) -> Probed:
-    """Cross-fitted accuracy of the label from some features.
+    """Cross-fitted accuracy of the label from some features; every class weighs the same.
 
     Args:
         name: What the features are.
@@ -94,10 +97,12 @@ def probe(name: str, seen: np.ndarray, labels: np.ndarray, settings: ShortcutSet
     majority = float(np.mean(labels == most_common(labels)))
     right, estimates = {}, []
     estimators = {
-        "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "logistic": make_pipeline(
+            StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
+        ),
         "forest": RandomForestClassifier(
             settings.trees, max_depth=FOREST_DEPTH, criterion="entropy", min_samples_leaf=2,
-            random_state=settings.seed,
+            class_weight="balanced", random_state=settings.seed,
         ),
     }  # fmt: skip
     for kind, estimator in estimators.items():
@@ -114,13 +119,20 @@ def probe(name: str, seen: np.ndarray, labels: np.ndarray, settings: ShortcutSet
     subject = f"{name}, linear"
     n = len(labels)
     estimates += [
-        Estimate(statistic="accuracy", subject=subject, value=value, n=n,
+        Estimate(statistic="balanced_accuracy", subject=subject, value=value, n=n,
                  null=float(shuffled.mean())),
-        Estimate(statistic="accuracy_under_null", subject=subject, value=float(shuffled.mean()),
-                 low=float(ends[0]), high=float(ends[1]), n=len(shuffled)),
+        Estimate(statistic="balanced_accuracy_under_null", subject=subject,
+                 value=float(shuffled.mean()), low=float(ends[0]), high=float(ends[1]),
+                 n=len(shuffled)),
         Estimate(statistic="p_value", subject=subject, value=p_value, n=len(shuffled)),
     ]  # fmt: skip
-    return Probed(name, right, tuple(estimates), p_value)
+    balanced = {kind: class_mean(hits, labels) for kind, hits in right.items()}
+    estimates += [
+        Estimate(statistic="balanced_accuracy", subject=f"{name}, {kind}", value=found, n=n,
+                 null=1 / len(classes))
+        for kind, found in balanced.items()
+    ]  # fmt: skip
+    return Probed(name, right, balanced, tuple(estimates), p_value)
 
 
 def linear_null(
@@ -129,10 +141,12 @@ def linear_null(
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     settings: ShortcutSettings,
 ) -> tuple[float, np.ndarray]:
-    """Cross-fitted accuracy of a ridge classifier, and that with shuffled labels.
+    """Balanced cross-fitted accuracy of a ridge classifier, and that with shuffled labels.
+
+    Scores are taken relative to the shares of the classes, so that a small one is predicted too.
 
     Returns:
-        The accuracy, and one `(R,)` of labels that are shuffled over all instances.
+        The balanced accuracy, and one `(R,)` of labels that are shuffled over all instances.
     """
     rng = np.random.default_rng(settings.seed)
     drawn = [labels, *(rng.permutation(labels) for _ in range(settings.permutations))]
@@ -147,9 +161,10 @@ def linear_null(
         hat = z @ np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T)
         some = targets[:, fitted]
         base = some.mean(1, keepdims=True)
-        scores = np.einsum("tf,rfc->rtc", hat, some - base, optimize=True) + base
+        scores = np.einsum("tf,rfc->rtc", hat, some - base, optimize=True)
         right[:, tested] = classes[scores.argmax(-1)] == many[:, tested]
-    accuracy = right.mean(1)
+    shares = targets / targets.sum(1, keepdims=True)
+    accuracy = np.einsum("rn,rnc->rc", right, shares).mean(1)
     return float(accuracy[0]), accuracy[1:]
 
 

@@ -18,19 +18,20 @@ class ShortcutBars(BaseModel):
 
     leak: Share = Field(
         0.05,
-        description="Accuracy above the larger class and above the length alone, from which a "
+        description="Balanced accuracy above chance and above the length alone, from which a "
         "probe of the weights counts as a leak. Ours.",
     )
     gap: Share = Field(
         0.03,
-        description="Accuracy that a model may have above a neutral judge of the same weights. "
-        "Ours.",
+        description="Balanced accuracy that a model may have above a neutral judge of the same "
+        "weights. Ours.",
     )
     power: Share = Field(
         0.5,
-        description="Share of the model's gain over the larger class that a decoder trained afresh "
-        "on the model's own weights must reach: below it, a judge trained the same way says "
-        "nothing. Ours.",
+        description="Share of the model's gain over chance that a decoder trained afresh on the "
+        "model's own weights must reach: below it, a judge trained the same way says nothing. A "
+        "judge that reaches less of it under weights that are independent of the label is weak. "
+        "Ours.",
     )
     swap: Share = Field(
         0.1,
@@ -60,10 +61,11 @@ class ShortcutSettings(BaseModel):
     )
     judge_rate: Annotated[float, Field(gt=0, description="Learning rate of a judge.")] = 3e-3
     judge_decay: Annotated[float, Field(ge=0, description="L2 of a judge.")] = 0.0
-    judge_masks: Literal["law", "half"] = Field(
-        "law",
-        description="What a judge learns on: random masks like the model's own, or every unit "
-        "shown with probability 1/2 (EVAL-X, Jethani et al. 2021).",
+    judge_masks: Literal["mixed", "law", "half"] = Field(
+        "mixed",
+        description="What a judge learns on: `law`, random masks like the model's own; `half`, "
+        "every unit shown with probability 1/2 (EVAL-X, Jethani et al. 2021); `mixed`, these two "
+        "and equal weights, in equal shares.",
     )
     judge_draws: Positive = Field(4, description="Random masks an instance and step.")
     train_limit: Positive | None = Field(

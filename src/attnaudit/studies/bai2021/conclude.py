@@ -90,7 +90,7 @@ def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
 
 def gap_of(record: CellRecord) -> Measured | None:
     """What the model reads beyond a neutral judge."""
-    return measured(find(record.rows, "gap", "model"), "accuracy beyond a neutral judge")
+    return measured(find(record.rows, "gap", "model"), "balanced accuracy beyond a neutral judge")
 
 
 def accuracy_of(record: CellRecord) -> Measured | None:
