@@ -90,7 +90,8 @@ def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
 
 def gap_of(record: CellRecord) -> Measured | None:
     """What the model reads beyond a neutral judge."""
-    return measured(find(record.rows, "gap", "model"), "balanced accuracy beyond a neutral judge")
+    unit = "balanced accuracy beyond a neutral judge"
+    return measured(find(record.rows, "gap", "model"), unit)
 
 
 def accuracy_of(record: CellRecord) -> Measured | None:
@@ -101,7 +102,7 @@ def accuracy_of(record: CellRecord) -> Measured | None:
 def leak_of(record: CellRecord) -> Measured | None:
     """What a probe of the weights predicts beyond the larger class."""
     return measured(
-        find(record.rows, "leak", "leak/weights"), "accuracy of a probe above the larger class"
+        find(record.rows, "leak", "leak/weights"), "balanced accuracy of a probe beyond chance"
     )
 
 
