@@ -80,7 +80,7 @@ def sections(results: Results) -> Iterator[StudySection]:
     rows = list(_rows(results))
     yield StudySection(
         "settings", "Models and their judges", "Means over seeds; in small print an interval over "
-        "seeds and texts. The gap is balanced accuracy beyond a neutral judge, or beyond the larger class "
+        "seeds and texts. The gap is balanced accuracy beyond a neutral judge, or beyond chance "
         "where no weights independent of the label can be read at all.",
         (*_pictures(results), _table("All settings", rows, TABLE)),
     )  # fmt: skip
