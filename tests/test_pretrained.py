@@ -499,7 +499,7 @@ def test_truncated_parameters(saved, share):
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda s: s.pop("head.bias"), r"does not fit config.json .*head\.bias"),
+        (lambda s: s.pop("head.bias"), r"does not fit config.json: .*head\.bias"),
         (lambda s: s.update(extra=torch.ones(1).double()), r"does not fit .*extra"),
         (lambda s: s["head.weight"].fill_(torch.inf), "'head.weight' holds NaN or infinity"),
         (lambda s: s.update({"head.bias": torch.ones(1)}), "store all parameters in one type"),
