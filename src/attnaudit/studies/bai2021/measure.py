@@ -10,6 +10,7 @@ import numpy as np
 
 from attnaudit.checks import Estimate, Settings
 from attnaudit.checks.estimates import average
+from attnaudit.data.build import draw
 from attnaudit.data.records import Dataset
 from attnaudit.data.shortcut_tasks import (
     HEAD,
@@ -153,7 +154,7 @@ def _explanations(
 ) -> Iterator[Estimate]:
     """Agreement with gradient and leave-one-out, and erasure, of the weights."""
     settings = Settings(seed=spec["seed"], checks=("agreement", "erasure"), costly_limit=EXPLAINED)
-    some = data.select(data.records[:EXPLAINED])
+    some = draw(data, EXPLAINED, spec["seed"])
     folder = place.folder / "audit"
     try:
         result = run_audit(model, some, settings, out=folder, progress=place.progress)
