@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.errors import SettingsError
 from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.pretrained import PretrainedClassifier
-from attnaudit.models.seen import seen_texts, write_splits
+from attnaudit.models.seen import SeenTexts, seen_texts, write_splits
 from attnaudit.nets.classifier import ClassifierConfig
 from attnaudit.nets.inputs import Given
 from attnaudit.nets.training import (
@@ -121,7 +122,7 @@ def train(
         >>> done.model.name, done.model.classes
         ('average+additive', ('negative', 'positive'))
     """
-    splits = _splits(data, data_options)
+    splits = as_splits(data, data_options)
     options, given = options or TrainOptions(), given or {}
     if vocabulary is None:
         vocabulary = build_vocabulary(splits["train"].records, options.min_df, options.lowercase)
@@ -157,7 +158,7 @@ def train(
                 )
             result = _refitted(refit, splits, config, vocabulary, table, options, report)
             model = TextClassifier(result.net, result.vocabulary, name)
-            _kept(model, splits, out)
+            keep(model, splits, out)
             return Trained(model, splits, result, coverage)
         result = train_net(
             config, splits["train"].records, splits["dev"].records, options,
@@ -166,7 +167,7 @@ def train(
             on_epoch=on_epoch, on_batch=on_batch,
         )  # fmt: skip
     model = TextClassifier(result.net, result.vocabulary, name)
-    _kept(model, splits, out)
+    keep(model, splits, out)
     return Trained(model, splits, result, coverage)
 
 
@@ -237,18 +238,22 @@ def train_above(
     Raises:
         AttnauditError: Unusable data, options or transformer, or an extra that is not installed.
     """
-    splits = _splits(data, data_options)
+    splits = as_splits(data, data_options)
     model, fitted = train_pretrained(
         splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
         name=name, progress=progress,
     )  # fmt: skip
-    _kept(model, splits, out)
+    keep(model, splits, out)
     return TrainedAbove(model, splits, fitted)
 
 
-def _kept(
-    model: TextClassifier | PretrainedClassifier, splits: Splits, out: str | Path | None
-) -> None:
+class _Savable(Protocol):
+    trained_on: SeenTexts | None
+
+    def save(self, folder: str | Path) -> None: ...
+
+
+def keep(model: _Savable, splits: Mapping[str, AnyDataset], out: str | Path | None) -> None:
     """Note what the model was trained on, and save it where a folder is given."""
     model.trained_on = seen_texts(splits)
     if out is not None:
@@ -256,7 +261,8 @@ def _kept(
         model.trained_on = write_splits(out, splits)
 
 
-def _splits(data: Any, data_options: dict[str, Any]) -> Splits:
+def as_splits(data: Any, data_options: dict[str, Any]) -> Splits:
+    """Splits as they are; one data set cut; anything else read by `load_splits`."""
     if isinstance(data, Mapping):
         return data
     if isinstance(data, Dataset):

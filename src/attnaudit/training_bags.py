@@ -15,12 +15,12 @@ from attnaudit.data.bag_splits import split_bags
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.bags import BagModel
 from attnaudit.models.ensemble import RULES, Ensemble
-from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_ensembles import train_many
 from attnaudit.nets.bag_training import BagFit, BagOptions, train_bags
 from attnaudit.nets.checkpoint import check_writable
 from attnaudit.progress import Report, bars
+from attnaudit.training import keep
 
 BagSplits = Mapping[str, BagDataset]
 LARGE_IMAGE = 400
@@ -127,10 +127,7 @@ def train_bag_model(
     alone = name if members == 1 else None
     models = [BagModel(fit.net, alone, scaling, train.features) for fit in fits]
     model = models[0] if members == 1 else Ensemble(models, rule, name)
-    model.trained_on = seen_texts(splits)
-    if out is not None:
-        model.save(out)
-        model.trained_on = write_splits(out, splits)
+    keep(model, splits, out)
     return TrainedBags(model, splits, fits)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,17 @@ from attnaudit.data.shortcut_tasks import (
     only_defaults,
     with_defaults,
 )
-from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
-from attnaudit.models.seen import seen_texts, write_splits
 from attnaudit.models.selective import SelectiveModel, new_selective, selective_vocabulary
 from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.progress import Report, bars
 from attnaudit.remedies import find_remedy
 from attnaudit.shortcuts.explainer import Fidelity, fidelity, train_explainer
 from attnaudit.shortcuts.fitting import FitOptions, Fitted, fit_jointly
+from attnaudit.training import Splits, as_splits, keep
 
-Splits = Mapping[str, Dataset]
 ONLY = 5
 """Default tokens where there is nothing else."""
 DEFAULTS: dict[str, Callable[[Dataset], Dataset]] = {
@@ -122,7 +120,7 @@ def train_selective(
     refit = None if remedy is None else find_remedy(remedy).refit
     if remedy is not None and refit is None:
         raise SettingsError(f"the remedy {remedy!r} is not for selective models; see --masks")
-    splits = _splits(data, data_options)
+    splits = as_splits(data, data_options)
     splits, _ = with_default_tokens(splits, defaults)
     train, options = splits["train"], options or FitOptions()
     config = SelectiveConfig(
@@ -139,7 +137,7 @@ def train_selective(
             result = fit_jointly(start, train, splits["dev"], options)
     model = result.model
     assert isinstance(model, SelectiveModel)  # a copy of what was given
-    _kept(model, splits, out)
+    keep(model, splits, out)
     return TrainedSelective(model, splits, result)
 
 
@@ -213,7 +211,7 @@ def explain_black_box(
         AttnauditError: Unusable data, model or options.
     """
     black_box = load(model)
-    splits = _splits(data, data_options)
+    splits = as_splits(data, data_options)
     with bars(progress if isinstance(progress, bool) else None) as drawn:
         options = replace(
             options or FitOptions(select="accuracy"),
@@ -225,20 +223,5 @@ def explain_black_box(
         found = fidelity(
             explainer, black_box, splits["test"], splits["train"], splits["dev"], options=options
         )
-    _kept(explainer, splits, out)
+    keep(explainer, splits, out)
     return TrainedExplainer(explainer, splits, found)
-
-
-def _kept(model: SelectiveModel, splits: Splits, out: str | Path | None) -> None:
-    model.trained_on = seen_texts(splits)
-    if out is not None:
-        model.save(out)
-        model.trained_on = write_splits(out, splits)
-
-
-def _splits(data: Any, data_options: dict[str, Any]) -> Splits:
-    if isinstance(data, Mapping):
-        return data
-    if isinstance(data, Dataset):
-        return split_dataset(data)
-    return load_splits(data, **data_options)

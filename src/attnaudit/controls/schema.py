@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from attnaudit.checks import Finding
-from attnaudit.errors import RunError
+from attnaudit.runs.stored import read_stored
 
 CONTROLS_SCHEMA = 1
 
@@ -79,24 +78,6 @@ def read_file(path: Path) -> ControlFile:
     Raises:
         RunError: There are none, or they are damaged or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.get("schema_version")
-    except FileNotFoundError:
-        raise RunError(
-            f"{path.parent} holds no finished controls: it has no {path.name}. Give the folder "
-            "that `attnaudit control --out` wrote."
-        ) from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} is damaged ({error}): run the controls again.") from error
-    if version != CONTROLS_SCHEMA:
-        raise RunError(
-            f"{path} has schema version {version}, this attnaudit reads {CONTROLS_SCHEMA}: run "
-            "the controls again."
-        )
-    try:
-        return ControlFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path} is damaged at {where!r}: {first['msg']}.") from error
+    return read_stored(
+        path, ControlFile, CONTROLS_SCHEMA, "finished controls", "control", "controls"
+    )

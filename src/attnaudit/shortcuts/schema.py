@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from attnaudit.checks import Finding
-from attnaudit.errors import RunError, SettingsError
+from attnaudit.errors import SettingsError
+from attnaudit.runs.stored import read_stored
 from attnaudit.shortcuts.settings import ShortcutSettings
 
 SHORTCUT_SCHEMA = 1
@@ -92,24 +92,4 @@ def read_shortcuts(path: Path) -> ShortcutReport:
     Raises:
         RunError: There are none, or they are damaged or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.get("schema_version")
-    except FileNotFoundError:
-        raise RunError(
-            f"{path.parent} holds no shortcut check: it has no {path.name}. Give the folder that "
-            "`attnaudit shortcut --out` wrote."
-        ) from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} is damaged ({error}): run the check again.") from error
-    if version != SHORTCUT_SCHEMA:
-        raise RunError(
-            f"{path} has schema version {version}, this attnaudit reads {SHORTCUT_SCHEMA}: run "
-            "the check again."
-        )
-    try:
-        return ShortcutReport.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path} is damaged at {where!r}: {first['msg']}.") from error
+    return read_stored(path, ShortcutReport, SHORTCUT_SCHEMA, "shortcut check", "shortcut", "check")

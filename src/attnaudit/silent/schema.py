@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from attnaudit.checks.findings import Estimate, Finding
-from attnaudit.errors import RunError
+from attnaudit.runs.stored import read_stored
 
 SILENT_SCHEMA = 2
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -210,24 +209,6 @@ def read_silent(path: Path) -> SilentFile:
     Raises:
         RunError: There is nothing, or it is damaged or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.get("schema_version")
-    except FileNotFoundError:
-        raise RunError(
-            f"{path.parent} holds no finished run over seeds: it has no {path.name}. Give the "
-            "folder that `attnaudit silent --out` wrote."
-        ) from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{path} is damaged ({error}): run the seeds again.") from error
-    if version != SILENT_SCHEMA:
-        raise RunError(
-            f"{path} has schema version {version}, this attnaudit reads {SILENT_SCHEMA}: run the "
-            "seeds again."
-        )
-    try:
-        return SilentFile.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path} is damaged at {where!r}: {first['msg']}.") from error
+    return read_stored(
+        path, SilentFile, SILENT_SCHEMA, "finished run over seeds", "silent", "seeds"
+    )
