@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.metrics import log_loss
 
 from attnaudit.data.records import Dataset
@@ -23,7 +24,8 @@ from attnaudit.nets.pretrained_load import load_transformer
 from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.nets.training import new_net
 from attnaudit.shortcuts.explainer import fidelity, train_explainer
-from attnaudit.shortcuts.fitting import FitOptions, fit_decoder, fit_generator, fit_jointly
+from attnaudit.shortcuts.fitting import fit_decoder, fit_generator, fit_jointly
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import parts_of, reset
 from attnaudit.shortcuts.reading import read
 from tests.toys import dataset, reader
@@ -139,12 +141,36 @@ def test_the_development_scores_are_those_of_the_masks():
     model = fitted.model
     batch = model.collate(SPLITS["dev"].records)
     equal = batch.units / batch.units.sum(1, keepdim=True)
-    outputs = model.decode(model.encode(batch), equal).exp().double().numpy()
+    outputs = model.decode(model.encode(batch), equal).double().numpy()
     labels = np.array([record.label for record in SPLITS["dev"]])
-    assert fitted.dev["dev_loss"] == pytest.approx(log_loss(labels, outputs), abs=1e-5)
+    assert fitted.dev["dev_loss"] == pytest.approx(log_loss(labels, softmax(outputs, 1)), abs=1e-5)
     assert fitted.dev["dev_accuracy"] == pytest.approx((outputs.argmax(1) == labels).mean())
     best = min(row["dev_loss"] for row in fitted.history)
     assert fitted.history[fitted.best_epoch - 1]["dev_loss"] == best
+
+
+class Normed(torch.nn.Module):
+    """Batch normalisation of vectors, however many dimensions stand before."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(size, affine=False)
+
+    def forward(self, vectors):
+        return self.norm(vectors.reshape(-1, vectors.shape[-1])).view(vectors.shape)
+
+
+def test_running_means_are_those_of_the_best_epoch():
+    model = reader(deep=True)
+    # the list that decodes is the module's own
+    model.module.head.insert(1, Normed(8).eval())
+    train, dev = dataset(80), dataset(60, seed=1)
+    fitted = fit_jointly(model, train, dev, FitOptions(epochs=6, patience=None, learning_rate=0.1))
+    assert fitted.best_epoch < len(fitted.history)
+    outputs = read(fitted.model, dev).log_probabilities
+    labels = [record.label for record in dev]
+    assert fitted.dev["dev_loss"] == pytest.approx(log_loss(labels, softmax(outputs, 1)), abs=1e-5)
+    assert not torch.equal(fitted.model.module.head[1].norm.running_mean, torch.zeros(8))
 
 
 def test_a_decoder_learns_from_random_masks():

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
@@ -28,7 +29,8 @@ from attnaudit.remedies.instance_weighting import (
     mask_neutral_weights,
 )
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
-from attnaudit.shortcuts.fitting import FitOptions, fit_decoder, fit_generator
+from attnaudit.shortcuts.fitting import fit_decoder, fit_generator
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import parameters_of, parts_of
 from attnaudit.shortcuts.reading import read
 from tests.toys import dataset, reader
@@ -211,6 +213,9 @@ def test_a_decoder_that_the_generator_has_not_seen(make, law):
         assert torch.equal(final[name], first[name]) == (name in parts.shared)
     aimed = values(done.generator.model)
     assert all(torch.equal(final[name], aimed[name]) for name in parts.generator)
+    outputs = softmax(read(done.model, DEV).log_probabilities, 1)
+    labels = [record.label for record in DEV]
+    assert done.generator.dev["dev_loss"] == pytest.approx(log_loss(labels, outputs), abs=1e-5)
     slow = replace(FAST, learning_rate=1e-9)
     kept = random_attention_pretrain(make(), TRAIN, DEV, law, slow, held_out=2, fresh=False)
     for name, value in values(make()).items():

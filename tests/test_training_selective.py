@@ -11,7 +11,7 @@ from attnaudit.models.selective import SelectiveModel
 from attnaudit.nets.training import TrainOptions
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import compare
-from attnaudit.shortcuts.fitting import FitOptions
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.training import train
 from attnaudit.training_selective import train_selective
 from tests.terminal import run

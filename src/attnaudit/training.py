@@ -30,7 +30,7 @@ from attnaudit.nets.training import train as train_net
 from attnaudit.nets.vectors import Coverage, load_vectors
 from attnaudit.nets.vocabulary import Vocabulary, build_vocabulary
 from attnaudit.progress import Report, bars
-from attnaudit.shortcuts.fitting import FitOptions, Refit
+from attnaudit.shortcuts.options import FitOptions, Refit
 from attnaudit.training_pretrained import train_pretrained
 
 Splits = Mapping[str, Dataset]

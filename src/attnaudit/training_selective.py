@@ -23,7 +23,8 @@ from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.progress import Report, bars
 from attnaudit.remedies import find_remedy
 from attnaudit.shortcuts.explainer import Fidelity, fidelity, train_explainer
-from attnaudit.shortcuts.fitting import FitOptions, Fitted, fit_jointly
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.options import FitOptions, Fitted
 from attnaudit.training import Splits, as_splits, keep
 
 ONLY = 5

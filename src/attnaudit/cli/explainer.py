@@ -23,7 +23,7 @@ from attnaudit.cli.app import (
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.shortcuts.explainer import Fidelity
-from attnaudit.shortcuts.fitting import FitOptions
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.training_selective import explain_black_box
 
 

@@ -37,7 +37,7 @@ from attnaudit.nets.selective import DOWNSTREAMS, SelectiveConfig
 from attnaudit.nets.training import TrainOptions
 from attnaudit.progress import bars
 from attnaudit.remedies import REMEDIES, find_remedy
-from attnaudit.shortcuts.fitting import FitOptions
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.training import Trained, TrainedAbove, train_above
 from attnaudit.training import train as train_model
 from attnaudit.training_selective import TrainedSelective, train_selective

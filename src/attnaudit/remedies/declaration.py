@@ -11,7 +11,7 @@ from torch import Tensor
 from attnaudit.errors import SettingsError
 from attnaudit.nets.classifier import Pass
 from attnaudit.nets.training import Penalty
-from attnaudit.shortcuts.fitting import Refit
+from attnaudit.shortcuts.options import Refit
 
 RECURRENT = ("bilstm",)
 """The encoders whose states see the whole text, for which these remedies were made."""

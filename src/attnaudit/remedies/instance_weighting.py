@@ -26,7 +26,8 @@ from torch import Tensor
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
-from attnaudit.shortcuts.fitting import FitOptions, Fitted, fit_jointly
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.options import FitOptions, Fitted
 from attnaudit.shortcuts.probe import features
 from attnaudit.shortcuts.reading import labels_of, read
 

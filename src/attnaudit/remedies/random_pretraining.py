@@ -22,14 +22,14 @@ from attnaudit.models.cut import Model
 from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.shortcuts.fitting import (
     DEV_DRAWS,
-    FitOptions,
-    Fitted,
     fit_decoder,
     fit_generator,
     fit_jointly,
-    fit_parameters,
     random_masks,
+    score,
 )
+from attnaudit.shortcuts.loop import fit_parameters
+from attnaudit.shortcuts.options import FitOptions, Fitted
 from attnaudit.shortcuts.parts import copy_of, parameters_of, parts_of, reset
 
 OTHER_SEED = 1_000_003
@@ -45,7 +45,9 @@ class Pretrained:
     Attributes:
         model: The model to use.
         decoder: Step 1: what decodes, on random masks.
-        generator: Step 2: what gives the weights, before the frozen decoder. Its model is complete.
+        generator: Step 2: what gives the weights, before the frozen decoder. Its model is complete,
+            and `dev` is measured on that. Where a decoder was held out, its `history` has the
+            scores of those that chose the epoch.
         held_out: The decoder in use, where it is one that the generator has not seen.
         finetuned: Step 3, where it was asked for: all of it together. The shortcut may return.
     """
@@ -150,8 +152,9 @@ def _held_out(
         decoder.model, train, dev, options, fresh=start is None,
         readers=readers, judges=[judge.model for judge in judges],
     )  # fmt: skip
-    generator = replace(generator, model=_with_generator(used.model, generator))
-    return Pretrained(generator.model, decoder, generator, used)
+    final = _with_generator(used.model, generator)
+    generator = replace(generator, model=final, dev=score(final, dev, options))
+    return Pretrained(final, decoder, generator, used)
 
 
 def _other_decoder(

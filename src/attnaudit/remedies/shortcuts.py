@@ -9,7 +9,7 @@ from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.remedies.declaration import Remedy
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain, regularised
-from attnaudit.shortcuts.fitting import FitOptions, Fitted
+from attnaudit.shortcuts.options import FitOptions, Fitted
 
 PAPER = "Bai et al. 2021"
 HELD_OUT = 3

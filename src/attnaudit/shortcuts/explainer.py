@@ -26,7 +26,9 @@ from attnaudit.models.cut import Model
 from attnaudit.models.edits import EDITS
 from attnaudit.models.selective import SelectiveModel, new_selective, selective_vocabulary
 from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.shortcuts.fitting import FitOptions, Masks, fit_jointly, fit_parameters
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.loop import Masks, fit_parameters
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import parts_of
 from attnaudit.shortcuts.reading import Row, decode_with, placed_rows, read
 

@@ -24,7 +24,9 @@ from attnaudit.nets.evaluation import check_labels
 from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
-from attnaudit.shortcuts.fitting import FitOptions, Masks, fit_decoder, fit_parameters
+from attnaudit.shortcuts.fitting import fit_decoder
+from attnaudit.shortcuts.loop import Masks, fit_parameters
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import copy_of, parts_of, reset
 from attnaudit.shortcuts.reading import Reading, Row, decode_with, equal_rows, read
 from attnaudit.shortcuts.settings import ShortcutSettings

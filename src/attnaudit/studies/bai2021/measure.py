@@ -21,14 +21,14 @@ from attnaudit.data.shortcut_tasks import (
     only_defaults,
     with_defaults,
 )
-from attnaudit.errors import RunError
 from attnaudit.models.cut import Model
 from attnaudit.models.selective import new_selective, selective_vocabulary
 from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.remedies.shortcuts import pretrain, pretrain_held_out, weigh
 from attnaudit.runs.audit import run_audit
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.fitting import FitOptions, fit_jointly
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.reading import read
 from attnaudit.shortcuts.schema import ShortcutReport
 from attnaudit.shortcuts.settings import ShortcutSettings
@@ -156,12 +156,8 @@ def _explanations(
     settings = Settings(seed=spec["seed"], checks=("agreement", "erasure"), costly_limit=EXPLAINED)
     some = draw(data, EXPLAINED, spec["seed"])
     folder = place.folder / "audit"
-    try:
-        result = run_audit(model, some, settings, out=folder, progress=place.progress)
-    except RunError:
-        # begun by other code: start afresh
-        result = run_audit(model, some, settings, out=folder, progress=place.progress,
-                           overwrite=True)  # fmt: skip
+    # an earlier try may have left the results of other code
+    result = run_audit(model, some, settings, out=folder, progress=place.progress, overwrite=True)
     for finding in result.report.findings:
         if finding.subject == "weights":
             for estimate in finding.estimates:
