@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,8 +25,13 @@ from attnaudit.cli.app import (
     label_of,
 )
 from attnaudit.cli.output import told
-from attnaudit.data.records import Text
+from attnaudit.cli.train_bags import BagColumn, Features, bag_reading
+from attnaudit.data.bag_loading import load_bag_splits
+from attnaudit.data.kinds import AnyDataset
+from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits
+from attnaudit.errors import SettingsError
+from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.report.shortcuts import headline_of, shortcut_table, write_shortcuts
@@ -46,8 +50,8 @@ def shortcut(
     data: Annotated[
         str,
         typer.Argument(
-            help="The data that it was trained on, with its splits: judges learn on train and "
-            "dev, and everything is measured on test."
+            help="The data that it was trained on, texts or bags, with its splits: judges learn on "
+            "train and dev, and everything is measured on test."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for findings, estimates and report.")] = Path(
@@ -70,6 +74,11 @@ def shortcut(
     ] = None,
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
+    bag_column: BagColumn = None,
+    features: Features = None,
+    truth_column: Annotated[
+        str | None, typer.Option(help="1 for key instances of bags; 'truth' by default.")
+    ] = None,
     id_column: IdColumn = None,
     question_column: QuestionColumn = None,
     pipeline: Pipeline = None,
@@ -101,24 +110,31 @@ def shortcut(
                 "train_limit": train_limit}
     )  # fmt: skip
     loaded = load(model, device)
+    of_bags = {"bag_column": bag_column, "features": features, "truth_column": truth_column}
+    of_texts = {
+        "text_column": text_column, "id_column": id_column, "question_column": question_column,
+        "pipeline": pipeline, "tokenizer": tokenizer, "drop_unlabelled": drop_unlabelled,
+        "drop_empty": drop_empty, "defaults": defaults, "default_token": default_token,
+    }  # fmt: skip
+    common = {"label_column": label_of(label_column), "limit": limit, "data_dir": data_dir,
+              "seed": seed}  # fmt: skip
+    tokens: tuple[str, ...] = ()
+    splits: dict[str, AnyDataset]
     with OUT.status("reading the data"):
-        splits = dict(load_splits(
-            data, text_column=text_column, label_column=label_of(label_column),
-            id_column=id_column, question_column=question_column, pipeline=pipeline, limit=limit,
-            tokenizer=tokenizer, data_dir=data_dir, drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty, seed=seed, classes=loaded.classes,
-        ))  # fmt: skip
-    splits, tokens = with_default_tokens(splits, defaults)
-    tokens += tuple(default_token or ())
-    refuse_other_tokens(loaded, splits, defaults)
+        if loaded.reads == "bags":
+            _refuse({**of_texts, "text_column": text_column != "text"}, "texts", loaded)
+            splits = _bags(data, of_bags, common)
+        else:
+            _refuse(of_bags, "bags", loaded)
+            texts, tokens = _texts(data, loaded, of_texts, common)
+            splits = dict(texts)
     if "test" in splits:
         chosen = choose(loaded, splits["test"], include=include_training_texts)
-        kept = tuple(record for record in chosen.data.records if isinstance(record, Text))
-        splits["test"] = replace(splits["test"], records=kept)
+        splits["test"] = chosen.data
         if chosen.left_out:
             ERR.print(
-                f"[yellow]{chosen.left_out:,} texts were in the model's training data and are "
-                f"left out; {len(chosen.data):,} remain.[/yellow]"
+                f"[yellow]{chosen.left_out:,} {loaded.reads} were in the model's training data and "
+                f"are left out; {len(chosen.data):,} remain.[/yellow]"
             )
     with told(), bars() as progress:
         report = audit_shortcuts(
@@ -132,3 +148,35 @@ def shortcut(
         OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
     if strict and report.verdict is not ShortcutVerdict.CLEAN:
         raise typer.Exit(1)
+
+
+def _texts(
+    data: str, model: Model, options: dict[str, Any], common: dict[str, Any]
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """The splits of texts, and their default tokens."""
+    given = dict(options)
+    defaults, named = given.pop("defaults"), given.pop("default_token")
+    splits = load_splits(data, classes=model.classes, **given, **common)
+    splits, tokens = with_default_tokens(splits, defaults)
+    refuse_other_tokens(model, splits, defaults)
+    return splits, (*tokens, *(named or ()))
+
+
+def _bags(data: str, options: dict[str, Any], common: dict[str, Any]) -> dict[str, AnyDataset]:
+    """The splits of bags; a column that has its usual name is not said."""
+    given = {**common, **bag_reading(
+        bag_column=options["bag_column"], features=options["features"]
+    ), "truth_column": options["truth_column"]}  # fmt: skip
+    if given["label_column"] == "label":
+        del given["label_column"]
+    return dict(load_bag_splits(data, **{k: v for k, v in given.items() if v is not None}))
+
+
+def _refuse(options: dict[str, Any], kind: str, model: Model) -> None:
+    """Refuse options of what the model does not read."""
+    for name, value in options.items():
+        if value:
+            flag = name.replace("_", "-")
+            raise SettingsError(
+                f"--{flag} is about {kind}, and {model.name} reads {model.reads}; leave it out"
+            )

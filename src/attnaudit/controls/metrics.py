@@ -181,15 +181,17 @@ def _estimates(
     point = values(np.ones((1, len(labels))))[:, 0]
     drawn = np.concatenate([values(d) for d in _draws(len(labels), settings)], axis=1)
     ends = (0.5 - settings.confidence / 2, 0.5 + settings.confidence / 2)
-    low, high = np.nanquantile(drawn, ends, axis=1)
-    return [
-        Estimate(
+    found = []
+    for name, value, row in zip(metrics, point, drawn, strict=True):
+        # with one class among the labels there is no ROC-AUC
+        defined = bool(np.isfinite(value))
+        low, high = np.nanquantile(row, ends) if defined else (None, None)
+        found.append(Estimate(
             statistic=name if others is None else f"{name}_difference", subject=subject,
-            value=float(point[i]), low=float(low[i]), high=float(high[i]), n=len(labels),
+            value=float(value) if defined else None, low=low, high=high, n=len(labels),
             null=None if others is None else 0.0,
-        )
-        for i, name in enumerate(metrics)
-    ]  # fmt: skip
+        ))  # fmt: skip
+    return found
 
 
 def _draws(n: int, settings: Settings) -> Iterator[np.ndarray]:

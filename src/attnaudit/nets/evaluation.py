@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from attnaudit.data.records import Text
+from attnaudit.data.kinds import Record
 from attnaudit.errors import DataError
 from attnaudit.nets.classifier import AttentionClassifier, log_probabilities
 from attnaudit.nets.inputs import Examples
@@ -20,7 +20,9 @@ TOKENS = 16_384
 """Padded positions in one batch of predictions."""
 
 
-def check_labels(records: Sequence[Text], classes: Sequence[str], split: str) -> Int[Tensor, " N"]:
+def check_labels(
+    records: Sequence[Record], classes: Sequence[str], split: str
+) -> Int[Tensor, " N"]:
     """The labels of records, where all can be used.
 
     Raises:
@@ -29,7 +31,7 @@ def check_labels(records: Sequence[Text], classes: Sequence[str], split: str) ->
     if not records:
         raise DataError(f"there are no {split} records; give at least some of each class")
     for row, record in enumerate(records):
-        if record.label is None or not 0 <= record.label < len(classes):
+        if not isinstance(record.label, int) or not 0 <= record.label < len(classes):
             raise DataError(
                 f"{split} record {record.id!r} (row {row}) has the label {record.label}; it must "
                 f"be 0 to {len(classes) - 1}, an index of {tuple(classes)}"

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.shortcuts.fitting import fit_jointly
@@ -159,8 +159,8 @@ def mask_neutral_weights(
 
 def fit_mask_neutral(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     options: FitOptions | None = None,
     *,
     estimator: str = "logistic",

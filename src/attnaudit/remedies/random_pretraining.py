@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from attnaudit.data.bag_records import BagDataset
+from attnaudit.data.bag_splits import split_bags
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import split_dataset
-from attnaudit.errors import ModelError, SettingsError
+from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.shortcuts.fitting import (
@@ -34,6 +37,7 @@ from attnaudit.shortcuts.parts import copy_of, parameters_of, parts_of, reset
 
 OTHER_SEED = 1_000_003
 """Between the seeds of decoders."""
+HALF = (0.5, 0.5, 0.0)
 DECAY, DRAWS = 1e-3, 4
 """Ours: with these a decoder has fewer quirks by chance for a generator to play on."""
 
@@ -71,8 +75,8 @@ def regularised(options: FitOptions) -> FitOptions:
 
 def random_attention_pretrain(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     law: MaskLaw,
     options: FitOptions | None = None,
     *,
@@ -128,8 +132,8 @@ def random_attention_pretrain(
 
 def _held_out(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     law: MaskLaw,
     options: FitOptions,
     decoder_options: FitOptions,
@@ -137,11 +141,10 @@ def _held_out(
     start: Mapping[str, Tensor] | None,
 ) -> Pretrained:
     """Pretraining with `count` decoders of each half, and the one in use."""
-    halves = split_dataset(train, (0.5, 0.5, 0.0), options.seed)
-    first, second = halves["train"], halves["dev"]
+    first, second = _halves(train, options.seed)
     decoder = fit_decoder(model, first, dev, law, decoder_options, fresh=start is None)
 
-    def other(records: Dataset, number: int) -> Fitted:
+    def other(records: AnyDataset, number: int) -> Fitted:
         seed = decoder_options.seed + OTHER_SEED * number
         changed = replace(decoder_options, seed=seed)
         return _other_decoder(decoder.model, records, dev, law, changed, start)
@@ -157,10 +160,21 @@ def _held_out(
     return Pretrained(final, decoder, generator, used)
 
 
+def _halves(train: AnyDataset, seed: int) -> tuple[AnyDataset, AnyDataset]:
+    halves: Mapping[str, AnyDataset]
+    if isinstance(train, BagDataset):
+        halves = split_bags(train, HALF, seed)
+    elif isinstance(train, Dataset):
+        halves = split_dataset(train, HALF, seed)
+    else:
+        raise DataError(f"{train.name} is neither texts nor bags; give a Dataset or a BagDataset")
+    return halves["train"], halves["dev"]
+
+
 def _other_decoder(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     law: MaskLaw,
     options: FitOptions,
     start: Mapping[str, Tensor] | None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.models.cut import Model
 from attnaudit.models.selective import SelectiveModel
 from attnaudit.nets.mask_laws import MaskLaw
@@ -22,7 +22,7 @@ def law_for(model: Model) -> MaskLaw:
 
 
 def pretrain(
-    model: Model, train: Dataset, dev: Dataset, options: FitOptions, *, fresh: bool
+    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
 ) -> Fitted:
     """`random_attention_pretrain` with random masks of the model's own kind."""
     done = random_attention_pretrain(model, train, dev, law_for(model), options, fresh=fresh)
@@ -30,7 +30,7 @@ def pretrain(
 
 
 def pretrain_held_out(
-    model: Model, train: Dataset, dev: Dataset, options: FitOptions, *, fresh: bool
+    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
 ) -> Fitted:
     """The same with regularised decoders, the one in use never seen by what gives the weights."""
     done = random_attention_pretrain(
@@ -41,7 +41,7 @@ def pretrain_held_out(
 
 
 def weigh(
-    model: Model, train: Dataset, dev: Dataset, options: FitOptions, *, fresh: bool
+    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
 ) -> Fitted:
     """`fit_mask_neutral` with its usual estimator."""
     return fit_mask_neutral(model, train, dev, options, fresh=fresh)

@@ -31,8 +31,8 @@ from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 TITLES = {
     "performance": "Is the model good enough to audit?",
     "leak": "Do the weights alone tell the label?",
-    "weights_only": "What does the decoder read when the text is gone?",
-    "swaps": "Do predictions follow the weights of another text?",
+    "weights_only": "What does the decoder read when the content is gone?",
+    "swaps": "Do predictions follow the weights of another record?",
     "gap": "Does the model need its own code?",
 }
 ABOUT = {
@@ -52,12 +52,12 @@ ABOUT = {
         "Bai et al. 2021; protocol ours",
         "predictions changed by weights of another predicted class, less those changed by weights "
         "of the same class",
-        "Weights of other texts miss the words that matter; only the difference speaks.",
+        "Weights of other records miss the units that matter; only the difference speaks.",
     ),
     "gap": (
         "Bai et al. 2021; EVAL-X of Jethani et al. 2021",
         "balanced accuracy of the model less that of judges trained with random masks, which read "
-        "the same weights; paired by text",
+        "the same weights; paired by record",
         "Where no weights independent of the label can be read at all, the informed decoder shows "
         "that the training of the judges has power.",
     ),
@@ -79,7 +79,7 @@ def summarise_shortcuts(report: ShortcutReport) -> ControlSummary:
         headline=headline_of(report),
         subtitle=(
             ("model", report.model),
-            ("texts", ", ".join(f"{n} {count(s)}" for n, s in report.sizes.items())),
+            ("records", ", ".join(f"{n} {count(s)}" for n, s in report.sizes.items())),
             ("time", duration(sum(report.seconds.values()))),
             ("finished", f"{report.created.day} {report.created:%B %Y}"),
         ),
@@ -150,7 +150,7 @@ def _row(finding: Finding) -> FindingRow:
 def _sections(report: ShortcutReport) -> Iterator[StudySection]:
     gap, leak = report.finding("gap"), report.finding("leak")
     yield StudySection(
-        "gap", "Model and judges", "What is predicted from the same held-out texts.",
+        "gap", "Model and judges", "What is predicted from the same held-out records.",
         (*_accuracies(gap.estimates, "judges", "Accuracy of the model and of its judges"),
          _numbers(gap)),
     )  # fmt: skip
@@ -182,7 +182,7 @@ def _accuracies(estimates: Sequence[Estimate], name: str, title: str) -> Iterato
 
 
 def _figure(name: str, title: str, rows: Sequence[IntervalRow], guides: Sequence[Guide]) -> Figure:
-    return _intervals(name, title, rows, "accuracy", "With intervals over texts.", guides)
+    return _intervals(name, title, rows, "accuracy", "With intervals over records.", guides)
 
 
 def _defaults(leak: Finding) -> Iterator[Block]:

@@ -19,19 +19,18 @@ import polars as pl
 from attnaudit.checks import Finding, Verdict
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.performance import conclude_performance
-from attnaudit.data.bag_records import BagDataset
-from attnaudit.data.build import content
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, ModelError, NotApplicable, RunError
-from attnaudit.models.bags import BagModel
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
+from attnaudit.models.seen import text_hash
 from attnaudit.nets.checkpoint import check_writable
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.progress import Report
 from attnaudit.runs.audit import aligned
+from attnaudit.runs.held_out import fitted
 from attnaudit.runs.store import write_whole
-from attnaudit.shortcuts.gap import conclude_gap
+from attnaudit.shortcuts.gap import conclude_gap, reads_form
 from attnaudit.shortcuts.judge import Judged, judge
 from attnaudit.shortcuts.leak import check_defaults, conclude_leak
 from attnaudit.shortcuts.reading import Reading, read
@@ -42,7 +41,7 @@ from attnaudit.version import __version__
 
 FINDINGS, ESTIMATES, INSTANCES = "findings.json", "estimates.parquet", "instances.parquet"
 MOST_SHARED = 0.1
-"""Share of test texts that may stand in train or dev too, as a few do in published data."""
+"""Share of test records that may stand in train or dev too, as a few do in published data."""
 MARKS = {"gate", "findings", "default_units"}
 """What the findings of a shortcut check have, of any version."""
 NEEDED = {"train": "training", "dev": "development", "test": "test"}
@@ -50,7 +49,7 @@ NEEDED = {"train": "training", "dev": "development", "test": "test"}
 
 def audit_shortcuts(
     model: Model,
-    splits: Mapping[str, Dataset],
+    splits: Mapping[str, AnyDataset],
     settings: ShortcutSettings | None = None,
     *,
     default_units: Sequence[str] = (),
@@ -69,10 +68,10 @@ def audit_shortcuts(
         progress: A function `(stage, done, total)`.
 
     Raises:
-        NotApplicable: The model is an ensemble, or reads bags.
+        NotApplicable: The model is an ensemble.
         DataError: A split is missing, unlabelled or of one class, or has a class that the model
-            does not know, many test texts are among those that teach the judges, or a default
-            token is in no test text.
+            does not know, many test records are among those that teach the judges, or a default
+            token is in no test record.
         ModelError: The model gives no valid weights or outputs.
         RunError: The folder cannot be written, or holds the findings of something else.
 
@@ -112,7 +111,8 @@ def audit_shortcuts(
             findings.append(make())
         told("shortcuts", done + 1, steps)
     with _timed(seconds, "gap"):
-        judged = judge(model, splits, reading, settings, progress)
+        count = settings.judges * (2 if reads_form(findings) else 1)
+        judged = judge(model, splits, reading, settings, progress, count=count)
         findings.append(conclude_gap(reading, judged, settings, findings))
     told("shortcuts", steps, steps)
     verdict = verdict_of(gate, findings[0], findings[-1], findings[1:-1])
@@ -137,7 +137,7 @@ def verdict_of(
 
     A model near chance is not judged. A gap above its bar is reliance, whatever the probe says: a
     code can lie in which units are chosen, where no probe of the form sees it. A leak without a gap
-    is a leak, and so is a decoder that reads the label from the weights when the text is gone.
+    is a leak, and so is a decoder that reads the label from the weights when the content is gone.
     Clean is only what has a gap certainly below the bar, no leak above its own, and no
     intervention that fails.
     """
@@ -165,7 +165,7 @@ def _sentence(verdict: ShortcutVerdict, findings: Sequence[Finding]) -> str:
     if verdict is ShortcutVerdict.UNCERTAIN and gap.verdict is Verdict.PASS:
         return (
             "A neutral judge of the same weights predicts as well, yet predictions follow the "
-            "weights of other texts: whether the model relies on a code is not certain."
+            "weights of other records: whether the model relies on a code is not certain."
         )
     if verdict is ShortcutVerdict.CLEAN and leak.verdict is not Verdict.PASS:
         return (
@@ -182,15 +182,13 @@ def _sentence(verdict: ShortcutVerdict, findings: Sequence[Finding]) -> str:
     }[verdict]
 
 
-def _checked(model: Model, splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
+def _checked(model: Model, splits: Mapping[str, AnyDataset]) -> dict[str, AnyDataset]:
     """The splits with labels numbered as the model's classes are; refused where they do not do."""
     if isinstance(model, Ensemble):
         raise NotApplicable(
-            f"{model.name} is an ensemble: its weights are a mean, and no one decoder reads them. "
-            "Check its members"
+            f"{model.name} is an ensemble: each member answers by its own weights, whatever others "
+            "are laid over them, so that no judge is neutral. Check its members"
         )
-    if isinstance(model, BagModel) or any(isinstance(d, BagDataset) for d in splits.values()):
-        raise NotApplicable("bags are not covered by this check: it reads texts")
     found = {}
     for split, what in NEEDED.items():
         if split not in splits:
@@ -198,13 +196,13 @@ def _checked(model: Model, splits: Mapping[str, Dataset]) -> dict[str, Dataset]:
                 f"there is no split {split!r}: judges learn on train and dev, and everything is "
                 "measured on test; load_splits and split_dataset cut data into all three"
             )
-        data = found[split] = aligned(splits[split], model)
+        data = found[split] = aligned(fitted(splits[split], model), model)
         labels = check_labels(data.records, data.classes, what)
         if bool((labels == labels[0]).all()):
             name = data.classes[int(labels[0])]
             raise DataError(f"all {len(labels)} {what} records are of class {name!r}; give others")
-    learnt = {content(record) for split in ("train", "dev") for record in splits[split]}
-    both = [record.id for record in splits["test"] if content(record) in learnt]
+    learnt = {text_hash(record) for split in ("train", "dev") for record in found[split]}
+    both = [record.id for record in found["test"] if text_hash(record) in learnt]
     if len(both) > MOST_SHARED * len(splits["test"]):
         raise DataError(
             f"{len(both)} of {len(splits['test'])} test records are in train or dev as well, "

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import ModelError
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.mask_laws import MaskLaw, draw_masks
@@ -54,8 +54,8 @@ def random_masks(law: MaskLaw, draws: int = 1) -> Masks:
 
 def fit_jointly(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     options: FitOptions | None = None,
     weights: Float[Tensor, " N"] | Reweigh | None = None,
     targets: tuple[Tensor, Tensor] | None = None,
@@ -89,8 +89,8 @@ def fit_jointly(
 
 def fit_decoder(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     law: MaskLaw,
     options: FitOptions | None = None,
     *,
@@ -132,8 +132,8 @@ def fit_decoder(
 
 def fit_generator(
     model: Model,
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     options: FitOptions | None = None,
     *,
     weights: Float[Tensor, " N"] | Reweigh | None = None,
@@ -176,7 +176,7 @@ def fit_generator(
     )  # fmt: skip
 
 
-def score(model: Model, dev: Dataset, options: FitOptions | None = None) -> dict[str, float]:
+def score(model: Model, dev: AnyDataset, options: FitOptions | None = None) -> dict[str, float]:
     """`dev_loss` and `dev_accuracy` of a model under its own weights in use.
 
     Raises:
@@ -189,7 +189,7 @@ def score(model: Model, dev: Dataset, options: FitOptions | None = None) -> dict
     )  # fmt: skip
 
 
-def _prepared(model: Model, train: Dataset) -> tuple[Model, Parts]:
+def _prepared(model: Model, train: AnyDataset) -> tuple[Model, Parts]:
     """A copy of the model to train, and what its parts are."""
     copied = copy_of(model)
     return copied, parts_of(copied, train.records)

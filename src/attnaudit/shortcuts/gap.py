@@ -44,7 +44,8 @@ def conclude_gap(
 
     Returns:
         `pass` where the gap lies below the bar. `fail` where it lies above and three things hold:
-        so does that of most judges alone; so does what the informed decoder has beyond the judges,
+        so does that of most judges alone, unless the decoder provably reads the form of weights
+        (see `reads_form`); so does what the informed decoder has beyond the judges,
         which were trained in the same way; and the judges are not weak (see `is_weak`), or wholly
         blind (see `is_blind`; two judges at least), or one of the other findings fails too. Else
         `inconclusive`.
@@ -75,7 +76,7 @@ def conclude_gap(
     weak = is_weak(judged, labels, accuracy, settings)
     failed = {finding.check for finding in others if finding.verdict is Verdict.FAIL}
     # where the decoder provably reads the form, so do judges, by the accident of initial values
-    accident = bool(failed & {FORWARD, SWAPS})
+    accident = reads_form(others)
     blind = weak and not powerless and is_blind(judged, labels, settings, own=not accident)
     notes = [_words_of(judged.law, settings), *_range(each)]
     if blind:
@@ -105,7 +106,7 @@ def conclude_gap(
         )
     if verdict is Verdict.FAIL:
         doubts = []
-        if not blind and not _most_above(each, bars.gap):
+        if not blind and not accident and not _most_above(each, bars.gap):
             doubts.append("most judges alone leave no gap above the bar")
         if below(spared, bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
             doubts.append(
@@ -129,6 +130,15 @@ def conclude_gap(
         thresholds={"gap": bars.gap, "power": bars.power,
                     "least_instances": float(audit.thresholds.least_instances)},
     )  # fmt: skip
+
+
+def reads_form(findings: Sequence[Finding]) -> bool:
+    """Whether an intervention shows that the decoder reads the form of the weights.
+
+    Then neutral judges read that too, rightly or wrongly, each by the accident of its initial
+    values: more of them are needed, and one that agrees with the model says little.
+    """
+    return any(f.check in (FORWARD, SWAPS) and f.verdict is Verdict.FAIL for f in findings)
 
 
 def _sentence(
@@ -161,7 +171,7 @@ def _words_of(law: MaskLaw, settings: ShortcutSettings) -> str:
 def _range(each: Sequence[Estimate]) -> list[str]:
     values = [e.value for e in each if e.value is not None]
     if len(values) < 2:
-        return ["one judge: the interval covers other texts, not other judges"]
+        return ["one judge: the interval covers other records, not other judges"]
     return [f"gaps of the {len(values)} judges: {min(values):.3f} to {max(values):.3f}"]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from attnaudit.data.build import draw
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
@@ -99,10 +99,12 @@ def law_of(rows: Sequence[Row], seed: int = 0) -> MaskLaw:
 
 def judge(
     model: Model,
-    splits: Mapping[str, Dataset],
+    splits: Mapping[str, AnyDataset],
     reading: Reading,
     settings: ShortcutSettings,
     report: Report | None = None,
+    *,
+    count: int | None = None,
 ) -> Judged:
     """Train the judges and the informed decoder, and let them read held-out records.
 
@@ -112,11 +114,13 @@ def judge(
         reading: The model on the held-out records.
         settings: Judges, epochs, seed.
         report: Told of finished trainings.
+        count: Judges; those of the settings by default.
     """
     law = law_of(reading.weights, settings.seed)
     train = draw(splits["train"], settings.train_limit, settings.seed)
     records = reading.data.records
-    seeds = [settings.seed + JUDGE_SEED + i for i in range(settings.judges)]
+    count = count or settings.judges
+    seeds = [settings.seed + JUDGE_SEED + i for i in range(count)]
     weights = {
         "random masks": _random(reading, law, settings),
         "equal weights": equal_rows(reading.lengths.tolist()),
@@ -139,11 +143,11 @@ def judge(
                 np.exp(_logs(neutral, with_truth, truth, settings))
             )
         if report is not None:
-            report("judges", done + 1, settings.judges + 1)
+            report("judges", done + 1, count + 1)
     informed = _informed(model, train, splits["dev"], _options(settings, seeds[0]))
     others["informed"] = [np.exp(_logs(informed, records, reading.weights, settings))]
     if report is not None:
-        report("judges", settings.judges + 1, settings.judges + 1)
+        report("judges", count + 1, count + 1)
     return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
 
 
@@ -181,7 +185,12 @@ def mixed_masks(units: Tensor, generator: torch.Generator, law: MaskLaw) -> Tens
 
 
 def _neutral(
-    model: Model, train: Dataset, dev: Dataset, law: MaskLaw, settings: ShortcutSettings, seed: int
+    model: Model,
+    train: AnyDataset,
+    dev: AnyDataset,
+    law: MaskLaw,
+    settings: ShortcutSettings,
+    seed: int,
 ) -> Model:
     """A judge."""
     options = _options(settings, seed)
@@ -196,7 +205,7 @@ def _neutral(
     return _fresh(model, train, dev, options, masks)
 
 
-def _informed(model: Model, train: Dataset, dev: Dataset, options: FitOptions) -> Model:
+def _informed(model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions) -> Model:
     """A decoder trained as a judge is, but on the model's own weights."""
 
     def own(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
@@ -207,7 +216,9 @@ def _informed(model: Model, train: Dataset, dev: Dataset, options: FitOptions) -
     return _fresh(model, train, dev, options, own)
 
 
-def _fresh(model: Model, train: Dataset, dev: Dataset, options: FitOptions, masks: Masks) -> Model:
+def _fresh(
+    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, masks: Masks
+) -> Model:
     """The model with a decoder trained from new initial values under given masks."""
     check_labels(train.records, model.classes, "training")
     copied = copy_of(model)
@@ -251,7 +262,9 @@ def _truth(reading: Reading) -> tuple[np.ndarray, list[Row]]:
     known = np.zeros(len(reading), dtype=bool)
     rows = []
     for i, (record, row) in enumerate(zip(reading.data, reading.weights, strict=True)):
-        flags = np.array(record.truth or (), dtype=np.float64)[: len(row)]
+        if record.truth is None:
+            continue
+        flags = np.asarray(record.truth, dtype=np.float64)[: len(row)]
         if len(flags) == len(row) and flags.sum() > 0:
             known[i] = True
             rows.append(flags / flags.sum())

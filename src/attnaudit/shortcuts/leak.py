@@ -12,7 +12,7 @@ import numpy as np
 
 from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.checks.estimates import average, spoken
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError
 from attnaudit.shortcuts.balanced import balanced_mean
 from attnaudit.shortcuts.probe import Probed, features, folds_of, probe
@@ -38,7 +38,7 @@ def default_rows(reading: Reading, default_units: Sequence[str]) -> list[Row]:
     return rows
 
 
-def check_defaults(data: Dataset, default_units: Sequence[str]) -> None:
+def check_defaults(data: AnyDataset, default_units: Sequence[str]) -> None:
     """Refuse default tokens that are in no record.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.data.records import Dataset, Text
+from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.errors import ModelError
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.evaluation import check_labels
@@ -28,8 +28,8 @@ Reweigh = Callable[[Model], Float[Tensor, " N"]]
 def fit_parameters(
     model: Model,
     trained: Mapping[str, Tensor],
-    train: Dataset,
-    dev: Dataset,
+    train: AnyDataset,
+    dev: AnyDataset,
     options: FitOptions,
     masks: Masks,
     dev_masks: Masks,
@@ -121,7 +121,7 @@ class _Loop:
             weight_decay=options.weight_decay,
         )  # fmt: skip
 
-    def run(self, records: Sequence[Text], targets: Tensor, weights: Tensor | None) -> float:
+    def run(self, records: Sequence[Record], targets: Tensor, weights: Tensor | None) -> float:
         """One pass over the records; the mean loss of an instance."""
         total = 0.0
         # dropout draws from torch's own generator
@@ -138,7 +138,7 @@ class _Loop:
         return total / len(records)
 
     def _step(
-        self, records: Sequence[Text], rows: list[int], targets: Tensor, weights: Tensor | None
+        self, records: Sequence[Record], rows: list[int], targets: Tensor, weights: Tensor | None
     ) -> float:
         batch = self.model.collate([records[row] for row in rows])
         # cuDNN's recurrent kernels have no backward pass in evaluation mode
@@ -164,13 +164,13 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         return value * len(rows)
 
-    def evaluate(self, records: Sequence[Text], targets: Tensor) -> dict[str, float]:
+    def evaluate(self, records: Sequence[Record], targets: Tensor) -> dict[str, float]:
         """Loss and accuracy on the development records."""
         budget, size = self.options.token_budget, 4 * self.options.batch_size
         return evaluate(self.model, records, targets, self.dev_masks,
                         judges=self.judges, size=size, token_budget=budget)  # fmt: skip
 
-    def _batches(self, records: Sequence[Text]) -> list[list[int]]:
+    def _batches(self, records: Sequence[Record]) -> list[list[int]]:
         lengths = [len(record.units) for record in records]
         budget = self.options.token_budget
         made = noisy_batches(lengths, self.options.batch_size, self.generator)
@@ -211,7 +211,7 @@ class _Loop:
 @torch.no_grad()
 def evaluate(
     model: Model,
-    records: Sequence[Text],
+    records: Sequence[Record],
     targets: Tensor,
     masks: Masks,
     *,
@@ -286,7 +286,7 @@ def _cut(lengths: Sequence[int], rows: list[int], size: int, budget: int) -> lis
     return made
 
 
-def one_hot(model: Model, data: Dataset, split: str) -> Float[Tensor, "N C"]:
+def one_hot(model: Model, data: AnyDataset, split: str) -> Float[Tensor, "N C"]:
     """The labels of a split as probabilities.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.progress import Report
@@ -93,7 +93,7 @@ class Refit(Protocol):
     """A way of training a model anew, as the two remedies of Bai et al. (2021) are."""
 
     def __call__(
-        self, model: Model, train: Dataset, dev: Dataset, options: FitOptions, *, fresh: bool
+        self, model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
     ) -> Fitted:
         """Train a copy of the model.
 

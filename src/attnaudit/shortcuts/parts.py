@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attnaudit.data.records import Text
+from attnaudit.data.kinds import Record
 from attnaudit.errors import ModelError
 from attnaudit.models.cut import Model
 from attnaudit.models.wrap import WrappedModel
@@ -66,7 +66,7 @@ def parameters_of(model: Model) -> dict[str, Tensor]:
     return found
 
 
-def parts_of(model: Model, records: Sequence[Text]) -> Parts:
+def parts_of(model: Model, records: Sequence[Record]) -> Parts:
     """The parts of a model. All its parameters are frozen afterwards.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnaudit.data.records import Dataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError
 from attnaudit.models.batches import TOKEN_BUDGET, by_length, groups, with_backoff
 from attnaudit.models.cut import Batch, Model, States
@@ -33,7 +33,7 @@ class Reading:
         log_probabilities: `(N, C)`.
     """
 
-    data: Dataset
+    data: AnyDataset
     weights: tuple[Row, ...]
     log_probabilities: np.ndarray
 
@@ -61,7 +61,7 @@ class Reading:
         return np.array([len(row) for row in self.weights])
 
 
-def read(model: Model, data: Dataset, budget: int = TOKEN_BUDGET) -> Reading:
+def read(model: Model, data: AnyDataset, budget: int = TOKEN_BUDGET) -> Reading:
     """Weights and predictions of a model.
 
     Args:
@@ -170,7 +170,7 @@ def equal_rows(lengths: Sequence[int]) -> list[Row]:
     return [np.full(length, 1 / length) if length else np.zeros(0) for length in lengths]
 
 
-def labels_of(data: Dataset) -> np.ndarray:
+def labels_of(data: AnyDataset) -> np.ndarray:
     """The labels `(N,)`.
 
     Raises:

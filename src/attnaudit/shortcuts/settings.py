@@ -54,7 +54,11 @@ class ShortcutSettings(BaseModel):
         16, description="Weights from each end, and largest weights, that a probe sees."
     )
     trees: Positive = Field(100, description="Of the random forest.")
-    judges: Positive = Field(3, description="Seeds of the neutral judge.")
+    judges: Positive = Field(
+        3,
+        description="Seeds of the neutral judge; twice as many where the decoder provably reads "
+        "the form of the weights.",
+    )
     judge_epochs: Positive = Field(20, description="Most epochs of a judge.")
     judge_patience: Positive = Field(
         4, description="Epochs without a better development score after which a judge stops."

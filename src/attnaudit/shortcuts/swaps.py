@@ -77,7 +77,7 @@ def mean_states(model: Model, reading: Reading, settings: ShortcutSettings) -> M
 
 
 def without_content(means: MeanStates, by_position: bool) -> Change:
-    """Replace what stands at every unit by a mean, the same for every text; nothing elsewhere.
+    """Replace what stands at every unit by a mean, the same for every record; nothing elsewhere.
 
     Args:
         means: Of `mean_states`.
@@ -102,7 +102,7 @@ def without_content(means: MeanStates, by_position: bool) -> Change:
 
 
 def conclude_forward(model: Model, reading: Reading, settings: ShortcutSettings) -> Finding:
-    """What the decoder makes of the weights when no text is left behind them.
+    """What the decoder makes of the weights when no content is left behind them.
 
     Returns:
         `fail` where it still predicts the label clearly better than chance.
@@ -135,9 +135,9 @@ def conclude_forward(model: Model, reading: Reading, settings: ShortcutSettings)
     verdict = below(headline, settings.bars.leak, audit.thresholds.least_instances)
     figures = f"balanced accuracy above chance {spoken(headline, 3)}"
     sentence = {
-        Verdict.FAIL: "With the text taken away, the decoder still reads the label from the "
+        Verdict.FAIL: "With the content taken away, the decoder still reads the label from the "
         f"weights ({figures}).",
-        Verdict.PASS: "With the text taken away, the decoder reads little or nothing from the "
+        Verdict.PASS: "With the content taken away, the decoder reads little or nothing from the "
         f"weights ({figures}).",
     }.get(verdict, f"What the decoder reads from the weights alone is not certain ({figures}).")
     return Finding(

@@ -1,0 +1,128 @@
+"""The shortcut check and the remedies on bags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from attnaudit.data.bag_generated import generate_bag_splits
+from attnaudit.data.bag_records import BagDataset, bag_record
+from attnaudit.errors import DataError
+from attnaudit.models.bags import BagModel
+from attnaudit.models.cut import Batch, States
+from attnaudit.nets.bag_classifier import BagClassifier, BagConfig
+from attnaudit.nets.bag_training import BagOptions
+from attnaudit.nets.mask_laws import MaskLaw
+from attnaudit.remedies.instance_weighting import fit_mask_neutral
+from attnaudit.remedies.random_pretraining import random_attention_pretrain
+from attnaudit.shortcuts.check import audit_shortcuts
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.options import FitOptions
+from attnaudit.shortcuts.reading import read
+from attnaudit.shortcuts.schema import ShortcutVerdict, read_shortcuts
+from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.training_bags import train_bag_model
+from tests.terminal import run
+from tests.toys import dataset
+
+SMALL = ShortcutSettings(
+    permutations=100, trees=10, resamples=200, judges=2, judge_epochs=20, judge_draws=2
+)
+SPLITS = generate_bag_splits("presence", "gaussian", n_train=300, n_dev=100, n_test=400, delta=6.0)
+FAST = FitOptions(epochs=2, batch_size=32)
+
+
+class Coded(BagModel):
+    """All weight lies on the first two instances, which are the same in every bag.
+
+    Which of the two it is tells whether the others have a positive mean.
+    """
+
+    def encode(self, batch: Batch) -> States:
+        states = super().encode(batch)
+        code = batch.inputs[:, 2:, :2].sum((1, 2)) > 0
+        return States(states.hidden, states.units, {**states.extra, "code": code})
+
+    def attend(self, states: States) -> Tensor:
+        weights = torch.zeros(states.units.shape, dtype=states.hidden.dtype)
+        weights[torch.arange(len(weights)), states.extra["code"].long()] = 1.0
+        return weights
+
+
+def coded_bags(count: int, seed: int) -> BagDataset:
+    draw = np.random.default_rng(seed)
+    ends = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
+    bags = []
+    for i in range(count):
+        label = i % 2
+        rest = draw.normal(0.0, 1.0, (8, 3))
+        rest[:, :2] += 0.5 if label else -0.5
+        bags.append(bag_record(f"{seed}-{i}", np.concatenate([ends, rest]), label))
+    return BagDataset("coded", tuple(bags), ("minus", "plus"), (3,))
+
+
+def untrained(shape: tuple[int, ...], kind: type[BagModel] = BagModel) -> BagModel:
+    torch.manual_seed(0)
+    return kind(BagClassifier(BagConfig(("minus", "plus"), shape, hidden=16, attention=8)))
+
+
+def test_a_pool_whose_weights_are_honest_is_clean() -> None:
+    model = train_bag_model(SPLITS, hidden=16, options=BagOptions(epochs=20), progress=False).model
+    report = audit_shortcuts(model, SPLITS, SMALL)
+    headline = report.finding("gap").headline
+    assert headline is not None
+    assert (headline.value or 0) < 0.03
+    assert report.gate.verdict.value == "pass"
+    assert report.verdict in (ShortcutVerdict.CLEAN, ShortcutVerdict.LEAKS)
+    assert report.sizes == {"train": 300, "dev": 100, "test": 400}
+
+
+def test_a_code_between_two_empty_instances_is_caught() -> None:
+    splits = {"train": coded_bags(400, 0), "dev": coded_bags(150, 1), "test": coded_bags(300, 2)}
+    options = FitOptions(epochs=10, batch_size=32, learning_rate=5e-3)
+    model = fit_jointly(untrained((3,), Coded), splits["train"], splits["dev"], options).model
+    said = read(model, splits["test"])
+    assert np.mean(said.predicted == said.labels) > 0.9
+    report = audit_shortcuts(model, splits, SMALL)
+    assert report.verdict is ShortcutVerdict.RELIES
+    # the decoder reads the form of the weights, so there are twice as many judges
+    assert sum(note.startswith("gaps of the 4") for note in report.finding("gap").notes) == 1
+    assert report.finding("swaps").verdict.value == "fail"
+
+
+def test_the_remedies_take_bags() -> None:
+    data = {name: data.select(data.bags[:80]) for name, data in SPLITS.items()}
+    model = untrained(data["train"].shape)
+    before = model.fingerprint()
+    train, dev = data["train"], data["dev"]
+    done = random_attention_pretrain(model, train, dev, MaskLaw(), FAST, held_out=1)
+    weighed = fit_mask_neutral(model, train, dev, FAST, folds=2)
+    assert model.fingerprint() == before
+    assert len({before, done.model.fingerprint(), weighed.model.fingerprint()}) == 3
+    for remedied in (done.model, weighed.model):
+        assert all(abs(row.sum() - 1) < 1e-5 for row in read(remedied, dev).weights)
+
+
+def test_texts_are_no_bags() -> None:
+    texts = {name: dataset(20, seed=i) for i, name in enumerate(("train", "dev", "test"))}
+    with pytest.raises(DataError, match=r"holds texts, and .* reads bags"):
+        audit_shortcuts(untrained(SPLITS["train"].shape), texts)
+
+
+def test_the_command_reads_bags(tmp_path: Path) -> None:
+    model, out = str(tmp_path / "model"), tmp_path / "run"
+    run("train-bags", "presence-digits", "--out", model, "--epochs", "5", "--limit", "60")
+    few = ("--judges", "1", "--judge-epochs", "2", "--out", str(out))
+    said = run("shortcut", model, "presence-digits", "--limit", "60", *few)
+    assert said.splitlines()[-1].startswith("Run:")
+    assert read_shortcuts(out / "findings.json").sizes == {"train": 60, "dev": 60, "test": 60}
+    wrong = run("shortcut", model, "presence-digits", "--text-column", "words", code=2)
+    assert "--text-column is about texts" in wrong
+    text = tmp_path / "text"
+    run("train", "polarity", "--limit", "60", "--epochs", "1", "--out", str(text))
+    wrong = run("shortcut", str(text), "polarity", "--bag-column", "slide", code=2)
+    assert "--bag-column is about bags" in wrong
