@@ -37,7 +37,8 @@ from attnaudit.report.shortcuts import render_shortcuts
 from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
 from attnaudit.shortcuts.fitting import fit_jointly
 from attnaudit.shortcuts.gap import conclude_gap
-from attnaudit.shortcuts.judge import Judged, half_masks, law_of
+from attnaudit.shortcuts.judge import Judged, law_of
+from attnaudit.shortcuts.judge_masks import half_masks
 from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,11 @@ from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
 from attnaudit.shortcuts.fitting import fit_decoder
+from attnaudit.shortcuts.judge_masks import half_masks, mixed_masks, salience_of
 from attnaudit.shortcuts.loop import Masks, fit_parameters
 from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import copy_of, parts_of, reset
-from attnaudit.shortcuts.reading import Reading, Row, decode_with, equal_rows, read
+from attnaudit.shortcuts.reading import Reading, Row, decode_with, equal_rows, placed_rows, read
 from attnaudit.shortcuts.settings import ShortcutSettings
 
 EQUAL = 1e-4
@@ -36,6 +36,8 @@ EQUAL = 1e-4
 PEAKED = 0.9
 """Random soft masks are to be as peaked as this share of the model's own."""
 SIGMAS = (SIGMA, 2 * SIGMA, 4 * SIGMA, 8 * SIGMA)
+Saliences = tuple[tuple[Row, ...], tuple[Row, ...]]
+"""Logits of salient masks, one row a record, for train and dev."""
 JUDGE_SEED = 1000
 """Added to the seed, so that no judge shares its draws with the model."""
 
@@ -129,8 +131,11 @@ def judge(
     own: list[np.ndarray] = []
     others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
     dev = read(model, splits["dev"], settings.token_budget)
+    salience = None
+    if settings.judge_masks == "mixed":
+        salience = _saliences(model, train, dev, settings)
     for done, seed in enumerate(seeds):
-        neutral = _neutral(model, train, splits["dev"], law, settings, seed)
+        neutral = _neutral(model, train, splits["dev"], law, settings, seed, salience)
         plain = _logs(neutral, records, reading.weights, settings)
         prior = fit_prior(_logs(neutral, dev.data.records, dev.weights, settings), dev.labels)
         own.append(with_prior(plain, prior))
@@ -151,58 +156,47 @@ def judge(
     return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
 
 
-def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:
-    """Equal weights on units that are each shown with probability 1/2; on all where none is.
-
-    The masks of EVAL-X (Jethani et al. 2021), as weights.
-
-    Example:
-        >>> half_masks(torch.ones(1, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
-        tensor([[0.3333, 0.0000, 0.3333, 0.3333]])
-    """
-    shown = (torch.rand(units.shape, generator=generator) < 0.5).to(units.device) & units
-    shown = torch.where(shown.any(1, keepdim=True), shown, units)
-    return shown.float() / shown.sum(1, keepdim=True).clamp(min=1)
-
-
-def mixed_masks(units: Tensor, generator: torch.Generator, law: MaskLaw) -> Tensor:
-    """For each instance a mask of the law, one of `half_masks`, or equal weights; by chance.
-
-    Where masks are sparse and evidence is rare, the law alone would hardly ever show it.
-
-    Example:
-        >>> masks = mixed_masks(torch.ones(2, 4, dtype=torch.bool),
-        ...                     torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
-        >>> masks.sum(1).tolist()
-        [1.0, 1.0]
-    """
-    equal = units.float() / units.sum(1, keepdim=True).clamp(min=1)
-    kinds = torch.stack(
-        [draw_masks(units, law, generator), half_masks(units, generator), equal.to(units.device)]
+def _saliences(
+    model: Model, train: AnyDataset, dev: Reading, settings: ShortcutSettings
+) -> Saliences | None:
+    """The logits of salient masks for train and dev, by the weights on the training records."""
+    reading = read(model, train, settings.token_budget)
+    salience = salience_of(reading)
+    if salience is None:
+        return None
+    of_train, of_dev = (
+        tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (reading, dev)
     )
-    chosen = torch.randint(3, (len(units),), generator=generator)
-    return kinds[chosen, torch.arange(len(units))]
+    return of_train, of_dev
 
 
 def _neutral(
-    model: Model,
-    train: AnyDataset,
-    dev: AnyDataset,
-    law: MaskLaw,
-    settings: ShortcutSettings,
-    seed: int,
-) -> Model:
+    model: Model, train: AnyDataset, dev: AnyDataset, law: MaskLaw, settings: ShortcutSettings,
+    seed: int, salience: Saliences | None,
+) -> Model:  # fmt: skip
     """A judge."""
     options = _options(settings, seed)
     if settings.judge_masks == "law":
         return fit_decoder(model, train, dev, law, options).model
-    one = half_masks if settings.judge_masks == "half" else partial(mixed_masks, law=law)
 
-    def masks(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
-        drawn = [one(states.units, generator) for _ in range(options.draws)]
-        return torch.stack(drawn, dim=1).to(states.hidden.dtype)
+    def masks_under(favour: Sequence[Row] | None) -> Masks:
+        def masks(
+            fitted: Model, batch: Batch, states: States, rows: Sequence[int], generator: Any
+        ) -> Tensor:
+            units, draws = states.units, range(options.draws)
+            if settings.judge_masks == "half":
+                drawn = [half_masks(units, generator) for _ in draws]
+            else:
+                logits = None
+                if favour is not None:
+                    logits = placed_rows([favour[row] for row in rows], batch)
+                drawn = [mixed_masks(units, generator, law, logits) for _ in draws]
+            return torch.stack(drawn, dim=1).to(states.hidden.dtype)
 
-    return _fresh(model, train, dev, options, masks)
+        return masks
+
+    of_train, of_dev = salience or (None, None)
+    return _fresh(model, train, dev, options, masks_under(of_train), masks_under(of_dev))
 
 
 def _informed(model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions) -> Model:
@@ -213,18 +207,19 @@ def _informed(model: Model, train: AnyDataset, dev: AnyDataset, options: FitOpti
         with torch.no_grad():
             return model.attend(model.encode(batch)).to(states.hidden.dtype)
 
-    return _fresh(model, train, dev, options, own)
+    return _fresh(model, train, dev, options, own, own)
 
 
 def _fresh(
-    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, masks: Masks
-) -> Model:
+    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, masks: Masks,
+    dev_masks: Masks,
+) -> Model:  # fmt: skip
     """The model with a decoder trained from new initial values under given masks."""
     check_labels(train.records, model.classes, "training")
     copied = copy_of(model)
     parts = parts_of(copied, train.records)
     reset(parts, parts.decoder, options.seed)
-    return fit_parameters(copied, parts.decoder, train, dev, options, masks, masks).model
+    return fit_parameters(copied, parts.decoder, train, dev, options, masks, dev_masks).model
 
 
 def _options(settings: ShortcutSettings, seed: int) -> FitOptions:

@@ -68,8 +68,9 @@ class ShortcutSettings(BaseModel):
     judge_masks: Literal["mixed", "law", "half"] = Field(
         "mixed",
         description="What a judge learns on: `law`, random masks like the model's own; `half`, "
-        "every unit shown with probability 1/2 (EVAL-X, Jethani et al. 2021); `mixed`, these two "
-        "and equal weights, in equal shares.",
+        "every unit shown with probability 1/2 (EVAL-X, Jethani et al. 2021); `mixed`, these two, "
+        "equal weights and, for texts, masks that favour a unit as the model favours it in other "
+        "records, in equal shares.",
     )
     judge_draws: Positive = Field(4, description="Random masks an instance and step.")
     train_limit: Positive | None = Field(

@@ -1,0 +1,150 @@
+"""What neutral judges learn on: masks that are independent of the label, given the units.
+
+A judge is to read whatever honest weights could show, and random masks of a sparse law hardly ever
+show rare evidence. So several laws are mixed. The last of them favours units by what they are: the
+weight that a model gives the same unit in other records. It tells nothing of the record at hand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attnaudit.data.bag_records import Bag
+from attnaudit.data.kinds import Record
+from attnaudit.nets.mask_laws import MaskLaw, draw_masks, hard_masks, soft_masks
+from attnaudit.shortcuts.reading import Reading, Row
+
+LEAST = 1e-3
+"""Of a unit's weight over an equal share: what is never attended to is shown now and then."""
+
+
+@dataclass(frozen=True)
+class Salience:
+    """How much weight each kind of unit gets on the average, over its equal share.
+
+    Attributes:
+        totals: The sum over the records that were read, by unit.
+        counts: How often each unit occurs in them.
+        own: The same sums and counts of each record by itself, by its id.
+    """
+
+    totals: dict[str, float]
+    counts: dict[str, int]
+    own: dict[str, dict[str, tuple[float, int]]]
+
+    def logits(self, record: Record, length: int) -> Row:
+        """The log of the salience of each unit of a record, as other records have it.
+
+        What occurs in no other record counts as much as an equal share.
+        """
+        mine = self.own.get(record.id, {})
+        found = np.zeros(length)
+        for place, unit in enumerate(record.units[:length]):
+            share, times = mine.get(unit, (0.0, 0))
+            others = self.counts.get(unit, 0) - times
+            if others > 0:
+                mean = (self.totals[unit] - share) / others
+                found[place] = np.log(max(mean, LEAST))
+        return found
+
+
+def salience_of(reading: Reading) -> Salience | None:
+    """The salience of units, from the weights of a model; None of bags, whose units have no kinds.
+
+    Example:
+        >>> from attnaudit.data.records import Dataset
+        >>> from attnaudit.data.tokens import text_record
+        >>> texts = (text_record("a", "so good"), text_record("b", "good film"))
+        >>> data = Dataset("demo", texts, ())
+        >>> weights = (np.array([0.2, 0.8]), np.array([0.6, 0.4]))
+        >>> found = salience_of(Reading(data, weights, np.zeros((2, 2))))
+        >>> np.exp(found.logits(texts[0], 2)).round(2).tolist()  # "good" in the other: 2 * 0.6
+        [1.0, 1.2]
+    """
+    totals: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    own: dict[str, dict[str, tuple[float, int]]] = {}
+    for record, row in zip(reading.data, reading.weights, strict=True):
+        if isinstance(record, Bag):
+            return None
+        mine = own.setdefault(record.id, {})
+        for unit, weight in zip(record.units, row, strict=False):
+            share = float(weight) * len(row)
+            totals[unit] += share
+            counts[unit] += 1
+            had, times = mine.get(unit, (0.0, 0))
+            mine[unit] = had + share, times + 1
+    return Salience(dict(totals), dict(counts), own)
+
+
+def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:
+    """Equal weights on units that are each shown with probability 1/2; on all where none is.
+
+    The masks of EVAL-X (Jethani et al. 2021), as weights.
+
+    Example:
+        >>> half_masks(torch.ones(1, 4, dtype=torch.bool), torch.Generator().manual_seed(0))
+        tensor([[0.3333, 0.0000, 0.3333, 0.3333]])
+    """
+    shown = (torch.rand(units.shape, generator=generator) < 0.5).to(units.device) & units
+    shown = torch.where(shown.any(1, keepdim=True), shown, units)
+    return shown.float() / shown.sum(1, keepdim=True).clamp(min=1)
+
+
+def salient_masks(
+    units: Tensor, logits: Tensor, generator: torch.Generator, law: MaskLaw
+) -> Tensor:
+    """Masks of a law that favour units with high logits.
+
+    Hard: `k` units without replacement, with probabilities in proportion to `exp(logits)`. Soft:
+    the logits with the law's noise added.
+
+    Args:
+        units: `(B, L)`, which positions may receive weight.
+        logits: `(B, L)`.
+        generator: Of the draws.
+        law: Of the masks.
+
+    Example:
+        >>> units, logits = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.0, 50.0, 0.0]])
+        >>> salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+        tensor([[0., 1., 0.]])
+    """
+    favour = logits.to(units.device, torch.float32)
+    if law.kind == "hard":
+        uniform = torch.rand(units.shape, generator=generator).clamp(min=1e-12)
+        gumbel = -(-uniform.log()).log().to(units.device)
+        return hard_masks(favour + gumbel, units, law.k or 1)
+    spread = torch.rand(len(units), 1, generator=generator) * law.sigma
+    noise = (torch.randn(units.shape, generator=generator) * spread).to(units.device)
+    return soft_masks(favour + noise, units)
+
+
+def mixed_masks(
+    units: Tensor, generator: torch.Generator, law: MaskLaw, logits: Tensor | None = None
+) -> Tensor:
+    """For each instance a mask of the law, one of `half_masks`, equal weights, or a salient one.
+
+    Args:
+        units: `(B, L)`, which positions may receive weight.
+        generator: Of the draws.
+        law: Of the masks.
+        logits: Of `salient_masks`; None leaves these out.
+
+    Example:
+        >>> masks = mixed_masks(torch.ones(2, 4, dtype=torch.bool),
+        ...                     torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+        >>> masks.sum(1).tolist()
+        [1.0, 1.0]
+    """
+    equal = units.float() / units.sum(1, keepdim=True).clamp(min=1)
+    kinds = [draw_masks(units, law, generator), half_masks(units, generator), equal]
+    if logits is not None:
+        kinds.append(salient_masks(units, logits, generator, law))
+    chosen = torch.randint(len(kinds), (len(units),), generator=generator)
+    return torch.stack(kinds)[chosen, torch.arange(len(units))]
