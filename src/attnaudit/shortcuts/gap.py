@@ -164,15 +164,12 @@ def _words_of(law: MaskLaw, settings: ShortcutSettings) -> str:
     if law.kind == "hard":
         drawn = f"{law.k} random units of equal weight"
     mixed = settings.judge_masks == "mixed"
-    rest = (
-        (
-            ", with every unit shown with probability 1/2, with equal weights, and (texts) with units "
-            "favoured as the model favours them in other records"
-        )
-        if mixed
-        else ""
+    if not mixed:
+        return f"judges were trained with {drawn}"
+    return (
+        f"judges were trained with {drawn}, with every unit shown with probability 1/2, with equal "
+        "weights, and (texts) with units favoured as the model favours them in other records"
     )
-    return f"judges were trained with {drawn}{rest}"
 
 
 def _range(each: Sequence[Estimate]) -> list[str]:

@@ -1,0 +1,134 @@
+"""Masks that neutral judges learn on: what they favour, and that they know nothing of a label."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from attnaudit.data.bag_generated import generate_bags
+from attnaudit.data.records import Dataset
+from attnaudit.data.tokens import text_record
+from attnaudit.models.selective import new_selective, selective_vocabulary
+from attnaudit.nets.mask_laws import MaskLaw
+from attnaudit.nets.selective import SelectiveConfig
+from attnaudit.shortcuts.check import audit_shortcuts
+from attnaudit.shortcuts.fitting import fit_jointly
+from attnaudit.shortcuts.judge_masks import LEAST, mixed_masks, salience_of, salient_masks
+from attnaudit.shortcuts.options import FitOptions
+from attnaudit.shortcuts.reading import Reading
+from attnaudit.shortcuts.schema import ShortcutVerdict
+from attnaudit.shortcuts.settings import ShortcutSettings
+
+WORDS = "abcdef"
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> Reading:
+    """Weights of some short texts."""
+    texts = draw(st.lists(st.text(WORDS, min_size=1, max_size=6), min_size=1, max_size=6))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    records = tuple(text_record(f"r{i}", " ".join(text)) for i, text in enumerate(texts))
+    rows = tuple(rng.dirichlet(np.ones(len(text))) for text in texts)
+    return Reading(Dataset("made", records, ()), rows, np.zeros((len(rows), 2)))
+
+
+@settings(deadline=None)
+@given(readings())
+def test_the_salience_of_a_unit_is_its_mean_share_in_other_records(reading: Reading) -> None:
+    salience = salience_of(reading)
+    assert salience is not None
+    pairs = list(zip(reading.data, reading.weights, strict=True))
+    for record, row in pairs:
+        for unit, logit in zip(record.units, salience.logits(record, len(row)), strict=True):
+            shares = [
+                weight * len(others)
+                for other, others in pairs
+                if other.id != record.id
+                for word, weight in zip(other.units, others, strict=True)
+                if word == unit
+            ]
+            wanted = max(np.mean(shares), LEAST) if shares else 1.0
+            assert np.exp(logit) == pytest.approx(wanted, rel=1e-6)
+    fresh = text_record("new", "a z")
+    all_of_a = [w * len(r) for t, r in pairs for u, w in zip(t.units, r, strict=True) if u == "a"]
+    known = max(np.mean(all_of_a), LEAST) if all_of_a else 1.0
+    assert np.exp(salience.logits(fresh, 2)) == pytest.approx([known, 1.0], rel=1e-6)
+
+
+@settings(deadline=None)
+@given(readings(), st.integers(0, 5), st.integers(0, 1000))
+def test_the_weights_of_a_record_say_nothing_of_its_own_masks(
+    reading: Reading, which: int, seed: int
+) -> None:
+    which %= len(reading)
+    rows = list(reading.weights)
+    rows[which] = np.random.default_rng(seed).dirichlet(np.ones(len(rows[which])))
+    other = Reading(reading.data, tuple(rows), reading.log_probabilities)
+    one, two = salience_of(reading), salience_of(other)
+    assert one is not None
+    assert two is not None
+    record, length = reading.data.records[which], len(rows[which])
+    np.testing.assert_allclose(one.logits(record, length), two.logits(record, length), atol=1e-9)
+
+
+def test_instances_of_bags_have_no_kind() -> None:
+    bags = generate_bags("presence", "gaussian", 4)
+    rows = tuple(np.full(len(bag), 1 / len(bag)) for bag in bags)
+    assert salience_of(Reading(bags, rows, np.zeros((4, 2)))) is None
+
+
+def test_hard_masks_favour_in_proportion() -> None:
+    shares = np.array([0.5, 0.3, 0.15, 0.05])
+    units = torch.ones(8000, 5, dtype=torch.bool)
+    units[:, 4] = False
+    logits = torch.from_numpy(np.log([*shares, 9.0])).float().expand(8000, 5)
+    masks = salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+    assert masks[:, 4].sum() == 0
+    assert chisquare(masks[:, :4].sum(0).numpy(), 8000 * shares).pvalue > 0.001
+    two = salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=2))
+    assert torch.equal((two > 0).sum(1), torch.full((8000,), 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 1000), st.sampled_from([MaskLaw(), MaskLaw("hard", k=2)]))
+def test_mixed_masks_are_distributions(length: int, seed: int, law: MaskLaw) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    units = torch.rand(20, length, generator=generator) < 0.7
+    logits = torch.randn(20, length, generator=generator)
+    for favour in (None, logits):
+        masks = mixed_masks(units, generator, law, favour)
+        assert (masks[~units] == 0).all()
+        torch.testing.assert_close(masks.sum(1), units.any(1).float())
+
+
+def rare(count: int, seed: int) -> Dataset:
+    """Texts of 40 words, one of which is one of 160 that tell the label."""
+    draw = random.Random(seed)
+    records = []
+    for i in range(count):
+        words = [f"n{draw.randrange(100)}" for _ in range(40)]
+        words[draw.randrange(40)] = f"{('neg', 'pos')[i % 2]}{draw.randrange(80)}"
+        records.append(text_record(f"{seed}-{i}", " ".join(words), i % 2))
+    return Dataset("rare", tuple(records), ("neg", "pos"))
+
+
+def test_an_honest_model_with_rare_evidence_is_read_by_its_judges() -> None:
+    splits = {"train": rare(2000, 0), "dev": rare(400, 1), "test": rare(600, 2)}
+    config = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16)
+    model = new_selective(config, selective_vocabulary(splits["train"].records), 0)
+    fit = FitOptions(epochs=8, batch_size=32, learning_rate=5e-3)
+    model = fit_jointly(model, splits["train"], splits["dev"], fit).model
+    check = ShortcutSettings(permutations=100, trees=10, resamples=200, judges=1)
+    gaps = {}
+    for masks in ("law", "mixed"):
+        report = audit_shortcuts(model, splits, check.model_copy(update={"judge_masks": masks}))
+        assert report.finding("gap").headline is not None
+        gaps[masks] = report.finding("gap").headline.value
+        assert report.verdict is not ShortcutVerdict.RELIES
+    assert gaps["mixed"] < 0.03 < gaps["law"]
