@@ -31,7 +31,7 @@ from attnaudit.nets.vectors import Coverage, load_vectors
 from attnaudit.nets.vocabulary import Vocabulary, build_vocabulary
 from attnaudit.progress import Report, bars
 from attnaudit.shortcuts.options import FitOptions, Refit
-from attnaudit.training_pretrained import train_pretrained
+from attnaudit.training_pretrained import refit_pretrained, train_pretrained
 
 Splits = Mapping[str, Dataset]
 
@@ -216,6 +216,7 @@ def train_above(
     layer: int = -1,
     options: TrainOptions | None = None,
     penalty: Penalty | None = None,
+    refit: Refit | None = None,
     name: str | None = None,
     out: str | Path | None = None,
     progress: Report | bool | None = None,
@@ -230,6 +231,7 @@ def train_above(
         layer: The layer whose states are pooled; -1 is the last.
         options: Epochs, batch size, seed, device, and the like.
         penalty: A further loss term.
+        refit: Another way of training, in place of the usual one, as for `train`.
         name: What reports call the model.
         out: Folder to save the model to; see `train`.
         progress: A function `(stage, done, total)`, or whether to draw bars.
@@ -239,10 +241,19 @@ def train_above(
         AttnauditError: Unusable data, options or transformer, or an extra that is not installed.
     """
     splits = as_splits(data, data_options)
-    model, fitted = train_pretrained(
-        splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
-        name=name, progress=progress,
-    )  # fmt: skip
+    if refit is not None:
+        if penalty is not None:
+            raise SettingsError("refit= trains in its own way: leave out penalty")
+        options = options or TrainOptions()
+        model, fitted = refit_pretrained(
+            refit, splits, encoder, attention=attention, layer=layer, options=fit_options(options),
+            device=options.device, name=name, progress=progress,
+        )  # fmt: skip
+    else:
+        model, fitted = train_pretrained(
+            splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
+            name=name, progress=progress,
+        )  # fmt: skip
     keep(model, splits, out)
     return TrainedAbove(model, splits, fitted)
 

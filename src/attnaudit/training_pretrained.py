@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.data.records import Dataset, Text
-from attnaudit.errors import DataError, SettingsError
-from attnaudit.models.batches import TOKEN_BUDGET, groups, with_backoff
+from attnaudit.data.records import Dataset
+from attnaudit.errors import DataError
+from attnaudit.models.held_states import HeldStates, unit_states
 from attnaudit.models.pretrained import PretrainedClassifier, pooling_config
 from attnaudit.models.wrap import refuse_broken
 from attnaudit.nets.evaluation import check_labels
@@ -23,9 +20,7 @@ from attnaudit.nets.pretrained import FrozenTransformer
 from attnaudit.nets.pretrained_load import load_transformer
 from attnaudit.nets.training import Fitted, Objective, Penalty, TrainOptions, fit, new_net
 from attnaudit.progress import Report, bars
-
-IN_MEMORY = 4 * 2**30
-"""Bytes of states from which on they are kept in a temporary file instead of memory."""
+from attnaudit.shortcuts.options import FitOptions, Refit
 
 UnitStates = Mapping[str, Sequence[Float[Tensor, "T H"]]]
 """For `train` and `dev`, the states of the units of each record."""
@@ -116,64 +111,53 @@ def train_pretrained(
     return PretrainedClassifier(encoder, fitted.net, name), fitted
 
 
-@torch.no_grad()
-def unit_states(
-    encoder: FrozenTransformer,
-    records: Sequence[Text],
+def refit_pretrained(
+    refit: Refit,
+    splits: Mapping[str, Dataset],
+    source: str | Path | FrozenTransformer,
     *,
-    budget: int = TOKEN_BUDGET,
-    progress: Report | None = None,
-) -> list[Float[Tensor, "T H"]]:
-    """The transformer's states of the units of each record, on the CPU.
+    attention: str = "additive",
+    layer: int = -1,
+    options: FitOptions | None = None,
+    device: str = "cpu",
+    name: str | None = None,
+    progress: Report | bool | None = None,
+) -> tuple[PretrainedClassifier, Fitted]:
+    """As `train_pretrained`, with a remedy's own way of training (see `attnaudit.remedies`).
 
-    Above 4 GiB they are kept in a temporary file, which goes with the last of them.
+    The states of all records are computed once.
 
     Args:
-        encoder: The transformer; it runs where it is.
-        records: The records.
-        budget: Padded word pieces in one pass.
-        progress: Told `("encoding", done, total)`.
+        refit: The way of training.
+        splits: `train` and `dev`, labelled.
+        source: As in `train_pretrained`.
+        attention: Likewise.
+        layer: Likewise.
+        options: How to train.
+        device: Where.
+        name: What reports call the model.
+        progress: A function `(stage, done, total)`, or whether to draw bars.
 
     Raises:
-        DataError: A record is too long or cannot be read; said before anything is encoded.
-        SettingsError: Neither memory nor the temporary folder has room for them.
+        AttnauditError: As in `train_pretrained`; weights without parameters of their own.
     """
-    sizes = [sum(map(len, units)) for units in encoder.pieces(records)]
-    counts = [len(record.units) for record in records]
-    states = torch.split(_room(sum(counts), encoder.width), counts)
-    order = sorted(range(len(records)), key=sizes.__getitem__)
-
-    def work(part: Sequence[Text]) -> list[Tensor]:
-        inputs, present, units = (x.to(encoder.device) for x in encoder.collate(part))
-        hidden = encoder(encoder.embed(inputs), inputs, present)
-        return [row[own].cpu() for row, own in zip(hidden, units, strict=True)]
-
-    done = 0
-    # markers count, so that many short texts do not make a pass far over the budget
-    for part in groups([sizes[row] + 2 for row in order], budget):
-        rows = order[part]
-        for row, found in zip(rows, with_backoff(work, [records[r] for r in rows]), strict=True):
-            states[row].copy_(found)
-        done += len(rows)
-        if progress:
-            progress("encoding", done, len(records))
-    return list(states)
-
-
-def _room(rows: int, width: int) -> Float[Tensor, "N H"]:
-    size = rows * width * 4
-    if size <= IN_MEMORY:
-        return torch.empty(rows, width)
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise SettingsError(
-            f"the states of {rows} units need {size / 2**30:.1f} GiB, but the temporary folder "
-            f"{folder} has {free / 2**30:.1f} free; set TMPDIR to one with room, or train on fewer "
-            "texts (limit)"
-        )
-    with tempfile.TemporaryFile() as file:
-        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(rows, width)))
+    options = options or FitOptions()
+    train, dev = splits["train"], splits["dev"]
+    encoder = source
+    if not isinstance(encoder, FrozenTransformer):
+        encoder = load_transformer(encoder, layer)
+    net = new_net(pooling_config(encoder, train.classes, attention), None, options.seed)
+    start = PretrainedClassifier(encoder, net, name).to(device)
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        report = progress if callable(progress) else drawn
+        held = HeldStates(start, [*train.records, *dev.records], report)
+        fitted = refit(held, train, dev, replace(options, report=report), fresh=True)
+    assert isinstance(fitted.model, HeldStates)  # a copy of what was given
+    found = fitted.model.net
+    return (
+        PretrainedClassifier(encoder, found, name),
+        Fitted(found, fitted.history, fitted.best_epoch, fitted.dev),
+    )
 
 
 def _fitting(states: Sequence[Tensor], data: Dataset, width: int) -> Sequence[Tensor]:

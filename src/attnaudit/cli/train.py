@@ -159,12 +159,9 @@ def train(
         epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
     )
     hidden, embedding_dim = hidden or 128, embedding_dim or 300
-    changed = find_remedy(remedy).training(encoder) if remedy else {"encoder": encoder}
-    if "refit" in changed and encoder not in ENCODERS:
-        raise SettingsError(
-            f"--remedy {remedy} is for the encoders {', '.join(ENCODERS)} and for --masks; for a "
-            "pretrained one call its function in Python (see the documentation of shortcuts)"
-        )
+    changed: dict[str, Any] = {"encoder": encoder}
+    if remedy:
+        changed = find_remedy(remedy).training(encoder)
     with bars() as progress:
         if changed["encoder"] in ENCODERS:
             done = train_model(
@@ -174,7 +171,7 @@ def train(
         else:
             done = train_above(
                 data, encoder, attention=attention, options=options, out=out, progress=progress,
-                **reading,
+                refit=changed.get("refit"), **reading,
             )  # fmt: skip
     _told(done, out)
 

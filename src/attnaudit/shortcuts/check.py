@@ -23,6 +23,8 @@ from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, ModelError, NotApplicable, RunError
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
+from attnaudit.models.held_states import HeldStates, texts_of
+from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import text_hash
 from attnaudit.nets.checkpoint import check_writable
 from attnaudit.nets.evaluation import check_labels
@@ -97,6 +99,11 @@ def audit_shortcuts(
         if progress is not None:
             progress(stage, done, total)
 
+    if isinstance(model, PretrainedClassifier):
+        # judges pass over the texts a hundred times, and the transformer stays as it is
+        records = [record for part in splits.values() for record in part]
+        with _timed(seconds, "encoding"):
+            model = HeldStates(model, texts_of(records), progress)
     with _timed(seconds, "reading"):
         reading = read(model, splits["test"], settings.token_budget)
     gate = _gate(reading, settings)
