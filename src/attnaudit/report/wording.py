@@ -63,12 +63,29 @@ STATISTICS = {
     "median_tvd": Statistic(
         "median output change", "total variation under permuted weights, 0 to 1"
     ),
-    "flip_share": Statistic("share of flips", "permutations that change the decision", True),
+    "flip_share": Statistic("share of flips", "other weights that change the decision", True),
     "same_prediction_share": Statistic(
         "share unmoved", "instances whose median change is within epsilon", percent=True
     ),
     "contestable_share": Statistic(
         "share contestable", "instances with a different explanation, same prediction", True
+    ),
+    "balanced_accuracy": Statistic("balanced accuracy", "every class counts alike"),
+    "balanced_accuracy_above_chance": Statistic(
+        "balanced accuracy over chance", "0 is chance; every class counts alike"
+    ),
+    "balanced_accuracy_under_null": Statistic(
+        "the same, labels shuffled", "mean and range over shuffles"
+    ),
+    "p_value": Statistic("p", "share of shuffled labels that are predicted as well"),
+    "leak": Statistic("leak", "balanced accuracy of the best probe over its reference"),
+    "judge_gap": Statistic("gap", "balanced accuracy beyond a neutral judge, paired"),
+    "default_mass": Statistic("weight on default tokens", "share of the weight", percent=True),
+    "flips_by_class": Statistic(
+        "flips by class", "by weights of another class, less those of the same class"
+    ),
+    "shortcut_share": Statistic(
+        "shortcut share", "flips by weights, of flips by weights and by content", percent=True
     ),
     "max_jsd": Statistic("largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
     "max_jsd_upper_bound": Statistic("upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"),
