@@ -131,9 +131,8 @@ def judge(
     own: list[np.ndarray] = []
     others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
     dev = read(model, splits["dev"], settings.token_budget)
-    salience = None
-    if settings.judge_masks == "mixed":
-        salience = _saliences(model, train, dev, settings)
+    learnt = read(model, train, settings.token_budget)
+    salience = _saliences(learnt, dev) if settings.judge_masks == "mixed" else None
     for done, seed in enumerate(seeds):
         neutral = _neutral(model, train, splits["dev"], law, settings, seed, salience)
         plain = _logs(neutral, records, reading.weights, settings)
@@ -149,23 +148,20 @@ def judge(
             )
         if report is not None:
             report("judges", done + 1, count + 1)
-    informed = _informed(model, train, splits["dev"], _options(settings, seeds[0]))
+    informed = _informed(model, learnt, dev, _options(settings, seeds[0]))
     others["informed"] = [np.exp(_logs(informed, records, reading.weights, settings))]
     if report is not None:
         report("judges", count + 1, count + 1)
     return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
 
 
-def _saliences(
-    model: Model, train: AnyDataset, dev: Reading, settings: ShortcutSettings
-) -> Saliences | None:
+def _saliences(train: Reading, dev: Reading) -> Saliences | None:
     """The logits of salient masks for train and dev, by the weights on the training records."""
-    reading = read(model, train, settings.token_budget)
-    salience = salience_of(reading)
+    salience = salience_of(train)
     if salience is None:
         return None
     of_train, of_dev = (
-        tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (reading, dev)
+        tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (train, dev)
     )
     return of_train, of_dev
 
@@ -199,15 +195,19 @@ def _neutral(
     return _fresh(model, train, dev, options, masks_under(of_train), masks_under(of_dev))
 
 
-def _informed(model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions) -> Model:
+def _informed(model: Model, train: Reading, dev: Reading, options: FitOptions) -> Model:
     """A decoder trained as a judge is, but on the model's own weights."""
 
-    def own(fitted: Model, batch: Batch, states: States, rows: Any, generator: Any) -> Tensor:
-        # of the model in question: the copy may attend over states that are trained anew
-        with torch.no_grad():
-            return model.attend(model.encode(batch)).to(states.hidden.dtype)
+    def own_of(reading: Reading) -> Masks:
+        def own(
+            fitted: Model, batch: Batch, states: States, rows: Sequence[int], generator: Any
+        ) -> Tensor:
+            # of the model in question: the copy may attend over states that are trained anew
+            return placed_rows([reading.weights[row] for row in rows], batch).to(states.hidden)
 
-    return _fresh(model, train, dev, options, own, own)
+        return own
+
+    return _fresh(model, train.data, dev.data, options, own_of(train), own_of(dev))
 
 
 def _fresh(
