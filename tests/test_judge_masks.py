@@ -49,7 +49,7 @@ def test_the_salience_of_a_unit_is_its_mean_share_in_other_records(reading: Read
             shares = [
                 weight * len(others)
                 for other, others in pairs
-                if other.id != record.id
+                if other.units != record.units
                 for word, weight in zip(other.units, others, strict=True)
                 if word == unit
             ]

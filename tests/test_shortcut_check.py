@@ -267,7 +267,11 @@ def gap_of(
         # honest, but evidence that random masks hardly ever show: the judges read the weights
         (([0.7, 0.8], 0.5, 1.0), Verdict.INCONCLUSIVE, "read too little"),
         # the same where the interventions prove a code: what judges read is an accident
-        (([0.7, 0.8], 0.5, 1.0, ("weights_only",)), Verdict.FAIL, "by accident"),
+        (([0.7, 0.8], 0.5, 1.0, ("weights_only",)), Verdict.FAIL, "gaps of the 2 judges"),
+        (([1.0, 1.0, 0.0, 0.0], 0.5, 1.0, ("swaps",)), Verdict.FAIL, "gaps of the 4 judges"),
+        # but judges that agree with the model are believed, and one alone is not
+        (([1.0, 1.0, 1.0], 0.5, 1.0, ("weights_only",)), Verdict.PASS, "gaps of the 3 judges"),
+        (([1.0] * 5 + [0.5], 0.9, 1.0, ("swaps",)), Verdict.INCONCLUSIVE, "but one"),
         # nothing is read by anybody who has not learnt the code
         (([0.5, 0.5], 0.5, 1.0), Verdict.FAIL, "to the larger class"),
         (([0.5], 0.5, 1.0), Verdict.INCONCLUSIVE, "one judge only"),

@@ -7,6 +7,22 @@ import numpy as np
 from attnaudit.checks import Estimate, Settings
 from attnaudit.controls.metrics import _draws
 
+LEAST_OF_CLASS = 5
+"""Instances of a class from which its share has an interval that means something. Ours."""
+
+
+def too_rare(labels: np.ndarray) -> str | None:
+    """What to say of a class with too few instances for balanced accuracy; None where none has.
+
+    Example:
+        >>> too_rare(np.array([0] * 90 + [1] * 2))
+        'a class has 2 instances: too few to tell a balanced accuracy from chance'
+    """
+    least = int(np.unique(labels, return_counts=True)[1].min())
+    if least >= LEAST_OF_CLASS:
+        return None
+    return f"a class has {least} instances: too few to tell a balanced accuracy from chance"
+
 
 def class_mean(values: np.ndarray, labels: np.ndarray) -> float:
     """The mean over the classes of the mean of their instances.

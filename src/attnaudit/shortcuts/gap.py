@@ -11,7 +11,7 @@ from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.checks.estimates import spoken
 from attnaudit.controls.metrics import difference, performance
 from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.shortcuts.balanced import balanced_mean, class_mean
+from attnaudit.shortcuts.balanced import balanced_mean, class_mean, too_rare
 from attnaudit.shortcuts.judge import Judged
 from attnaudit.shortcuts.reading import Reading
 from attnaudit.shortcuts.settings import ShortcutSettings, below
@@ -44,8 +44,8 @@ def conclude_gap(
 
     Returns:
         `pass` where the gap lies below the bar. `fail` where it lies above and three things hold:
-        so does that of most judges alone, unless the decoder provably reads the form of weights
-        (see `reads_form`); so does what the informed decoder has beyond the judges,
+        so does that of most judges alone (of two at least, where the decoder provably reads the
+        form of weights, see `reads_form`); so does what the informed decoder has beyond the judges,
         which were trained in the same way; and the judges are not weak (see `is_weak`), or wholly
         blind (see `is_blind`; two judges at least), or one of the other findings fails too. Else
         `inconclusive`.
@@ -77,26 +77,22 @@ def conclude_gap(
     failed = {finding.check for finding in others if finding.verdict is Verdict.FAIL}
     # where the decoder provably reads the form, so do judges, by the accident of initial values
     accident = reads_form(others)
-    blind = weak and not powerless and is_blind(judged, labels, settings, own=not accident)
+    blind = weak and not powerless and is_blind(judged, labels, settings)
     notes = [_words_of(judged.law, settings), *_range(each)]
     if blind:
         headline = balanced(right - chance, subject=LARGER)
         spared = balanced(informed - chance, subject=f"informed decoder - {LARGER_CLASS}")
         estimates = [headline, *estimates, spared]
         notes.append(
-            "the judges are near chance under random masks and under equal weights"
-            + ("" if accident else ", and under the model's own")
-            + ", yet a decoder trained on "
-            f"the model's own weights reaches a balanced accuracy of {taught:.3f}: no weights that "
-            "are independent of the label can be read here, so the gap is taken to the larger class"
-            + (
-                ". What judges get right from the model's weights they read from their form, by "
-                "accident"
-                if accident
-                else ""
-            )
+            "the judges are near chance under random masks, under equal weights, and under the "
+            f"model's own, yet a decoder trained on the model's own weights reaches {taught:.3f}: "
+            "no weights that are independent of the label can be read here, so the gap is taken "
+            "to the larger class"
         )
     verdict = below(headline, bars.gap, audit.thresholds.least_instances)
+    if (rare := too_rare(labels)) is not None and verdict is Verdict.FAIL:
+        verdict = Verdict.INCONCLUSIVE
+        notes.append(rare)
     if powerless and verdict is not Verdict.PASS:
         verdict = Verdict.INCONCLUSIVE
         notes.append(
@@ -106,8 +102,9 @@ def conclude_gap(
         )
     if verdict is Verdict.FAIL:
         doubts = []
-        if not blind and not accident and not _most_above(each, bars.gap):
-            doubts.append("most judges alone leave no gap above the bar")
+        if not blind and not _enough_above(each, bars.gap, accident):
+            few = "all judges but one" if accident else "most judges"
+            doubts.append(f"{few} alone leave no gap above the bar")
         if below(spared, bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
             doubts.append(
                 "a decoder trained on the model's own weights, in the same way as the judges, is "
@@ -193,19 +190,16 @@ def is_weak(
     return max(gains) < settings.bars.power * (accuracy - chance)
 
 
-def is_blind(
-    judged: Judged, labels: np.ndarray, settings: ShortcutSettings, own: bool = True
-) -> bool:
+def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> bool:
     """Whether judges read nothing from weights: they always say one class, or guess.
 
     Their mean balanced accuracy under random masks, equal weights and known evidence must be
-    certainly below chance and `NEAR_CHANCE`, and that under the model's own weights (where `own`)
-    below chance and the bar of a leak. A judge that reads
-    the model's weights is not blind, however rarely random masks show it the evidence.
+    certainly below chance and `NEAR_CHANCE`, and that under the model's own weights below chance
+    and the bar of a leak. A judge that reads the model's weights is not blind, however rarely
+    random masks show it the evidence.
     """
     everything = [(*some, NEAR_CHANCE) for some in _independent(judged, labels)]
-    if own:
-        everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))
+    everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))
     for right, some, most in everything:
         gain = balanced_mean(right - 1 / len(np.unique(some)), some, settings.audit(),
                              statistic="gain", subject="judge")  # fmt: skip
@@ -219,7 +213,9 @@ def _independent(judged: Judged, labels: np.ndarray) -> Iterator[tuple[np.ndarra
     for name in ("random masks", "equal weights", "truth"):
         if name in judged.others:
             some = labels[judged.known] if name == "truth" else labels
-            yield _right(judged.others[name], some).mean(0), some
+            # with evidence in one class only, whoever always says that class is right
+            if len(np.unique(some)) == len(np.unique(labels)):
+                yield _right(judged.others[name], some).mean(0), some
 
 
 def _right(runs: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
@@ -227,6 +223,11 @@ def _right(runs: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     return np.stack([(said.argmax(1) == labels).astype(np.float64) for said in runs])
 
 
-def _most_above(each: Sequence[Estimate], bar: float) -> bool:
-    """Whether more than half of the judges, each for itself, leave a gap above the bar."""
-    return 2 * sum((e.value or 0.0) > bar for e in each) > len(each)
+def _enough_above(each: Sequence[Estimate], bar: float, accident: bool) -> bool:
+    """Whether enough judges, each for itself, leave a gap above the bar: more than half of them.
+
+    Where judges read the form of the weights by accident, it is two: others that agree with the
+    model say little, and one may be badly trained.
+    """
+    above = sum((e.value or 0.0) > bar for e in each)
+    return above >= min(2, len(each)) if accident else 2 * above > len(each)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset
+from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
@@ -88,15 +89,23 @@ def law_of(rows: Sequence[Row], seed: int = 0) -> MaskLaw:
         return MaskLaw("hard", k=k)
     if not some:
         return MaskLaw()
-    longest = max(len(row) for row in some)
-    units = torch.arange(longest) < torch.tensor([len(row) for row in some]).unsqueeze(1)
+    lengths = sorted(len(row) for row in some)
     peak = float(np.quantile([row.max() for row in some], PEAKED))
     for sigma in SIGMAS:
         law = MaskLaw("soft", sigma=sigma)
-        drawn = draw_masks(units, law, torch.Generator().manual_seed(seed)).amax(1).numpy()
-        if float(np.quantile(drawn, PEAKED)) >= peak:
+        if float(np.quantile(_peaks(lengths, law, seed), PEAKED)) >= peak:
             return law
     return MaskLaw("soft", sigma=SIGMAS[-1])
+
+
+def _peaks(lengths: Sequence[int], law: MaskLaw, seed: int) -> np.ndarray:
+    """The largest weight of a mask of each length, which are sorted."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for part in groups(lengths):
+        units = torch.arange(lengths[part][-1]) < torch.tensor(lengths[part]).unsqueeze(1)
+        found.append(draw_masks(units, law, generator).amax(1).numpy())
+    return np.concatenate(found)
 
 
 def judge(

@@ -8,6 +8,7 @@ weight that a model gives the same unit in other records. It tells nothing of th
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from attnaudit.data.bag_records import Bag
 from attnaudit.data.kinds import Record
+from attnaudit.models.seen import text_hash
 from attnaudit.nets.mask_laws import MaskLaw, draw_masks, hard_masks, soft_masks
 from attnaudit.shortcuts.reading import Reading, Row
 
@@ -27,28 +29,35 @@ LEAST = 1e-3
 class Salience:
     """How much weight each kind of unit gets on the average, over its equal share.
 
+    Units are told apart without regard to upper and lower case.
+
     Attributes:
-        totals: The sum over the records that were read, by unit.
+        reading: The weights that were read.
+        totals: The sum over its records, by unit.
         counts: How often each unit occurs in them.
-        own: The same sums and counts of each record by itself, by its id.
+        copies: Which of its records hold the same, by their hash (`models/seen.py`).
     """
 
-    totals: dict[str, float]
-    counts: dict[str, int]
-    own: dict[str, dict[str, tuple[float, int]]]
+    reading: Reading
+    totals: Mapping[str, float]
+    counts: Mapping[str, int]
+    copies: Mapping[str, Sequence[int]]
 
     def logits(self, record: Record, length: int) -> Row:
-        """The log of the salience of each unit of a record, as other records have it.
+        """The log of the salience of each unit of a record, as other texts have it.
 
-        What occurs in no other record counts as much as an equal share.
+        What occurs in no other text counts as much as an equal share. Copies of a text are no
+        other texts: their weights would tell its label.
         """
-        mine = self.own.get(record.id, {})
+        totals: dict[str, float] = defaultdict(float)
+        counts: dict[str, int] = defaultdict(int)
+        for place in self.copies.get(text_hash(record), ()):
+            _add(totals, counts, self.reading.data.records[place], self.reading.weights[place])
         found = np.zeros(length)
-        for place, unit in enumerate(record.units[:length]):
-            share, times = mine.get(unit, (0.0, 0))
-            others = self.counts.get(unit, 0) - times
+        for place, unit in enumerate(_kinds(record, length)):
+            others = self.counts.get(unit, 0) - counts.get(unit, 0)
             if others > 0:
-                mean = (self.totals[unit] - share) / others
+                mean = (self.totals[unit] - totals.get(unit, 0.0)) / others
                 found[place] = np.log(max(mean, LEAST))
         return found
 
@@ -68,18 +77,24 @@ def salience_of(reading: Reading) -> Salience | None:
     """
     totals: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
-    own: dict[str, dict[str, tuple[float, int]]] = {}
-    for record, row in zip(reading.data, reading.weights, strict=True):
+    copies: dict[str, list[int]] = defaultdict(list)
+    for place, (record, row) in enumerate(zip(reading.data, reading.weights, strict=True)):
         if isinstance(record, Bag):
             return None
-        mine = own.setdefault(record.id, {})
-        for unit, weight in zip(record.units, row, strict=False):
-            share = float(weight) * len(row)
-            totals[unit] += share
-            counts[unit] += 1
-            had, times = mine.get(unit, (0.0, 0))
-            mine[unit] = had + share, times + 1
-    return Salience(dict(totals), dict(counts), own)
+        _add(totals, counts, record, row)
+        copies[text_hash(record)].append(place)
+    return Salience(reading, totals, counts, dict(copies))
+
+
+def _add(totals: dict[str, float], counts: dict[str, int], record: Record, row: Row) -> None:
+    """Add the shares of one record."""
+    for unit, weight in zip(_kinds(record, len(row)), row, strict=False):
+        totals[unit] += float(weight) * len(row)
+        counts[unit] += 1
+
+
+def _kinds(record: Record, length: int) -> list[str]:
+    return [unit.lower() for unit in record.units[:length]]
 
 
 def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.checks.estimates import average, spoken
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError
-from attnaudit.shortcuts.balanced import balanced_mean
+from attnaudit.shortcuts.balanced import balanced_mean, too_rare
 from attnaudit.shortcuts.probe import Probed, features, folds_of, probe
 from attnaudit.shortcuts.reading import Reading, Row
 from attnaudit.shortcuts.settings import ShortcutSettings, below
@@ -119,6 +119,9 @@ def conclude_leak(
     leaks = [_leak(p, labels, reference, tries, settings) for p in found if p.name != "length"]
     headline = max(leaks, key=lambda e: e.value or 0.0)
     verdict = below(headline, settings.bars.leak, settings.audit().thresholds.least_instances)
+    if (rare := too_rare(labels)) is not None and verdict is Verdict.FAIL:
+        verdict = Verdict.INCONCLUSIVE
+        notes.append(rare)
     source = by_name[headline.subject]
     if verdict is Verdict.FAIL and source.p_value > SIGNIFICANT:
         notes.append(

@@ -116,11 +116,13 @@ def decode_with(
     return np.stack(_in_batches(numbered, one, budget))
 
 
-def each_batch(model: Model, records: Sequence[Any], budget: int = TOKEN_BUDGET) -> Iterator[Batch]:
-    """The records in batches of similar length, the shortest first."""
+def each_batch(
+    model: Model, records: Sequence[Any], budget: int = TOKEN_BUDGET
+) -> Iterator[tuple[list[int], Batch]]:
+    """The records in batches of similar length, the shortest first, with their places."""
     order = by_length(records)
     for part in groups([len(records[i].units) for i in order], budget):
-        yield model.collate([records[i] for i in order[part]])
+        yield order[part], model.collate([records[i] for i in order[part]])
 
 
 def rows_of(weights: Tensor, units: Tensor) -> list[Row]:

@@ -30,9 +30,12 @@ from attnaudit.shortcuts.reading import (
     each_batch,
     equal_rows,
     fitted_to,
+    placed_rows,
 )
 from attnaudit.shortcuts.settings import ShortcutSettings, below
 
+EVEN = 1e-6
+"""How much more than an even share a weight may have by rounding."""
 FORWARD, SWAPS = "weights_only", "swaps"
 
 
@@ -42,7 +45,7 @@ class MeanStates:
 
     Attributes:
         constant: `(H,)`, over all units.
-        head: `(P, H)`, of the first units of the instances.
+        head: `(P, H)`, of the first units of the instances (see `mean_states`).
         tail: `(P, H)`, of the last ones, the last first.
     """
 
@@ -52,27 +55,35 @@ class MeanStates:
 
 
 def mean_states(model: Model, reading: Reading, settings: ShortcutSettings) -> MeanStates:
-    """Mean hidden vectors of the units: of all, and of the places near head and tail."""
+    """Mean hidden vectors of the units: of all, and of the places near head and tail.
+
+    Units with more than an even share of the weight are left out wherever a place has others: they
+    may be the evidence, and where evidence of one class tends to stand early, say, the mean of an
+    early place would still tell the label by its content.
+    """
     places = settings.positions
-    total: Tensor = torch.zeros(())
-    sums = torch.zeros(())
-    count, counts = 0, torch.zeros(2, places, dtype=torch.float64)
+    width, total = 0, torch.zeros(0)
+    # of the units with an even share or less, and of all
+    sums, counts = torch.zeros(0), torch.zeros(2, 2, places, dtype=torch.float64)
     with torch.no_grad():
-        for batch in each_batch(model, reading.data.records, settings.token_budget):
-            hidden = model.encode(batch).hidden.double().cpu()
-            units = batch.units.cpu()
-            if not total.dim():
-                total = torch.zeros(hidden.shape[-1], dtype=torch.float64)
-                sums = torch.zeros(2, places, hidden.shape[-1], dtype=torch.float64)
-            total += hidden[units].sum(0)
-            count += int(units.sum())
+        for rows, batch in each_batch(model, reading.data.records, settings.token_budget):
+            hidden, units = model.encode(batch).hidden.double().cpu(), batch.units.cpu()
+            if not width:
+                width = hidden.shape[-1]
+                total = torch.zeros(width + 1, dtype=torch.float64)
+                sums = torch.zeros(2, 2, places, width, dtype=torch.float64)
+            total += torch.cat([hidden[units].sum(0), units.sum().double().view(1)])
+            even = 1 / units.sum(1, keepdim=True).clamp(min=1)
+            low = placed_rows([reading.weights[row] for row in rows], batch) <= even + EVEN
             for side, rank in enumerate(_ranks(units)):
-                near = units & (rank < places)
-                sums[side].index_add_(0, rank[near], hidden[near])
-                counts[side].index_add_(0, rank[near], torch.ones(int(near.sum())).double())
-    constant = total / max(1, count)
-    known = counts.unsqueeze(-1) > 0
-    ends = torch.where(known, sums / counts.clamp(min=1).unsqueeze(-1), constant)
+                for kind, some in enumerate((low, torch.ones_like(low))):
+                    near = units & (rank < places) & some
+                    sums[kind, side].index_add_(0, rank[near], hidden[near])
+                    counts[kind, side] += torch.bincount(rank[near], minlength=places)
+    constant = total[:-1] / total[-1].clamp(min=1)
+    seen = counts.unsqueeze(-1) > 0
+    mean = sums / counts.clamp(min=1).unsqueeze(-1)
+    ends = torch.where(seen[0], mean[0], torch.where(seen[1], mean[1], constant))
     return MeanStates(constant, ends[0], ends[1])
 
 
