@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attnaudit.data.bag_generated import generate_bags
+from attnaudit.data.records import Dataset, Text
 from attnaudit.data.splits import split_dataset
 from attnaudit.data.tokens import text_record
 from attnaudit.errors import DataError
@@ -18,12 +19,15 @@ from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.nets.pretrained import FrozenTransformer
 from attnaudit.nets.pretrained_load import load_transformer
 from attnaudit.nets.training import new_net
+from attnaudit.remedies import REMEDIES
 from attnaudit.shortcuts import check
 from attnaudit.shortcuts.fitting import fit_decoder
 from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import copy_of
 from attnaudit.shortcuts.reading import read
 from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.training import train
+from attnaudit.training_pretrained import refit_pretrained
 from tests.terminal import run
 from tests.toys import dataset
 
@@ -39,7 +43,7 @@ SMALL = ShortcutSettings(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    texts = [record.text for record in DATA]
+    texts = [record.text for record in DATA] + ["can not wontgo want to go dont don t"] * 3
     return tiny("bert", tmp_path_factory.mktemp("bert"), texts=texts, vocabulary=80, positions=60)
 
 
@@ -97,14 +101,76 @@ def test_a_bag_is_no_text():
         texts_of([*DATA.records, generate_bags("presence", "gaussian", 2).bags[0]])
 
 
+def test_the_spaces_between_units_are_read_too(folder):
+    encoder = load_transformer(folder, layer=1)
+    net = new_net(pooling_config(encoder, DATA.classes), None, 0)
+    model = PretrainedClassifier(encoder, net)
+    apart = Text("a", "can not go", ("can", "not", "go"), ((0, 3), (4, 7), (8, 10)))
+    joined = Text("b", "cannot go", ("can", "not", "go"), ((0, 3), (3, 6), (7, 9)))
+    both = Dataset("both", (apart, joined), DATA.classes)
+    held = HeldStates(model, both.records)
+    np.testing.assert_allclose(
+        read(model, both).log_probabilities, read(held, both).log_probabilities, atol=1e-5
+    )
+
+
+def test_texts_without_words_are_read_as_the_model_reads_them(model):
+    empty = Dataset("empty", (text_record("e", ""), text_record("f", "")), DATA.classes)
+    held = HeldStates(model, [*empty.records, DATA.records[0]])
+    np.testing.assert_allclose(
+        read(model, empty).log_probabilities, read(held, empty).log_probabilities, atol=1e-5
+    )
+
+
+def test_a_limit_on_training_records_is_one_on_encoded_texts(model, monkeypatch):
+    splits = split_dataset(DATA, (0.5, 0.2, 0.3))
+    held = []
+
+    class Counted(HeldStates):
+        def __init__(self, model, records, progress=None):
+            held.append(len(records))
+            super().__init__(model, records, progress)
+
+    monkeypatch.setattr(check, "HeldStates", Counted)
+    few = SMALL.model_copy(update={"train_limit": 10})
+    report = check.audit_shortcuts(model, splits, few)
+    assert held == [10 + len(splits["dev"]) + len(splits["test"])]
+    assert report.sizes["train"] == 10
+
+
+def test_a_model_of_ones_own_making_is_asked_itself(model):
+    class Own(PretrainedClassifier):
+        def attend(self, states):
+            first = states.units.long().cumsum(1) == 1
+            return (first & states.units).to(states.hidden)
+
+    own = Own(model.encoder, model.net)
+    report = check.audit_shortcuts(own, split_dataset(DATA, (0.5, 0.2, 0.3)), SMALL)
+    assert "encoding" not in report.seconds
+
+
 @pytest.mark.parametrize("remedy", ["random_pretraining", "instance_weighting"])
 def test_a_remedy_above_a_transformer_is_one_flag(folder, tmp_path, remedy):
-    path, out = tmp_path / "data.csv", tmp_path / "model"
+    path = tmp_path / "data.csv"
     rows = [f"{record.text},{DATA.classes[record.label]}" for record in DATA]
     path.write_text("\n".join(["text,label", *rows]))
-    flags = ("--encoder", str(folder), "--remedy", remedy, "--epochs", "2", "--out", str(out))
-    said = run("train", str(path), *flags)
-    assert "dev accuracy" in said
-    found = load(out)
+    flags = ("--encoder", str(folder), "--epochs", "2")
+    said = run("train", str(path), *flags, "--remedy", remedy, "--out", str(tmp_path / "remedied"))
+    run("train", str(path), *flags, "--out", str(tmp_path / "usual"))
+    # only a refit is judged by its loss
+    assert "dev loss" in said
+    assert ("instance weights of the epoch kept" in said) == (remedy == "instance_weighting")
+    found, usual = load(tmp_path / "remedied"), load(tmp_path / "usual")
+    assert found.fingerprint() != usual.fingerprint()
     test = read_held_out(found.trained_on, DATA.classes)
     assert np.isfinite(read(found, test).log_probabilities).all()
+
+
+def test_one_class_cannot_be_refitted(folder):
+    encoder = load_transformer(folder, layer=1)
+    one = DATA.select([record for record in DATA if record.label])
+    refit = REMEDIES["instance_weighting"].refit
+    with pytest.raises(DataError, match="are of class"):
+        refit_pretrained(refit, {"train": one, "dev": DATA}, encoder)
+    with pytest.raises(DataError, match="are of class"):
+        train({"train": one, "dev": DATA}, encoder="average", refit=refit, progress=False)

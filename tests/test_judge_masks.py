@@ -17,12 +17,11 @@ from attnaudit.data.tokens import text_record
 from attnaudit.models.selective import new_selective, selective_vocabulary
 from attnaudit.nets.mask_laws import MaskLaw
 from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.shortcuts.check import audit_shortcuts
+from attnaudit.shortcuts import judge
 from attnaudit.shortcuts.fitting import fit_jointly
 from attnaudit.shortcuts.judge_masks import LEAST, mixed_masks, salience_of, salient_masks
 from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.reading import Reading
-from attnaudit.shortcuts.schema import ShortcutVerdict
+from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.settings import ShortcutSettings
 
 WORDS = "abcdef"
@@ -108,27 +107,60 @@ def test_mixed_masks_are_distributions(length: int, seed: int, law: MaskLaw) -> 
 
 
 def rare(count: int, seed: int) -> Dataset:
-    """Texts of 40 words, one of which is one of 160 that tell the label."""
+    """Texts of 100 words, one of which is one of 120 that tell the label."""
     draw = random.Random(seed)
     records = []
     for i in range(count):
-        words = [f"n{draw.randrange(100)}" for _ in range(40)]
-        words[draw.randrange(40)] = f"{('neg', 'pos')[i % 2]}{draw.randrange(80)}"
+        words = [f"n{draw.randrange(100)}" for _ in range(100)]
+        words[draw.randrange(100)] = f"{('neg', 'pos')[i % 2]}{draw.randrange(60)}"
         records.append(text_record(f"{seed}-{i}", " ".join(words), i % 2))
     return Dataset("rare", tuple(records), ("neg", "pos"))
 
 
-def test_an_honest_model_with_rare_evidence_is_read_by_its_judges() -> None:
-    splits = {"train": rare(2000, 0), "dev": rare(400, 1), "test": rare(600, 2)}
+def test_what_a_model_favours_elsewhere_teaches_judges_rare_evidence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = {"train": rare(1500, 0), "dev": rare(200, 1), "test": rare(400, 2)}
     config = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16)
     model = new_selective(config, selective_vocabulary(splits["train"].records), 0)
     fit = FitOptions(epochs=8, batch_size=32, learning_rate=5e-3)
     model = fit_jointly(model, splits["train"], splits["dev"], fit).model
-    check = ShortcutSettings(permutations=100, trees=10, resamples=200, judges=1)
-    gaps = {}
-    for masks in ("law", "mixed"):
-        report = audit_shortcuts(model, splits, check.model_copy(update={"judge_masks": masks}))
-        assert report.finding("gap").headline is not None
-        gaps[masks] = report.finding("gap").headline.value
-        assert report.verdict is not ShortcutVerdict.RELIES
-    assert gaps["mixed"] < 0.03 < gaps["law"]
+    reading = read(model, splits["test"])
+    assert np.mean(reading.predicted == reading.labels) > 0.85
+    few = ShortcutSettings(judges=1, judge_draws=2, judge_epochs=12)
+
+    def by_judge() -> float:
+        said = judge.judge(model, splits, reading, few).own[0]
+        return float(np.mean(said.argmax(1) == reading.labels))
+
+    with_salience = by_judge()
+    monkeypatch.setattr(judge, "salience_of", lambda _: None)
+    assert with_salience > by_judge() + 0.1
+
+
+@settings(deadline=None)
+@given(readings(), st.integers(0, 5), st.integers(0, 1000))
+def test_a_copy_of_a_text_tells_nothing_of_its_label(
+    reading: Reading, which: int, seed: int
+) -> None:
+    which %= len(reading)
+    record = reading.data.records[which]
+    alone = salience_of(reading)
+    row = np.random.default_rng(seed).dirichlet(np.ones(len(record.units)))
+    same = text_record("same", record.text)
+    more = Dataset("more", (*reading.data.records, same), ())
+    twice = salience_of(Reading(more, (*reading.weights, row), np.zeros((len(more), 2))))
+    assert alone is not None
+    assert twice is not None
+    for some in (record, same, text_record("dev", record.text)):
+        np.testing.assert_allclose(
+            twice.logits(some, len(row)), alone.logits(record, len(row)), atol=1e-6
+        )
+
+
+def test_upper_and_lower_case_are_one_unit() -> None:
+    texts = (text_record("a", "Good film"), text_record("b", "a good one"))
+    rows = (np.array([0.9, 0.1]), np.full(3, 1 / 3))
+    found = salience_of(Reading(Dataset("d", texts, ()), rows, np.zeros((2, 2))))
+    assert found is not None
+    assert np.exp(found.logits(texts[1], 3)) == pytest.approx([1.0, 1.8, 1.0])

@@ -106,6 +106,14 @@ def test_what_does_not_go_together_is_refused(tmp_path):
     assert "--keep goes with --masks" in run("train", "order", "--keep", "3", *out, code=2)
     said = run("train", "order", "--masks", "soft", "--vectors", "x.vec", *out, code=2)
     assert "--vectors does not go with --masks" in said
+    for option, given in (("--encoder", "cnn"), ("--attention", "dot"), ("--device", "cuda")):
+        said = run("train", "order", "--masks", "soft", option, given, *out, code=2)
+        assert f"{option} does not go with --masks" in said
+    assert "--downstream goes with --masks" in run("train", "order", "--downstream", "rnn", *out,
+                                                   code=2)  # fmt: skip
+    for option in ("--hidden", "--embedding-dim", "--min-df"):
+        said = run("train", "order", "--encoder", "minilm", option, "7", *out, code=2)
+        assert f"{option} does not go with --encoder minilm" in said
 
 
 def test_black_boxes_from_the_keyboard(tmp_path):

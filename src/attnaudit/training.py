@@ -17,6 +17,7 @@ from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import SeenTexts, seen_texts, write_splits
 from attnaudit.nets.classifier import ClassifierConfig
+from attnaudit.nets.evaluation import check_labels
 from attnaudit.nets.inputs import Given
 from attnaudit.nets.training import (
     Fitted,
@@ -181,6 +182,8 @@ def _refitted(
     report: Report | None,
 ) -> TrainedResult:
     """A network that another way of training has trained from its initial values."""
+    check_labels(splits["train"].records, config.classes, "training", several=True)
+    check_labels(splits["dev"].records, config.classes, "development")
     net = new_net(config, len(vocabulary), options.seed, table).to(options.device)
     start = TextClassifier(net, vocabulary)
     fitted = refit(
@@ -192,7 +195,12 @@ def _refitted(
     )
     assert isinstance(fitted.model, TextClassifier)  # a copy of what was given
     return TrainedResult(
-        fitted.model.net, fitted.history, fitted.best_epoch, fitted.dev, vocabulary=vocabulary
+        fitted.model.net,
+        fitted.history,
+        fitted.best_epoch,
+        fitted.dev,
+        vocabulary=vocabulary,
+        notes=fitted.notes,
     )
 
 

@@ -71,12 +71,9 @@ def train_pretrained(
     options = options or TrainOptions()
     classes = splits["train"].classes
     labels = {
-        part: check_labels(splits[part].records, classes, what)
-        for part, what in (("train", "training"), ("dev", "development"))
+        "train": check_labels(splits["train"].records, classes, "training", several=True),
+        "dev": check_labels(splits["dev"].records, classes, "development"),
     }
-    if bool((labels["train"] == labels["train"][0]).all()):
-        only = classes[int(labels["train"][0])]
-        raise DataError(f"all {len(labels['train'])} training records are of class {only!r}")
     encoder = source
     if not isinstance(encoder, FrozenTransformer):
         encoder = load_transformer(encoder, layer)
@@ -143,6 +140,8 @@ def refit_pretrained(
     """
     options = options or FitOptions()
     train, dev = splits["train"], splits["dev"]
+    check_labels(train.records, train.classes, "training", several=True)
+    check_labels(dev.records, train.classes, "development")
     encoder = source
     if not isinstance(encoder, FrozenTransformer):
         encoder = load_transformer(encoder, layer)
@@ -156,7 +155,7 @@ def refit_pretrained(
     found = fitted.model.net
     return (
         PretrainedClassifier(encoder, found, name),
-        Fitted(found, fitted.history, fitted.best_epoch, fitted.dev),
+        Fitted(found, fitted.history, fitted.best_epoch, fitted.dev, notes=fitted.notes),
     )
 
 

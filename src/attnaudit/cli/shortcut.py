@@ -21,6 +21,7 @@ from attnaudit.cli.app import (
     Seed,
     TextColumn,
     Tokens,
+    TruthColumn,
     app,
     label_of,
 )
@@ -65,7 +66,13 @@ def shortcut(
         str | None,
         typer.Option(help="The default tokens that the model was trained with: ends or only."),
     ] = None,
-    judges: Annotated[int, typer.Option(min=1, help="Seeds of the judge.")] = DEFAULTS.judges,
+    judges: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Seeds of the judge; twice as many where the form of the weights is read.",
+        ),
+    ] = DEFAULTS.judges,
     judge_epochs: Annotated[
         int, typer.Option(min=1, help="Most epochs of a judge.")
     ] = DEFAULTS.judge_epochs,
@@ -76,9 +83,7 @@ def shortcut(
     label_column: LabelColumn = "label",
     bag_column: BagColumn = None,
     features: Features = None,
-    truth_column: Annotated[
-        str | None, typer.Option(help="1 for key instances of bags; 'truth' by default.")
-    ] = None,
+    truth_column: TruthColumn = None,
     id_column: IdColumn = None,
     question_column: QuestionColumn = None,
     pipeline: Pipeline = None,
@@ -110,14 +115,14 @@ def shortcut(
                 "train_limit": train_limit}
     )  # fmt: skip
     loaded = load(model, device)
-    of_bags = {"bag_column": bag_column, "features": features, "truth_column": truth_column}
+    of_bags = {"bag_column": bag_column, "features": features}
     of_texts = {
         "text_column": text_column, "id_column": id_column, "question_column": question_column,
         "pipeline": pipeline, "tokenizer": tokenizer, "drop_unlabelled": drop_unlabelled,
         "drop_empty": drop_empty, "defaults": defaults, "default_token": default_token,
     }  # fmt: skip
-    common = {"label_column": label_of(label_column), "limit": limit, "data_dir": data_dir,
-              "seed": seed}  # fmt: skip
+    common = {"label_column": label_of(label_column), "truth_column": truth_column,
+              "limit": limit, "data_dir": data_dir, "seed": seed}  # fmt: skip
     tokens: tuple[str, ...] = ()
     splits: dict[str, AnyDataset]
     with OUT.status("reading the data"):
@@ -166,7 +171,7 @@ def _bags(data: str, options: dict[str, Any], common: dict[str, Any]) -> dict[st
     """The splits of bags; a column that has its usual name is not said."""
     given = {**common, **bag_reading(
         bag_column=options["bag_column"], features=options["features"]
-    ), "truth_column": options["truth_column"]}  # fmt: skip
+    )}  # fmt: skip
     if given["label_column"] == "label":
         del given["label_column"]
     return dict(load_bag_splits(data, **{k: v for k, v in given.items() if v is not None}))

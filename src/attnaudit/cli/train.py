@@ -136,15 +136,19 @@ def train(
     }  # fmt: skip
     if classes:
         reading["classes"] = tuple(classes.split(","))
-    for option, given in (("--keep", keep), ("--defaults", defaults)):
-        if given is not None and masks is None:
-            raise SettingsError(f"{option} goes with --masks")
+    _refuse_unused(
+        masks, encoder,
+        with_masks={"--keep": keep is not None, "--defaults": defaults is not None,
+                    "--downstream": downstream != "pool"},
+        without_masks={"--vectors": vectors is not None, "--encoder": encoder != "bilstm",
+                       "--attention": attention != "additive", "--device": device != "cpu"},
+        own_words={"--vectors": vectors is not None, "--hidden": hidden is not None,
+                   "--embedding-dim": embedding_dim is not None, "--min-df": min_df != 1},
+    )  # fmt: skip
     own_way = masks is not None or (remedy is not None and find_remedy(remedy).refit is not None)
     epochs = epochs or (FitOptions.epochs if own_way else TrainOptions.epochs)
     done: Trained | TrainedAbove | TrainedSelective
     if masks is not None:
-        if vectors is not None:
-            raise SettingsError("--vectors does not go with --masks: it learns its own vectors")
         fitting = FitOptions(epochs=epochs, patience=patience or FitOptions.patience, seed=seed)
         with bars() as progress:
             done = train_selective(
@@ -176,6 +180,32 @@ def train(
     _told(done, out)
 
 
+def _refuse_unused(
+    masks: str | None,
+    encoder: str,
+    *,
+    with_masks: dict[str, bool],
+    without_masks: dict[str, bool],
+    own_words: dict[str, bool],
+) -> None:
+    """Refuse options that were given and mean nothing here."""
+    for option, given in with_masks.items():
+        if given and masks is None:
+            raise SettingsError(f"{option} goes with --masks")
+    for option, given in without_masks.items():
+        if given and masks is not None:
+            raise SettingsError(
+                f"{option} does not go with --masks: a mask generator has a network and vectors of "
+                "its own, and is trained on the CPU"
+            )
+    for option, given in own_words.items():
+        if given and masks is None and encoder not in ENCODERS:
+            raise SettingsError(
+                f"{option} does not go with --encoder {encoder}: a pretrained encoder has words "
+                "and sizes of its own"
+            )
+
+
 def _told(done: Trained | TrainedAbove | TrainedSelective, out: Path) -> None:
     show_training(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
@@ -199,6 +229,8 @@ def show_training(done: Trained | TrainedAbove | TrainedSelective, *, notes: boo
         table.add_row(f"{epoch}{mark}", *(f"{row[name]:.4f}" for name in names))
     OUT.print(table)
     OUT.print("* kept: best on the development split")
+    for line in done.result.notes:
+        OUT.print(line, markup=False)
     for line in data_notes(done) if notes else ():
         OUT.print(line, markup=False)
     if isinstance(done, Trained) and done.coverage is not None:

@@ -276,10 +276,7 @@ def _check(splits: Splits, split: str, what: str) -> None:
             "test; load_splits and split_dataset cut data into all three"
         )
     data = splits[split]
-    labels = check_labels(data.records, data.classes, what)
-    if bool((labels == labels[0]).all()):
-        name = data.classes[int(labels[0])]
-        raise DataError(f"all {len(labels)} {what} records are of class {name!r}; give others")
+    check_labels(data.records, data.classes, what, several=True)
 
 
 def _gate(data: Dataset, probabilities: np.ndarray, settings: Settings) -> Finding:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.data.kinds import Record
 from attnaudit.data.records import Text
@@ -46,10 +45,10 @@ class HeldStates(Model):
     def __init__(
         self, model: PretrainedClassifier, records: Sequence[Text], progress: Report | None = None
     ) -> None:
-        different = list({record.units: record for record in records}.values())
+        different = list({_read(record): record for record in records}.values())
         states = unit_states(model.encoder, different, progress=progress)
         self.states = _Shared(
-            {record.units: found for record, found in zip(different, states, strict=True)}
+            {_read(record): found for record, found in zip(different, states, strict=True)}
         )
         self.net, self.name, self.classes = model.net, model.name, model.classes
         self.of, self.at = model.fingerprint(), model.device
@@ -63,17 +62,19 @@ class HeldStates(Model):
         if not records:
             raise DataError("a batch needs at least one record")
         lengths = torch.tensor([len(record.units) for record in records])
-        units = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+        units = torch.arange(max(1, int(lengths.max()))) < lengths.unsqueeze(1)
         places = torch.tensor([self.states.place_of(record) for record in records])
         return Batch(
-            tuple(record.id for record in records), places.unsqueeze(1).expand(units.shape),
-            units, units,
-        ).to(self.at)  # fmt: skip
+            tuple(record.id for record in records), units.long(), units, units, {"place": places}
+        ).to(self.at)
 
     def encode(self, batch: Batch) -> States:
         """The states that are held, 0 on padding."""
-        rows = [self.states.rows[place] for place in batch.inputs[:, 0].tolist()]
-        return States(pad_sequence(rows, batch_first=True).to(self.at), batch.units)
+        rows = [self.states.rows[place] for place in batch.extra["place"].tolist()]
+        hidden = torch.zeros(*batch.units.shape, rows[0].shape[-1])
+        for row, found in zip(hidden, rows, strict=True):
+            row[: len(found)] = found
+        return States(hidden.to(next(self.net.parameters())), batch.units)
 
     def attend(self, states: States) -> Float[Tensor, "B L"]:
         """As the model does."""
@@ -100,15 +101,23 @@ def texts_of(records: Sequence[Record]) -> list[Text]:
     return texts
 
 
+_Key = tuple[str, tuple[str, ...]]
+
+
+def _read(record: Text) -> _Key:
+    """What a transformer reads: the units, and the spaces between them."""
+    return record.text, record.units
+
+
 class _Shared:
     """The states of texts; a copy of it is itself."""
 
-    def __init__(self, states: Mapping[tuple[str, ...], Tensor]) -> None:
+    def __init__(self, states: Mapping[_Key, Tensor]) -> None:
         self.rows = list(states.values())
-        self.places = {units: place for place, units in enumerate(states)}
+        self.places = {key: place for place, key in enumerate(states)}
 
     def place_of(self, record: Text) -> int:
-        place = self.places.get(record.units)
+        place = self.places.get(_read(record))
         if place is None:
             raise DataError(f"record {record.id!r} is none of those whose states are held")
         return place

@@ -21,9 +21,15 @@ TOKENS = 16_384
 
 
 def check_labels(
-    records: Sequence[Record], classes: Sequence[str], split: str
+    records: Sequence[Record], classes: Sequence[str], split: str, *, several: bool = False
 ) -> Int[Tensor, " N"]:
     """The labels of records, where all can be used.
+
+    Args:
+        records: The records.
+        classes: The names of the classes.
+        split: What to call the records.
+        several: Whether there must be records of more than one class.
 
     Raises:
         DataError: There are no records, or one has no label or one that is no index of a class.
@@ -36,7 +42,11 @@ def check_labels(
                 f"{split} record {record.id!r} (row {row}) has the label {record.label}; it must "
                 f"be 0 to {len(classes) - 1}, an index of {tuple(classes)}"
             )
-    return torch.tensor([record.label for record in records])
+    labels = torch.tensor([record.label for record in records])
+    if several and bool((labels == labels[0]).all()):
+        name = classes[int(labels[0])]
+        raise DataError(f"all {len(labels)} {split} records are of class {name!r}; give others")
+    return labels
 
 
 def selection_metric(select: str, dev_labels: Int[Tensor, " N"], classes: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -94,12 +94,14 @@ class Fitted:
             and, where every class has development records, `dev_roc_auc`.
         best_epoch: The epoch, from 1, whose parameters are kept: the first with the best score.
         dev: The development metrics of that epoch.
+        notes: What the training has to say of itself.
     """
 
     net: AttentionClassifier
     history: tuple[Mapping[str, float], ...]
     best_epoch: int
     dev: Mapping[str, float]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,7 @@ def train(
         ModelError: The loss is no longer a number.
     """
     options = options or TrainOptions()
-    labels = check_labels(train_records, config.classes, "training")
-    if bool((labels == labels[0]).all()):
-        name = config.classes[int(labels[0])]
-        raise DataError(f"all {len(labels)} training records are of class {name!r}; give others")
+    labels = check_labels(train_records, config.classes, "training", several=True)
     dev_labels = check_labels(dev_records, config.classes, "development")
     if vocabulary is None:
         vocabulary = build_vocabulary(train_records, options.min_df, options.lowercase)

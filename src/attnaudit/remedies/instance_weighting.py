@@ -197,9 +197,16 @@ def fit_mask_neutral(
         return torch.from_numpy(found[-1].weights).float()
 
     fitted = fit_jointly(model, train, dev, options, weights=reweigh, fresh=fresh)
-    return MaskNeutral(
-        fitted.model, fitted.history, fitted.best_epoch, fitted.dev, fitted.trained, tuple(found)
+    used = found[fitted.best_epoch - 1]
+    worth = (
+        f"instance weights of the epoch kept: worth {used.effective_size:,.0f} of {len(labels):,} "
+        f"instances; AUC of the label from the weights {used.auc:.2f}, weighted "
+        f"{used.weighted_auc:.2f}"
     )
+    return MaskNeutral(
+        fitted.model, fitted.history, fitted.best_epoch, fitted.dev, fitted.trained, tuple(found),
+        notes=(worth, *used.warnings),
+    )  # fmt: skip
 
 
 def _class_mean_one(weights: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -56,8 +56,8 @@ ABOUT = {
     ),
     "gap": (
         "Bai et al. 2021; EVAL-X of Jethani et al. 2021",
-        "balanced accuracy of the model less that of judges trained with random masks, which read "
-        "the same weights; paired by record",
+        "balanced accuracy of the model less the mean of judges that learnt with masks which tell "
+        "nothing of the label, and read the same weights; paired by record",
         "Where no weights independent of the label can be read at all, the informed decoder shows "
         "that the training of the judges has power.",
     ),

@@ -79,6 +79,11 @@ def conclude_gap(
     accident = reads_form(others)
     blind = weak and not powerless and is_blind(judged, labels, settings)
     notes = [_words_of(judged.law, settings), *_range(each)]
+    if accident:
+        notes.append(
+            f"{len(each)} judges, twice as many as usual: the decoder reads the form of the "
+            "weights, so judges do too, each rightly or wrongly by accident"
+        )
     if blind:
         headline = balanced(right - chance, subject=LARGER)
         spared = balanced(informed - chance, subject=f"informed decoder - {LARGER_CLASS}")

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch, Model, States
@@ -128,7 +127,7 @@ def judge(
         count: Judges; those of the settings by default.
     """
     law = law_of(reading.weights, settings.seed)
-    train = draw(splits["train"], settings.train_limit, settings.seed)
+    train = splits["train"]
     records = reading.data.records
     count = count or settings.judges
     seeds = [settings.seed + JUDGE_SEED + i for i in range(count)]

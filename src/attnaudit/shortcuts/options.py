@@ -80,6 +80,7 @@ class Fitted:
         best_epoch: The epoch, from 1, whose parameters are kept.
         dev: The development metrics of that epoch.
         trained: The names of the parameters that were trained.
+        notes: What the training has to say of itself.
     """
 
     model: Model
@@ -87,6 +88,7 @@ class Fitted:
     best_epoch: int
     dev: Mapping[str, float]
     trained: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Refit(Protocol):
