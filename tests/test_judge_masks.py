@@ -87,10 +87,12 @@ def test_hard_masks_favour_in_proportion() -> None:
     units = torch.ones(8000, 5, dtype=torch.bool)
     units[:, 4] = False
     logits = torch.from_numpy(np.log([*shares, 9.0])).float().expand(8000, 5)
-    masks = salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+    masks = salient_masks(
+        units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1), 0.0
+    )
     assert masks[:, 4].sum() == 0
     assert chisquare(masks[:, :4].sum(0).numpy(), 8000 * shares).pvalue > 0.001
-    two = salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=2))
+    two = salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=2), 0.0)
     assert torch.equal((two > 0).sum(1), torch.full((8000,), 2))
 
 

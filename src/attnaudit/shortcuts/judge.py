@@ -24,7 +24,7 @@ from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
 from attnaudit.shortcuts.fitting import fit_decoder
-from attnaudit.shortcuts.judge_masks import half_masks, mixed_masks, salience_of
+from attnaudit.shortcuts.judge_masks import half_masks, mixed_masks, salience_of, spread_of
 from attnaudit.shortcuts.loop import Masks, fit_parameters
 from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.parts import copy_of, parts_of, reset
@@ -36,8 +36,8 @@ EQUAL = 1e-4
 PEAKED = 0.9
 """Random soft masks are to be as peaked as this share of the model's own."""
 SIGMAS = (SIGMA, 2 * SIGMA, 4 * SIGMA, 8 * SIGMA)
-Saliences = tuple[tuple[Row, ...], tuple[Row, ...]]
-"""Logits of salient masks, one row a record, for train and dev."""
+Saliences = tuple[tuple[Row, ...], tuple[Row, ...], float]
+"""Logits of salient masks, one row a record, for train and dev, and the spread about them."""
 JUDGE_SEED = 1000
 """Added to the seed, so that no judge shares its draws with the model."""
 
@@ -171,7 +171,7 @@ def _saliences(train: Reading, dev: Reading) -> Saliences | None:
     of_train, of_dev = (
         tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (train, dev)
     )
-    return of_train, of_dev
+    return of_train, of_dev, spread_of(train.weights, of_train)
 
 
 def _neutral(
@@ -194,12 +194,12 @@ def _neutral(
                 logits = None
                 if favour is not None:
                     logits = placed_rows([favour[row] for row in rows], batch)
-                drawn = [mixed_masks(units, generator, law, logits) for _ in draws]
+                drawn = [mixed_masks(units, generator, law, logits, spread) for _ in draws]
             return torch.stack(drawn, dim=1).to(states.hidden.dtype)
 
         return masks
 
-    of_train, of_dev = salience or (None, None)
+    of_train, of_dev, spread = salience or (None, None, 0.0)
     return _fresh(model, train, dev, options, masks_under(of_train), masks_under(of_dev))
 
 

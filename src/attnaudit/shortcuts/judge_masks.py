@@ -111,23 +111,39 @@ def half_masks(units: Tensor, generator: torch.Generator) -> Tensor:
     return shown.float() / shown.sum(1, keepdim=True).clamp(min=1)
 
 
+def spread_of(weights: Sequence[Row], logits: Sequence[Row]) -> float:
+    """How far the logs of weights lie from logits, beside a constant an instance: a deviation.
+
+    Example:
+        >>> spread_of([np.array([0.2, 0.8])], [np.log([0.1, 0.4])])
+        0.0
+    """
+    apart = [
+        (far := np.log(np.maximum(row * len(row), LEAST)) - own) - far.mean()
+        for row, own in zip(weights, logits, strict=True)
+        if len(row)
+    ]
+    return round(float(np.concatenate(apart).std()), 6) if apart else 0.0
+
+
 def salient_masks(
-    units: Tensor, logits: Tensor, generator: torch.Generator, law: MaskLaw
+    units: Tensor, logits: Tensor, generator: torch.Generator, law: MaskLaw, spread: float
 ) -> Tensor:
     """Masks of a law that favour units with high logits.
 
     Hard: `k` units without replacement, with probabilities in proportion to `exp(logits)`. Soft:
-    the logits with the law's noise added.
+    `softmax(logits + s · N(0, I))` with `s` uniform from 0 to twice the spread, by instance.
 
     Args:
         units: `(B, L)`, which positions may receive weight.
         logits: `(B, L)`.
         generator: Of the draws.
         law: Of the masks.
+        spread: Of a model's own weights about these logits (see `spread_of`), for soft masks.
 
     Example:
         >>> units, logits = torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0.0, 50.0, 0.0]])
-        >>> salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1))
+        >>> salient_masks(units, logits, torch.Generator().manual_seed(0), MaskLaw("hard", k=1), 0)
         tensor([[0., 1., 0.]])
     """
     favour = logits.to(units.device, torch.float32)
@@ -135,13 +151,17 @@ def salient_masks(
         uniform = torch.rand(units.shape, generator=generator).clamp(min=1e-12)
         gumbel = -(-uniform.log()).log().to(units.device)
         return hard_masks(favour + gumbel, units, law.k or 1)
-    spread = torch.rand(len(units), 1, generator=generator) * law.sigma
-    noise = (torch.randn(units.shape, generator=generator) * spread).to(units.device)
+    widths = torch.rand(len(units), 1, generator=generator) * 2 * min(spread, law.sigma)
+    noise = (torch.randn(units.shape, generator=generator) * widths).to(units.device)
     return soft_masks(favour + noise, units)
 
 
 def mixed_masks(
-    units: Tensor, generator: torch.Generator, law: MaskLaw, logits: Tensor | None = None
+    units: Tensor,
+    generator: torch.Generator,
+    law: MaskLaw,
+    logits: Tensor | None = None,
+    spread: float = 0.0,
 ) -> Tensor:
     """For each instance a mask of the law, one of `half_masks`, equal weights, or a salient one.
 
@@ -150,6 +170,7 @@ def mixed_masks(
         generator: Of the draws.
         law: Of the masks.
         logits: Of `salient_masks`; None leaves these out.
+        spread: Likewise.
 
     Example:
         >>> masks = mixed_masks(torch.ones(2, 4, dtype=torch.bool),
@@ -160,6 +181,6 @@ def mixed_masks(
     equal = units.float() / units.sum(1, keepdim=True).clamp(min=1)
     kinds = [draw_masks(units, law, generator), half_masks(units, generator), equal]
     if logits is not None:
-        kinds.append(salient_masks(units, logits, generator, law))
+        kinds.append(salient_masks(units, logits, generator, law, spread))
     chosen = torch.randint(len(kinds), (len(units),), generator=generator)
     return torch.stack(kinds)[chosen, torch.arange(len(units))]

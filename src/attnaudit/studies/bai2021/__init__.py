@@ -13,7 +13,7 @@ BAI2021 = Study(
     paper="Bai, Liang, Zhang, Li, Bai & Wang 2021, Why Attentions May Not Be Interpretable?",
     citation="Bing Bai, Jian Liang, Guanhua Zhang, Hao Li, Kun Bai and Fei Wang. Why Attentions "
     "May Not Be Interpretable? Proceedings of KDD 2021, pages 25-34. arXiv 2006.05656.",
-    version=5,
+    version=6,
     options=BaiOptions,
     quick=quick,
     plan=plan,
