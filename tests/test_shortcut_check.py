@@ -243,18 +243,30 @@ def said_of(share: float, labels: np.ndarray = LABELS) -> np.ndarray:
 
 
 def gap_of(
-    own: list[float], apart: float, informed: float, others: tuple[str, ...] = (), share: float = 1
+    own: list[float],
+    apart: float,
+    informed: float,
+    others: tuple[str, ...] = (),
+    salient: tuple[float, float] | None = None,
 ) -> Finding:
-    """The finding on a model with given judges, `apart` under weights of no label."""
+    """The finding on a model with given judges, `apart` under weights of no label.
+
+    `salient` is how often the judges and the model are right under salient weights.
+    """
     records = tuple(text_record(f"r{i}", "a b", int(y)) for i, y in enumerate(LABELS))
     rows = (np.full(2, 0.5),) * N_GAP
-    reading = Reading(Dataset("made", records, ("neg", "pos")), rows, np.log(said_of(share)))
+    reading = Reading(Dataset("made", records, ("neg", "pos")), rows, np.log(said_of(1)))
     same = tuple(said_of(apart) for _ in own)
     judged = Judged(
         MaskLaw("hard", k=1), tuple(said_of(s) for s in own),
         {"random masks": same, "equal weights": same, "informed": (said_of(informed),)},
         np.zeros(N_GAP, dtype=bool),
     )  # fmt: skip
+    if salient is not None:
+        by_judge, by_model = salient
+        more = {"salient weights": (said_of(by_judge),) * len(own),
+                "model, salient weights": (said_of(by_model),)}  # fmt: skip
+        judged = replace(judged, others={**judged.others, **more})
     failed = [
         Finding(check=c, subject="weights", verdict=Verdict.FAIL, sentence="") for c in others
     ]
@@ -276,6 +288,10 @@ def gap_of(
         (([0.5, 0.5], 0.5, 1.0), Verdict.FAIL, "to the larger class"),
         (([0.5], 0.5, 1.0), Verdict.INCONCLUSIVE, "one judge only"),
         (([0.6, 0.6], 0.9, 1.0), Verdict.FAIL, "gaps of the 2 judges"),
+        # as far behind where no code can help: badly trained
+        (([0.9, 0.9], 0.8, 1.0, (), (0.9, 1.0)), Verdict.INCONCLUSIVE, "carry no code"),
+        (([0.9, 0.9], 0.8, 1.0, (), (0.9, 0.9)), Verdict.FAIL, "gaps of the 2 judges"),
+        (([0.6, 0.6], 0.8, 1.0, (), (0.8, 0.9)), Verdict.FAIL, "gaps of the 2 judges"),
         # the informed decoder learns no more than the judges
         (([0.85, 0.85], 0.85, 0.86, ("leak",)), Verdict.INCONCLUSIVE, "too short"),
         (([0.99, 1.0], 0.9, 1.0), Verdict.PASS, "gaps of the 2 judges"),

@@ -18,7 +18,10 @@ from attnaudit.shortcuts.settings import ShortcutSettings, below
 from attnaudit.shortcuts.swaps import FORWARD, SWAPS
 
 NAME = "gap"
-SUBJECTS = {"informed": "informed decoder", "plain": "judge, prior not fitted"}
+SUBJECTS = {
+    "informed": "informed decoder", "plain": "judge, prior not fitted",
+    "model, salient weights": "model, salient weights",
+}  # fmt: skip
 NEAR_CHANCE = 0.1
 """Balanced accuracy over chance up to which a judge has read nothing. Ours."""
 LARGER_CLASS = "larger class"
@@ -116,6 +119,14 @@ def conclude_gap(
                 f"not clearly better than they are (difference {spoken(spared, 3)}): their "
                 "training is too short, or has too few records, to show a code"
             )
+        if (behind := _behind(judged, labels, right - by_judges.mean(0), settings)) is not None:
+            estimates += behind
+            if below(behind[1], bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
+                doubts.append(
+                    "the judges are nearly as far behind under weights that favour units as the "
+                    f"model does in other records, which carry no code ({spoken(behind[0], 3)}): "
+                    "they are trained too little for such weights"
+                )
         alone = len(judged.own) == 1
         if not failed and (alone or (weak and not blind)):
             doubts.append(
@@ -132,6 +143,30 @@ def conclude_gap(
         thresholds={"gap": bars.gap, "power": bars.power,
                     "least_instances": float(audit.thresholds.least_instances)},
     )  # fmt: skip
+
+
+def _behind(
+    judged: Judged, labels: np.ndarray, gap: np.ndarray, settings: ShortcutSettings
+) -> tuple[Estimate, Estimate] | None:
+    """How far judges are behind the model under salient weights, and the gap beyond that.
+
+    Salient weights favour a unit as the model does in other records, and carry no code: what the
+    model has over its judges there is better training. None where there are no such weights, or
+    the judges are not behind.
+    """
+    model = judged.others.get("model, salient weights")
+    if model is None:
+        return None
+    by_judges = _right(judged.others["salient weights"], labels).mean(0)
+    control = _right(model, labels)[0] - by_judges
+    behind, beyond = (
+        balanced_mean(values, labels, settings.audit(), statistic="judge_gap", subject=subject)
+        for values, subject in (
+            (control, "model - judge, salient weights"),
+            (gap - control, "model - judge, beyond that of salient weights"),
+        )
+    )
+    return (behind, beyond) if (behind.value or 0.0) > 0 else None
 
 
 def reads_form(findings: Sequence[Finding]) -> bool:
@@ -215,7 +250,7 @@ def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> 
 
 def _independent(judged: Judged, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """How often judges are right under weights that are none of the model's, and the labels."""
-    for name in ("random masks", "equal weights", "truth"):
+    for name in ("random masks", "equal weights", "salient weights", "truth"):
         if name in judged.others:
             some = labels[judged.known] if name == "truth" else labels
             # with evidence in one class only, whoever always says that class is right

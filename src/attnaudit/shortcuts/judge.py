@@ -20,7 +20,7 @@ from attnaudit.data.kinds import AnyDataset
 from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.evaluation import check_labels
-from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks
+from attnaudit.nets.mask_laws import SIGMA, MaskLaw, draw_masks, hard_masks, soft_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.calibration import fit_prior, with_prior
 from attnaudit.shortcuts.fitting import fit_decoder
@@ -36,10 +36,25 @@ EQUAL = 1e-4
 PEAKED = 0.9
 """Random soft masks are to be as peaked as this share of the model's own."""
 SIGMAS = (SIGMA, 2 * SIGMA, 4 * SIGMA, 8 * SIGMA)
-Saliences = tuple[tuple[Row, ...], tuple[Row, ...], float]
-"""Logits of salient masks, one row a record, for train and dev, and the spread about them."""
 JUDGE_SEED = 1000
 """Added to the seed, so that no judge shares its draws with the model."""
+
+
+@dataclass(frozen=True)
+class Saliences:
+    """Logits of salient masks, one row a record (see `judge_masks`).
+
+    Attributes:
+        train: Of the training records.
+        dev: Of the development records.
+        test: Of the held-out records.
+        spread: Of the model's own weights about them.
+    """
+
+    train: tuple[Row, ...]
+    dev: tuple[Row, ...]
+    test: tuple[Row, ...]
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,9 @@ class Judged:
         own: Probabilities `(N, C)` of each judge under the model's own weights, its prior fitted
             on the development records.
         others: The same without that: under the model's own weights (`plain`), `random masks`,
-            `equal weights`, `truth`; and of `informed`, a decoder trained afresh on the model's
-            own weights, under those.
+            `equal weights`, `truth`, and `salient weights`, which favour a unit as the model does
+            in other records; of the model under these; and of `informed`, a decoder trained
+            afresh on the model's own weights, under those.
         known: `(N,)`, which instances have known evidence.
     """
 
@@ -137,10 +153,12 @@ def judge(
     }
     known, truth = _truth(reading)
     own: list[np.ndarray] = []
-    others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
     dev = read(model, splits["dev"], settings.token_budget)
     learnt = read(model, train, settings.token_budget)
-    salience = _saliences(learnt, dev) if settings.judge_masks == "mixed" else None
+    salience = _saliences(learnt, dev, reading) if settings.judge_masks == "mixed" else None
+    if salience is not None:
+        weights["salient weights"] = [_peak(logits, law) for logits in salience.test]
+    others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
     for done, seed in enumerate(seeds):
         neutral = _neutral(model, train, splits["dev"], law, settings, seed, salience)
         plain = _logs(neutral, records, reading.weights, settings)
@@ -156,6 +174,9 @@ def judge(
             )
         if report is not None:
             report("judges", done + 1, count + 1)
+    if salience is not None:
+        said = _logs(model, records, weights["salient weights"], settings)
+        others["model, salient weights"] = [np.exp(said)]
     informed = _informed(model, learnt, dev, _options(settings, seeds[0]))
     others["informed"] = [np.exp(_logs(informed, records, reading.weights, settings))]
     if report is not None:
@@ -163,15 +184,24 @@ def judge(
     return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
 
 
-def _saliences(train: Reading, dev: Reading) -> Saliences | None:
-    """The logits of salient masks for train and dev, by the weights on the training records."""
+def _saliences(train: Reading, dev: Reading, test: Reading) -> Saliences | None:
+    """The logits of salient masks, by the weights on the training records."""
     salience = salience_of(train)
     if salience is None:
         return None
-    of_train, of_dev = (
-        tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (train, dev)
+    of_train, of_dev, of_test = (
+        tuple(map(salience.logits, part.data, part.lengths.tolist())) for part in (train, dev, test)
     )
-    return of_train, of_dev, spread_of(train.weights, of_train)
+    return Saliences(of_train, of_dev, of_test, spread_of(train.weights, of_train))
+
+
+def _peak(logits: Row, law: MaskLaw) -> Row:
+    """The weights that logits stand for: a softmax, or equal ones on the highest of them."""
+    if not len(logits):
+        return logits
+    row, units = torch.from_numpy(logits).unsqueeze(0), torch.ones(1, len(logits), dtype=torch.bool)
+    drawn = hard_masks(row, units, law.k or 1) if law.kind == "hard" else soft_masks(row, units)
+    return np.asarray(drawn[0].numpy())
 
 
 def _neutral(
@@ -180,6 +210,7 @@ def _neutral(
 ) -> Model:  # fmt: skip
     """A judge."""
     options = _options(settings, seed)
+    spread = 0.0 if salience is None else salience.spread
     if settings.judge_masks == "law":
         return fit_decoder(model, train, dev, law, options).model
 
@@ -199,8 +230,10 @@ def _neutral(
 
         return masks
 
-    of_train, of_dev, spread = salience or (None, None, 0.0)
-    return _fresh(model, train, dev, options, masks_under(of_train), masks_under(of_dev))
+    if salience is None:
+        return _fresh(model, train, dev, options, masks_under(None), masks_under(None))
+    of_train, of_dev = masks_under(salience.train), masks_under(salience.dev)
+    return _fresh(model, train, dev, options, of_train, of_dev)
 
 
 def _informed(model: Model, train: Reading, dev: Reading, options: FitOptions) -> Model:
