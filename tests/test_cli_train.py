@@ -50,7 +50,7 @@ def test_a_pretrained_encoder_is_one_flag(data: Path, tmp_path: Path) -> None:
     texts = pl.read_csv(data / "train.csv")["text"].to_list()
     encoder = tiny("bert", tmp_path / "encoder", texts=texts, vocabulary=400, positions=200)
     out = tmp_path / "model"
-    shown = trained(data, out, "--encoder", str(encoder))
+    shown = run("train", str(data), "--out", str(out), "--epochs", "1", "--encoder", str(encoder))
     assert "Held out: 40 texts" in shown
     audited = run("audit", str(out), "--check", "permutation", "--out", str(tmp_path / "run"))
     assert "May these attention weights be shown" in audited

@@ -307,8 +307,11 @@ def test_without_content_every_text_of_equal_weights_is_alike() -> None:
     means = mean_states(model, reading, FEW)
     hidden = [model.encode(model.collate([r])).hidden[0].detach().double() for r in data]
     assert torch.allclose(means.constant, torch.cat(hidden).mean(0), atol=1e-5)
-    assert torch.allclose(means.head[1], torch.stack(hidden)[:, 1].mean(0), atol=1e-5)
-    assert torch.allclose(means.tail[0], torch.stack(hidden)[:, -1].mean(0), atol=1e-5)
+    # what has more than an even share of the weight may be the evidence, and is left out
+    low = torch.from_numpy(np.stack(reading.weights)) <= 0.25
+    for place, mean in ((1, means.head[1]), (3, means.tail[0])):
+        assert 0 < low[:, place].sum() < len(data)
+        assert torch.allclose(mean, torch.stack(hidden)[low[:, place], place].mean(0), atol=1e-5)
     for by_position in (True, False):
         said = decode_with(model, data.records, equal_rows([4] * 24),
                            change=without_content(means, by_position))  # fmt: skip
