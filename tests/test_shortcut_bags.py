@@ -70,7 +70,7 @@ def untrained(shape: tuple[int, ...], kind: type[BagModel] = BagModel) -> BagMod
     return kind(BagClassifier(BagConfig(("minus", "plus"), shape, hidden=16, attention=8)))
 
 
-def test_a_pool_whose_weights_are_honest_is_clean() -> None:
+def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
     model = train_bag_model(SPLITS, hidden=16, options=BagOptions(epochs=20), progress=False).model
     report = audit_shortcuts(model, SPLITS, SMALL)
     headline = report.finding("gap").headline

@@ -46,10 +46,11 @@ def conclude_gap(
         others: Findings on the same weights: leak, weights only, swaps.
 
     Returns:
-        `pass` where the gap lies below the bar. `fail` where it lies above and three things hold:
+        `pass` where the gap lies below the bar. `fail` where it lies above and four things hold:
         so does that of most judges alone (of two at least, where the decoder provably reads the
         form of weights, see `reads_form`); so does what the informed decoder has beyond the judges,
-        which were trained in the same way; and the judges are not weak (see `is_weak`), or wholly
+        which were trained in the same way; judges are not as far behind where no code can help (see
+        `_behind`); and the judges are not weak (see `is_weak`), or wholly
         blind (see `is_blind`; two judges at least), or one of the other findings fails too. Else
         `inconclusive`.
     """
@@ -221,9 +222,9 @@ def is_weak(
 ) -> bool:
     """Whether judges read little from weights that are independent of the label.
 
-    Under none of random masks, equal weights and known evidence they gain as much over chance as
-    the informed decoder must: a share `power` of the gain of the model, whose balanced accuracy is
-    given.
+    Under none of random masks, equal weights, salient weights and known evidence they gain as much
+    over chance as the informed decoder must: a share `power` of the gain of the model, whose
+    balanced accuracy is given.
     """
     chance = 1 / len(np.unique(labels))
     gains = [class_mean(right, some) - chance for right, some in _independent(judged, labels)]
@@ -233,10 +234,10 @@ def is_weak(
 def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> bool:
     """Whether judges read nothing from weights: they always say one class, or guess.
 
-    Their mean balanced accuracy under random masks, equal weights and known evidence must be
-    certainly below chance and `NEAR_CHANCE`, and that under the model's own weights below chance
-    and the bar of a leak. A judge that reads the model's weights is not blind, however rarely
-    random masks show it the evidence.
+    Their mean balanced accuracy under random masks, equal weights, salient weights and known
+    evidence must be certainly below chance and `NEAR_CHANCE`, and that under the model's own
+    weights below chance and the bar of a leak. A judge that reads the model's weights is not blind,
+    however rarely random masks show it the evidence.
     """
     everything = [(*some, NEAR_CHANCE) for some in _independent(judged, labels)]
     everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))

@@ -1,9 +1,9 @@
 """The neutral judge: what can be read from the same weights by who never saw them trained.
 
 A judge has the network of the model behind its weights, trained afresh on the same labels with
-masks drawn independently of text and label (spec of Bai et al. 2021; EVAL-X of Jethani et al.
-2021). It cannot have learnt a code. What the model predicts beyond its judge, from the same
-weights, came by one.
+masks drawn independently of the label, given the units (spec of Bai et al. 2021; EVAL-X of Jethani
+et al. 2021; see `judge_masks`). It cannot have learnt a code. What the model predicts beyond its
+judge, from the same weights, came by one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from attnaudit.studies.bai2021.settings import (
 from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
 from attnaudit.studies.sources import GENERATED, known_sets
 
-COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 2.5, WEIGHT: 1.4}
+COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 3.0, WEIGHT: 1.4}
 """Of the methods, against joint training, the check included."""
 Whole = Annotated[int, Field(ge=1)]
 
@@ -125,12 +125,7 @@ def _cell(
         "explanations": options.explanations and not setting.generated
         and setting.variant != ONLY,
     }  # fmt: skip
-    cost = (
-        setting.cost
-        * options.epochs
-        / 20
-        * (1.0 if method == JOINT else 3.0 if method == HELD_OUT else 1.4)
-    )
+    cost = setting.cost * COSTS[method] * options.epochs / 20
     return Cell(f"{setting.title}, {METHODS[method]}, seed {seed}", spec, cost)
 
 
