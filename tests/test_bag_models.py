@@ -112,7 +112,7 @@ def test_saved_models_are_the_same_models(tmp_path):
     data = bags()
     for scaling in (None, scaling_of(data)):
         model = BagModel(net().float(), "mine", scaling)
-        model.save(tmp_path / "m")
+        model.save(tmp_path / "m", overwrite=True)
         again = load(tmp_path / "m")
         assert again.fingerprint() == model.fingerprint()
         assert again.name == "mine"
@@ -533,8 +533,11 @@ def test_splits_of_an_ensemble_are_of_that_ensemble(tmp_path):
     assert load(tmp_path).trained_on is not None
     other = train_bag_model("presence-gaussian", members=2,
                             options=BagOptions(epochs=1, seed=7), **options)  # fmt: skip
-    other.model.save(tmp_path)
+    splits = (tmp_path / "splits.json").read_bytes()
+    other.model.save(tmp_path, overwrite=True)
     assert sorted(p.name for p in tmp_path.glob("member-*")) == ["member-00", "member-01"]
+    assert load(tmp_path).trained_on is None
+    (tmp_path / "splits.json").write_bytes(splits)
     with pytest.raises(ModelError, match="another model"):
         load(tmp_path)
 
@@ -617,7 +620,7 @@ def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
     blank = test.select([replace(bag, label=None) for bag in test])
     for held in (mixed, blank):
         train_bag_model({**splits, "test": held}, options=BagOptions(epochs=1), progress=False,
-                        out=tmp_path)  # fmt: skip
+                        out=tmp_path, overwrite=True)  # fmt: skip
         found = attnaudit.audit(tmp_path, settings=replace_settings(checks=("permutation",)),
                                 progress=False)  # fmt: skip
         assert len(found.instances) == 20

@@ -49,6 +49,7 @@ def test_round_trip(tmp_path, encoder, attention, dtype):
     assert torch.equal(read.forward(batch), saved.forward(batch))
     assert sorted(p.name for p in (tmp_path / "deep" / "folder").iterdir()) == [
         "config.json",
+        "manifest.json",
         "model.safetensors",
         "vocabulary.json",
     ]
@@ -56,7 +57,11 @@ def test_round_trip(tmp_path, encoder, attention, dtype):
 
 def test_saving_again_replaces(folder):
     other = model("cnn")
-    other.save(folder)
+    before = load(str(folder)).fingerprint()
+    with pytest.raises(ModelError, match="holds a model already"):
+        other.save(folder)
+    assert load(str(folder)).fingerprint() == before
+    other.save(folder, overwrite=True)
     assert load(str(folder)).fingerprint() == other.fingerprint()
 
 

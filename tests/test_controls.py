@@ -117,7 +117,9 @@ def test_the_guided_model_has_exactly_the_weights_of_the_base(
     del seen["given"]
     work = prepare_controls(splits, Design(RECIPE, lambdas=(1e-3,)), ["guide"], place)
     cell, store = work.cells["guide base"], work.store
-    (store.folder_of(cell) / "history.json").unlink()
+    history = store.folder_of(cell) / "history.json"
+    kept = history.read_bytes()
+    history.unlink()
     from attnaudit.studies.declaration import Place
 
     with pytest.raises(ModelError, match="seen enough"):
@@ -125,6 +127,7 @@ def test_the_guided_model_has_exactly_the_weights_of_the_base(
     for part in ("train", "dev", "test"):
         wanted = outputs_of(base, splits[part]).weights
         assert all(torch.equal(a, b) for a, b in zip(seen["given"][part], wanted, strict=True))
+    history.write_bytes(kept)
 
 
 def test_stored_outputs_of_a_guide_are_pooled_by_the_base_weights(

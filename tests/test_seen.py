@@ -226,7 +226,9 @@ def test_splits_of_another_model_are_noticed(folder: Path, tmp_path: Path) -> No
     (tmp_path / SPLITS_FILE).write_bytes((folder / SPLITS_FILE).read_bytes())
     assert load(tmp_path).trained_on is not None
     model.net.head.weight.data += 1  # type: ignore[attr-defined]
-    model.save(tmp_path)  # type: ignore[attr-defined]
+    (tmp_path / SPLITS_FILE).unlink()
+    model.save(tmp_path, overwrite=True)  # type: ignore[attr-defined]
+    (tmp_path / SPLITS_FILE).write_bytes((folder / SPLITS_FILE).read_bytes())
     with pytest.raises(ModelError, match="another model"):
         load(tmp_path)
 

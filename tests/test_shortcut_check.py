@@ -333,10 +333,10 @@ def test_refusals_come_before_any_work(
     with pytest.raises(DataError, match=r"default tokens \[tial\];"):
         audit_shortcuts(model, splits, default_units=(HEAD, "[tial]"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(RunError, match="it is a file"):
         audit_shortcuts(model, splits, out=tmp_path / "file")
     (tmp_path / "findings.json").write_text('{"schema_version": 1}')
-    with pytest.raises(RunError, match="something else"):
+    with pytest.raises(RunError, match="written by no run"):
         audit_shortcuts(model, splits, out=tmp_path)
 
 
@@ -403,8 +403,12 @@ def test_the_command_prints_and_stores(tmp_path: Path) -> None:
     assert "gap" in said
     assert said.splitlines()[-1].startswith("Run:")
     assert "shortcut.html" in said
-    assert {"findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"} == {
-        path.name for path in out.iterdir()
-    }
+    assert {
+        "findings.json",
+        "instances.parquet",
+        "estimates.parquet",
+        "manifest.json",
+        "shortcut.html",
+    } == {path.name for path in out.iterdir()}
     wrong = run("shortcut", str(model), "polarity", "--default-token", "[none]", *flags, code=2)
     assert "no record has one of the default tokens" in wrong

@@ -131,7 +131,7 @@ def test_bad_scores_and_folders(model: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all 2 scores are 1"):
         finetune(model, [("a", "b", 1), ("c", "d", 1)])
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ModelError, match="no model can be written"):
+    with pytest.raises(ModelError, match="the model cannot be written"):
         finetune(model, learnable(), out=tmp_path / "file" / "model")
     with pytest.raises(ModelError, match="training has diverged"):
         finetune(model, learnable(), learning_rate=math.inf, epochs=2, progress=False)

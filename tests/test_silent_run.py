@@ -234,7 +234,7 @@ def test_a_model_of_another_command_is_never_replaced(
 ) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").write_text("kept")
-    with pytest.raises(RunError, match="was not written by a run over seeds"):
+    with pytest.raises(RunError, match="written by no run of attnaudit"):
         audit_silent(splits, config, 1, out=tmp_path, overwrite=True)
     assert (tmp_path / "model" / "mine").read_text() == "kept"
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnaudit.errors import DataError, RunError, SettingsError
+from attnaudit.runs.disk import write_noted
 from attnaudit.studies.claims import above, below, decide, difference, over
 from attnaudit.studies.executor import Event
 from attnaudit.studies.run import (
@@ -165,7 +166,8 @@ def test_cells_of_other_code_are_told_and_run_again_when_asked(tmp_path: Path) -
     run(tmp_path)
     path = sorted(tmp_path.glob("cells/*/cell.json"))[0]
     record = CellRecord.model_validate_json(path.read_text())
-    path.write_text(record.model_copy(update={"code": "other"}).model_dump_json())
+    changed = record.model_copy(update={"code": "other"})
+    write_noted(path, changed.model_dump_json().encode(), path.parent)
     options = options_of(FAKE, {})
     prepared = prepare(FAKE, options, tmp_path)
     assert (prepared.dated, prepared.waiting) == (1, ())
@@ -187,7 +189,8 @@ def test_the_estimate_learns_from_finished_cells(tmp_path: Path) -> None:
     path = sorted(tmp_path.glob("cells/*/cell.json"))
     for one in path:
         record = CellRecord.model_validate_json(one.read_text())
-        one.write_text(record.model_copy(update={"seconds": 10.0}).model_dump_json())
+        changed = record.model_copy(update={"seconds": 10.0})
+        write_noted(one, changed.model_dump_json().encode(), one.parent)
     prepared = prepare(FAKE, options_of(FAKE, {"seeds": (0, 1)}), tmp_path)
     assert (prepared.seconds, prepared.measured, len(prepared.waiting)) == (20.0, True, 2)
 
@@ -221,7 +224,7 @@ def test_a_reference_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_reference(path)
     path.write_text("[1]")
-    with pytest.raises(DataError, match="no JSON object"):
+    with pytest.raises(DataError, match="not a JSON object"):
         read_reference(path)
     path.write_text("{")
     with pytest.raises(DataError, match="is no JSON"):
@@ -258,8 +261,8 @@ def test_ctrl_c_on_workers_ends_them_and_loses_no_finished_cell(tmp_path: Path) 
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, str(script), str(out)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        start_new_session=True, stderr=subprocess.PIPE,
     )  # fmt: skip
     end = time.monotonic() + 60
     while not list(out.glob("cells/*/cell.json")) and time.monotonic() < end:

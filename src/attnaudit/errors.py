@@ -23,6 +23,10 @@ class SettingsError(AttnauditError):
     """An option outside its range, or a name that no registry holds."""
 
 
+class DamagedWarning(UserWarning):
+    """A stored result is not what was written, and is made again."""
+
+
 class NotApplicable(AttnauditError):  # noqa: N818 - an outcome that callers catch, not a fault
     """A method or check that cannot be put to this model or data, with the reason."""
 

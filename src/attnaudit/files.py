@@ -6,12 +6,20 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 JSON_LIMIT = 1 << 30
 """Bytes: no JSON file of ours comes near it, and one that does is not read into memory."""
+PART = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.part")
+"""The name of what a killed process leaves while it writes a file or folder."""
+LAST = ("config.json", "modules.json")
+"""The files without which a folder is no model; they come last where files must come one by one."""
 
 
 def parse_json(text: str) -> object:
@@ -101,7 +109,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path.name), suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -112,6 +120,135 @@ def write_whole(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all: a reader finds all of it, what was there, or nothing.
+
+    What is written goes to a folder of a unique name beside it, which takes its place at the end;
+    a failure leaves what was there. Where the folder is a mount, whose place nothing can take, or
+    nothing may be written beside it, its files come one by one, that which makes it a model last.
+
+    Args:
+        folder: What is replaced, if it is there.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder = folder.resolve()
+    inside = _only_inside(folder)
+    if not inside:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(
+        tempfile.mkdtemp(
+            prefix=_prefix(folder.name), suffix=".part", dir=folder if inside else folder.parent
+        )
+    )
+    try:
+        os.chmod(part, 0o777 & ~_umask())
+        yield part
+        if inside:
+            _move_in(part, folder)
+        else:
+            _take_place(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def writable(path: Path) -> str | None:
+    """Why a file or folder cannot be written at this place, or None; nothing is made.
+
+    Args:
+        path: Where it would be; folders above it may be missing.
+    """
+    place = path.resolve()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if place == path.resolve() and not place.is_dir():
+        place = place.parent  # a file is replaced, not opened
+    if not place.is_dir():
+        return f"{place} is a file"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return f"{place} may not be written"
+    return None
+
+
+def tidy(folder: Path, name: str | None = None, older: float = 0.0) -> None:
+    """Take away what killed processes left in a folder while they wrote.
+
+    Args:
+        folder: Where to look; sub-folders are not entered.
+        name: Take away only what was to become a file or folder of this name.
+        older: Seconds; what is younger stays, as a living process may be writing it.
+    """
+    if not folder.is_dir():
+        return
+    if name is not None and not (folder / name).exists():
+        # killed between the two renames that replace a folder: give back what was there
+        for old in sorted(folder.glob(f".{name[:40]}.*.part/{_OLD}")):
+            with contextlib.suppress(OSError):
+                os.rename(old, folder / name)
+                break
+    for path in folder.iterdir():
+        found = PART.fullmatch(path.name)
+        if not found or (name is not None and found[1] != name[:40]):
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime < older:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+_OLD = ".replaced"
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Rename a folder onto a place; what is there goes aside first, and then away."""
+    if not folder.exists() or not any(folder.iterdir()):
+        os.rename(part, folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=_prefix(folder.name), suffix=".part", dir=folder.parent))
+    try:
+        os.rename(folder, aside / _OLD)
+        try:
+            os.rename(part, folder)
+        except OSError:
+            os.rename(aside / _OLD, folder)
+            raise
+    finally:
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_in(part: Path, folder: Path) -> None:
+    """Put the content of a folder in the place of that of another, without renaming the latter."""
+    for name in (*LAST, *os.listdir(folder)):
+        path = folder / name
+        if path == part:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for name in sorted(os.listdir(part), key=lambda name: name in LAST):
+        os.rename(part / name, folder / name)
+
+
+def _only_inside(folder: Path) -> bool:
+    return folder.is_dir() and (
+        os.path.ismount(folder) or not os.access(folder.parent, os.W_OK | os.X_OK)
+    )
+
+
+def _prefix(name: str) -> str:
+    return f".{name[:40]}."
 
 
 def _umask() -> int:

@@ -16,6 +16,7 @@ from attnaudit.errors import SettingsError
 from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import SeenTexts, seen_texts, write_splits
+from attnaudit.nets.checkpoint import check_place, model_folder
 from attnaudit.nets.classifier import ClassifierConfig
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.nets.inputs import Given
@@ -86,6 +87,7 @@ def train(
     refit: Refit | None = None,
     name: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> Trained:
@@ -110,6 +112,7 @@ def train(
         name: What reports call the model.
         out: Folder to save the model to, with the split `test` and hashes of what it was
             trained on, so that an audit can tell (`models/seen.py`).
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_splits`.
 
@@ -123,6 +126,8 @@ def train(
         >>> done.model.name, done.model.classes
         ('average+additive', ('negative', 'positive'))
     """
+    if out is not None:
+        check_place(out, overwrite=overwrite, reads=(data, vectors, data_options.get("data_dir")))
     splits = as_splits(data, data_options)
     options, given = options or TrainOptions(), given or {}
     if vocabulary is None:
@@ -159,7 +164,7 @@ def train(
                 )
             result = _refitted(refit, splits, config, vocabulary, table, options, report)
             model = TextClassifier(result.net, result.vocabulary, name)
-            keep(model, splits, out)
+            keep(model, splits, out, overwrite=overwrite)
             return Trained(model, splits, result, coverage)
         result = train_net(
             config, splits["train"].records, splits["dev"].records, options,
@@ -168,7 +173,7 @@ def train(
             on_epoch=on_epoch, on_batch=on_batch,
         )  # fmt: skip
     model = TextClassifier(result.net, result.vocabulary, name)
-    keep(model, splits, out)
+    keep(model, splits, out, overwrite=overwrite)
     return Trained(model, splits, result, coverage)
 
 
@@ -227,6 +232,7 @@ def train_above(
     refit: Refit | None = None,
     name: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> TrainedAbove:
@@ -242,12 +248,15 @@ def train_above(
         refit: Another way of training, in place of the usual one, as for `train`.
         name: What reports call the model.
         out: Folder to save the model to; see `train`.
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_splits`.
 
     Raises:
         AttnauditError: Unusable data, options or transformer, or an extra that is not installed.
     """
+    if out is not None:
+        check_place(out, overwrite=overwrite, reads=(data, encoder, data_options.get("data_dir")))
     splits = as_splits(data, data_options)
     if refit is not None:
         if penalty is not None:
@@ -262,7 +271,7 @@ def train_above(
             splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
             name=name, progress=progress,
         )  # fmt: skip
-    keep(model, splits, out)
+    keep(model, splits, out, overwrite=overwrite)
     return TrainedAbove(model, splits, fitted)
 
 
@@ -272,12 +281,22 @@ class _Savable(Protocol):
     def save(self, folder: str | Path) -> None: ...
 
 
-def keep(model: _Savable, splits: Mapping[str, AnyDataset], out: str | Path | None) -> None:
-    """Note what the model was trained on, and save it where a folder is given."""
+def keep(
+    model: _Savable,
+    splits: Mapping[str, AnyDataset],
+    out: str | Path | None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Note what the model was trained on, and save both in one step where a folder is given."""
     model.trained_on = seen_texts(splits)
-    if out is not None:
-        model.save(out)
-        model.trained_on = write_splits(out, splits)
+    if out is None:
+        return
+    with model_folder(out, overwrite=overwrite) as part:
+        model.save(part)
+        seen = write_splits(part, splits)
+    test = None if seen.test is None else Path(out) / seen.test.name
+    model.trained_on = replace(seen, test=test)
 
 
 def as_splits(data: Any, data_options: dict[str, Any]) -> Splits:

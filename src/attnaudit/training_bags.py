@@ -18,7 +18,7 @@ from attnaudit.models.ensemble import RULES, Ensemble
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_ensembles import train_many
 from attnaudit.nets.bag_training import BagFit, BagOptions, train_bags
-from attnaudit.nets.checkpoint import check_writable
+from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import Report, bars
 from attnaudit.training import keep
 
@@ -58,6 +58,7 @@ def train_bag_model(
     options: BagOptions | None = None,
     name: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> TrainedBags:
@@ -81,6 +82,7 @@ def train_bag_model(
         name: What reports call the model.
         out: Folder to save the model to, with the split `test` and hashes of what it was trained
             on, so that an audit can tell.
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_bag_splits`.
 
@@ -97,9 +99,9 @@ def train_bag_model(
         raise SettingsError(f"members (--members) must be 1 or more, got {members}")
     if rule not in RULES:
         raise SettingsError(f"the rule {rule!r} is unknown; choose one of {', '.join(RULES)}")
-    splits = _splits(data, data_options)
     if out is not None:
-        check_writable(Path(out))
+        check_place(out, overwrite=overwrite, reads=(data, data_options.get("data_dir")))
+    splits = _splits(data, data_options)
     train, options = splits["train"], options or BagOptions()
     shape = train.shape
     if encoder is None:
@@ -127,7 +129,7 @@ def train_bag_model(
     alone = name if members == 1 else None
     models = [BagModel(fit.net, alone, scaling, train.features) for fit in fits]
     model = models[0] if members == 1 else Ensemble(models, rule, name)
-    keep(model, splits, out)
+    keep(model, splits, out, overwrite=overwrite)
     return TrainedBags(model, splits, fits)
 
 

@@ -19,6 +19,7 @@ from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.models.selective import SelectiveModel, new_selective, selective_vocabulary
+from attnaudit.nets.checkpoint import check_place
 from attnaudit.nets.selective import SelectiveConfig
 from attnaudit.progress import Report, bars
 from attnaudit.remedies import find_remedy
@@ -82,6 +83,7 @@ def train_selective(
     min_df: int = 1,
     name: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> TrainedSelective:
@@ -105,6 +107,7 @@ def train_selective(
         min_df: Training texts a word must occur in to be known.
         name: What reports call the model.
         out: Folder to save the model to, with the split `test`.
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_splits`.
 
@@ -121,6 +124,8 @@ def train_selective(
     refit = None if remedy is None else find_remedy(remedy).refit
     if remedy is not None and refit is None:
         raise SettingsError(f"the remedy {remedy!r} is not for selective models; see --masks")
+    if out is not None:
+        check_place(out, overwrite=overwrite, reads=(data, data_options.get("data_dir")))
     splits = as_splits(data, data_options)
     splits, _ = with_default_tokens(splits, defaults)
     train, options = splits["train"], options or FitOptions()
@@ -138,7 +143,7 @@ def train_selective(
             result = fit_jointly(start, train, splits["dev"], options)
     model = result.model
     assert isinstance(model, SelectiveModel)  # a copy of what was given
-    keep(model, splits, out)
+    keep(model, splits, out, overwrite=overwrite)
     return TrainedSelective(model, splits, result)
 
 
@@ -190,6 +195,7 @@ def explain_black_box(
     options: FitOptions | None = None,
     min_df: int = 1,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
 ) -> TrainedExplainer:
@@ -205,12 +211,15 @@ def explain_black_box(
         options: Epochs, batch size, seed, and the like.
         min_df: Training texts a word must occur in to be known.
         out: Folder to save the model to.
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
         data_options: Passed to `load_splits`.
 
     Raises:
         AttnauditError: Unusable data, model or options.
     """
+    if out is not None:
+        check_place(out, overwrite=overwrite, reads=(data, model, data_options.get("data_dir")))
     black_box = load(model)
     splits = as_splits(data, data_options)
     with bars(progress if isinstance(progress, bool) else None) as drawn:
@@ -224,5 +233,5 @@ def explain_black_box(
         found = fidelity(
             explainer, black_box, splits["test"], splits["train"], splits["dev"], options=options
         )
-    keep(explainer, splits, out)
+    keep(explainer, splits, out, overwrite=overwrite)
     return TrainedExplainer(explainer, splits, found)

@@ -32,11 +32,12 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
-from attnaudit.cli.output import show_result
+from attnaudit.cli.output import show_result, told
 from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
 from attnaudit.errors import SettingsError
 from attnaudit.models.load import load
 from attnaudit.progress import bars
+from attnaudit.runs.folders import check_run
 from attnaudit.runs.held_out import choose
 
 CheckNames = Annotated[
@@ -112,6 +113,7 @@ def audit(
 
     Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
     """  # fmt: skip
+    check_run(out, "audit", reads=(model, data, settings_file, data_dir))
     base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
     of_bags = bag_reading(
@@ -141,7 +143,7 @@ def audit(
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}
     settings = Settings.model_validate({**base.model_dump(), **given})
-    with bars() as progress:
+    with told(), bars() as progress:
         result = api.audit(
             loaded, chosen, settings=settings, out=out, overwrite=overwrite, progress=progress
         )

@@ -11,6 +11,8 @@ import typer
 from attnaudit.cli.app import OUT, Seed, app
 from attnaudit.cli.output import told
 from attnaudit.progress import bars
+from attnaudit.runs.disk import write_noted
+from attnaudit.runs.folders import check_run, claim, plan_hash
 
 
 @app.command(name="audit-pairs")
@@ -33,6 +35,9 @@ def audit_pairs(
     reference: Annotated[
         str, typer.Option(help="padding, mask, zero, mean, or a token of the vocabulary.")
     ] = "padding",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another audit of pairs in the folder.")
+    ] = False,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
 ) -> None:
@@ -48,27 +53,34 @@ def audit_pairs(
     from attnaudit.data.scored_pairs import load_text_pairs
     from attnaudit.pair_checks import PAIR_CHECKS, PairSettings
     from attnaudit.pair_checks import audit_pairs as run_audit
-    from attnaudit.report.files import write_bytes, write_text
     from attnaudit.report.pair_audit import pair_audit_json, render_pair_audit, render_pair_card
     from attnaudit.siamese.explainer import PairExplainer
     from attnaudit.siamese.load import load_siamese
 
+    check_run(out, "pairs", reads=(model, pairs))
     texts = load_text_pairs(pairs, a_column=a_column, b_column=b_column, limit=limit, seed=seed)
     encoder = load_siamese(model, layer=layer, device=device)
     explainer = PairExplainer(encoder, reference=reference, tolerance=tolerance)
+    checks, settings = tuple(check or PAIR_CHECKS), PairSettings(seed=seed)
+    plan = plan_hash(
+        encoder.fingerprint, layer, reference, tolerance, list(texts), checks,
+        settings.model_dump(mode="json"),
+    )  # fmt: skip
+    check_run(out, "pairs", plan=plan, overwrite=overwrite)
     with told(), bars() as progress:
-        found = run_audit(
-            explainer, texts, checks=check or tuple(PAIR_CHECKS),
-            settings=PairSettings(seed=seed), progress=progress,
-        )  # fmt: skip
+        found = run_audit(explainer, texts, checks=checks, settings=settings, progress=progress)
+    claim(out, "pairs", plan)
     about = (
         f"{Path(model).name} on {Path(pairs).name}: {found.sizes.audited} pairs, layer {layer}, "
         f"reference {reference}"
     )
-    write_text(out / "findings.json", pair_audit_json(found))
-    write_text(out / "card.md", render_pair_card(found, about))
     rows = io.BytesIO()
     found.frame.write_parquet(rows)
-    write_bytes(out / "pairs.parquet", rows.getvalue())
+    for name, content in (
+        ("pairs.parquet", rows.getvalue()),
+        ("card.md", render_pair_card(found, about).encode("utf-8", "replace")),
+        ("findings.json", pair_audit_json(found).encode("utf-8", "replace")),
+    ):
+        write_noted(out / name, content, out)
     OUT.print(render_pair_audit(found, about))
     OUT.print(f"Findings, pairs and card: {out.resolve()}", soft_wrap=True, markup=False)

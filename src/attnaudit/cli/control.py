@@ -25,6 +25,7 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.cli.output import told
 from attnaudit.cli.study import _watched as watched
 from attnaudit.controls import CONTROLS, ControlReport, Design, Recipe, prepare_controls
 from attnaudit.controls.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS
@@ -34,6 +35,7 @@ from attnaudit.nets.attentions import LEARNED
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.training import TrainOptions
 from attnaudit.report.controls import write_controls
+from attnaudit.runs.folders import check_run
 
 TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
          Verdict.NOT_APPLICABLE: "dim"}  # fmt: skip
@@ -93,6 +95,9 @@ def control(
     drop_empty: DropEmpty = False,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the findings of other controls there.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what would be trained and how long; train nothing."),
@@ -106,6 +111,7 @@ def control(
 
     Example: attnaudit control reviews --control uniform --control seeds --seeds 3 --workers 2
     """  # fmt: skip
+    check_run(out, "control", reads=(data, base, vectors, data_dir))
     options = TrainOptions(epochs=epochs, min_df=min_df, seed=seed, device=device)
     recipe = Recipe(encoder, attention, hidden, embedding_dim, vectors, options)
     design = Design(
@@ -118,14 +124,14 @@ def control(
             id_column=id_column, limit=limit, tokenizer=tokenizer, data_dir=data_dir,
             drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, seed=seed,
         )  # fmt: skip
-    work = prepare_controls(splits, design, controls, out, base=base)
+    work = prepare_controls(splits, design, controls, out, base=base, overwrite=overwrite)
     with OUT.status("timing a few batches"):
         said = work.forecast(workers)
     OUT.print(f"{said[0].upper()}{said[1:]}.", soft_wrap=True, markup=False)
     if dry_run:
         OUT.print("Trainings: " + ", ".join(work.waiting), soft_wrap=True, markup=False)
         return
-    with watched(len(work.waiting)) as watch:
+    with told(), watched(len(work.waiting)) as watch:
         report = finish_controls(work, controls, workers=workers, watch=watch)
     page = write_controls(report, out / "controls.html")
     OUT.print(findings_table(report))

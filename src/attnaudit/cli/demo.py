@@ -14,9 +14,11 @@ from attnaudit.cli.app import OUT, Seed, app
 from attnaudit.cli.output import show_result
 from attnaudit.cli.train import show_training
 from attnaudit.data.splits import load_splits
+from attnaudit.nets.checkpoint import check_place
 from attnaudit.nets.guidance import hide_evidence
 from attnaudit.nets.training import Penalty, TrainOptions
 from attnaudit.progress import bars
+from attnaudit.runs.folders import check_run
 from attnaudit.training import train as train_model
 
 
@@ -32,6 +34,9 @@ def demo(
     The first is trained as usual. The second is trained to be as right while it looks away from
     the words that decide (Pruthi et al. 2020). The reviews are made up, so these words are known.
     """
+    for name in ("plain", "deceptive"):
+        check_place(out / name / "model", overwrite=True)
+        check_run(out / name / "audit", "audit")
     OUT.print("Writing reviews whose decisive words are known, and training two classifiers:")
     splits = load_splits("reviews")
     twins: dict[str, Penalty | None] = {
@@ -47,7 +52,8 @@ def demo(
         with bars() as progress:
             done = train_model(
                 splits, hidden=64, embedding_dim=100, penalty=penalty, name=f"{name} BiLSTM",
-                options=TrainOptions(epochs=4, seed=seed), out=folder / "model", progress=progress,
+                options=TrainOptions(epochs=4, seed=seed), out=folder / "model",
+                overwrite=True, progress=progress,
             )  # fmt: skip
             show_training(done, notes=name == "plain")
             result = api.audit(

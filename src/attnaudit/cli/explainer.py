@@ -34,6 +34,9 @@ def explainer(
         str, typer.Argument(help="Texts, as for `attnaudit train`; labels are not learnt from.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the explainer.")] = Path("explainer"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
+    ] = False,
     keep: Annotated[int, typer.Option(min=1, help="Units to choose in each text.")] = 10,
     epochs: Annotated[int, typer.Option(min=1)] = FitOptions.epochs,
     text_column: TextColumn = "text",
@@ -55,7 +58,7 @@ def explainer(
     black_box = load(model)
     with bars() as progress:
         done = explain_black_box(
-            black_box, data, k=keep, out=out, progress=progress,
+            black_box, data, k=keep, out=out, overwrite=overwrite, progress=progress,
             options=FitOptions(epochs=epochs, seed=seed, select="accuracy"),
             text_column=text_column, label_column=label_of(label_column), limit=limit,
             tokenizer=tokenizer, data_dir=data_dir, seed=seed,

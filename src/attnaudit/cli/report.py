@@ -10,6 +10,7 @@ import typer
 from attnaudit import api
 from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import show_result
+from attnaudit.report.files import check_output
 
 
 @app.command()
@@ -18,11 +19,16 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Write the HTML report here instead of into the folder.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another file at --out.")
+    ] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the card for a model card instead.")
     ] = False,
 ) -> None:
     """Write the report of a finished run again, and print its findings."""
+    if out is not None and not markdown:
+        check_output(out, "--out", overwrite=overwrite)
     result = api.open_run(run)
     if markdown:
         typer.echo(result.card())

@@ -36,6 +36,7 @@ from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.report.shortcuts import headline_of, shortcut_table, write_shortcuts
+from attnaudit.runs.folders import check_run
 from attnaudit.runs.held_out import choose
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.schema import ShortcutVerdict
@@ -96,6 +97,9 @@ def shortcut(
         bool,
         typer.Option("--include-training-texts", help="Keep texts that the model was trained on."),
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another check in the folder.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 unless the verdict is 'clean'.")
     ] = False,
@@ -110,6 +114,7 @@ def shortcut(
 
     Example: attnaudit shortcut model order --default-token "[head]" --default-token "[tail]"
     """  # fmt: skip
+    check_run(out, "shortcut", reads=(model, data, data_dir))
     settings = DEFAULTS.model_copy(
         update={"seed": seed, "judges": judges, "judge_epochs": judge_epochs,
                 "train_limit": train_limit}
@@ -143,7 +148,7 @@ def shortcut(
             )
     with told(), bars() as progress:
         report = audit_shortcuts(
-            loaded, splits, settings, default_units=tokens, out=out,
+            loaded, splits, settings, default_units=tokens, out=out, overwrite=overwrite,
             progress=progress,
         )  # fmt: skip
     page = write_shortcuts(report, out / "shortcut.html")

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from attnaudit.cli.app import OUT, DataDir, IdColumn, Limit, Seed, app
 from attnaudit.data.scored_pairs import FIRST, PAIR_SETS, SCORE, SECOND, load_scored_splits
+from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import bars
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def siamese(
         str,
         typer.Option(help="minilm, the folder of a sentence-transformers model, or a hub name."),
     ] = "minilm",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
+    ] = False,
     loss: Annotated[str, typer.Option(help="What is fitted to the scores: cosine, dot.")] = (
         "cosine"
     ),
@@ -67,6 +71,7 @@ def siamese(
     from attnaudit.siamese.finetune import finetune
     from attnaudit.siamese.spearman import spearman_of
 
+    check_place(out, overwrite=overwrite, reads=(data, model, data_dir))
     splits = load_scored_splits(
         data, limit=limit, seed=seed, data_dir=data_dir, a_column=a_column, b_column=b_column,
         score_column=score_column, id_column=id_column,
@@ -75,7 +80,7 @@ def siamese(
         done = finetune(
             model, splits["train"], dev=splits["dev"], epochs=epochs, batch_size=batch_size,
             learning_rate=learning_rate, loss=loss, top=top, seed=seed, device=device, out=out,  # type: ignore[arg-type]
-            progress=progress if progress is not None else False,
+            overwrite=overwrite, progress=progress if progress is not None else False,
         )  # fmt: skip
         test = spearman_of(done.model, splits["test"], kind=loss)  # type: ignore[arg-type]
     table = Table(

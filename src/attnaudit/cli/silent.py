@@ -12,6 +12,7 @@ from rich.table import Table
 from attnaudit.checks import Verdict
 from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
+from attnaudit.cli.output import told
 from attnaudit.data.bag_loading import GENERATED, load_bag_splits
 from attnaudit.data.bag_scaling import scaling_of
 from attnaudit.nets.bag_classifier import HEADS, BagConfig
@@ -21,6 +22,7 @@ from attnaudit.nets.bag_training import BagOptions
 from attnaudit.progress import bars as progress_bars
 from attnaudit.report.silent import write_silent
 from attnaudit.report.wording import number
+from attnaudit.runs.folders import check_run
 from attnaudit.silent import Bars, SilentReport, audit_silent
 from attnaudit.silent.ceilings import known_ceilings
 from attnaudit.silent.folder import MODEL, PAGE
@@ -93,6 +95,7 @@ def silent(
 
     Example: attnaudit silent conjunction-digits --pool self_attention --seeds 24
     """
+    check_run(out, "silent", reads=(data, data_dir))
     options: dict[str, Any] = {
         "data_dir": data_dir, "bag_column": bag_column, "truth_column": truth_column,
         "label_column": None if label_column is None else label_of(label_column),
@@ -111,7 +114,7 @@ def silent(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
         device=device,
     )  # fmt: skip
-    with progress_bars() as progress:
+    with told(), progress_bars() as progress:
         report = audit_silent(
             splits, config, range(seed, seed + seeds), options=training, graded=graded,
             bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar), ceilings=ceilings,

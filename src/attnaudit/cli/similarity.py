@@ -10,7 +10,8 @@ import typer
 
 from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import told
-from attnaudit.errors import SettingsError
+from attnaudit.errors import RunError, SettingsError
+from attnaudit.files import writable
 
 if TYPE_CHECKING:
     from attnaudit.siamese.table import ScoreKind
@@ -57,6 +58,9 @@ def similarity(
     cache: Annotated[
         Path | None, typer.Option(help="Folder in which what is known of each text is kept.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace other files at --json and --html.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
 ) -> None:
     """Show which pairs of words make two texts similar, in a table that adds up to the score.
@@ -68,7 +72,7 @@ def similarity(
     # sentence-transformers takes seconds to import
     from attnaudit.data.scored_pairs import load_text_pairs
     from attnaudit.pairs import similarities
-    from attnaudit.report.files import write_text
+    from attnaudit.report.files import check_output, write_text
     from attnaudit.report.similarity import write_similarity
     from attnaudit.report.similarity_terminal import show_pair
 
@@ -76,6 +80,14 @@ def similarity(
         raise SettingsError("give two texts, or pairs of texts with --file, and not both")
     if score not in SCORES:
         raise SettingsError(f"--score must be cosine or dot, got {score!r}")
+    for option, path in (("--json", as_json), ("--html", html)):
+        if path is not None:
+            check_output(path, option, overwrite=overwrite, reads=(file, model))
+    if as_json is not None and html is not None and as_json.resolve() == html.resolve():
+        raise SettingsError("--json and --html name one file; give two")
+    why = None if cache is None else writable(cache)
+    if why is not None:
+        raise RunError(f"the cache folder {cache} cannot be written: {why}; give another")
     pairs = (
         [(a or "", other) for other in b or ()]
         if file is None

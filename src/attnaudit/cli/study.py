@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from attnaudit.cli.app import OUT, app
+from attnaudit.cli.output import told
 from attnaudit.errors import SettingsError
 from attnaudit.report.study import ANSWERS, measured_words, write_study
 from attnaudit.report.wording import duration
@@ -88,9 +89,10 @@ def study(
     numbers = read_reference(reference) if reference else {}
     folder = out or Path("runs") / name
     cells = workers or (min(2, os.cpu_count() or 1) if quick else 1)
-    prepared = prepare(
-        chosen, options, folder, data_dir=data_dir, quick=quick, workers=cells, again=again
-    )
+    with told():
+        prepared = prepare(
+            chosen, options, folder, data_dir=data_dir, quick=quick, workers=cells, again=again
+        )
     _announce(prepared)
     if dry_run:
         return

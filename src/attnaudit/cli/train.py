@@ -53,6 +53,9 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("model"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
+    ] = False,
     encoder: Annotated[
         str,
         typer.Option(
@@ -155,7 +158,8 @@ def train(
                 data, mask=masks, k=keep, downstream=downstream, defaults=defaults, remedy=remedy,
                 hidden=hidden or SelectiveConfig.hidden,
                 embedding_dim=embedding_dim or SelectiveConfig.embedding_dim,
-                options=fitting, min_df=min_df, out=out, progress=progress, **reading,
+                options=fitting, min_df=min_df, out=out, overwrite=overwrite,
+                progress=progress, **reading,
             )  # fmt: skip
         _told(done, out)
         return
@@ -170,12 +174,13 @@ def train(
         if changed["encoder"] in ENCODERS:
             done = train_model(
                 data, attention=attention, hidden=hidden, embedding_dim=embedding_dim,
-                vectors=vectors, options=options, out=out, progress=progress, **changed, **reading,
+                vectors=vectors, options=options, out=out, overwrite=overwrite,
+                progress=progress, **changed, **reading,
             )  # fmt: skip
         else:
             done = train_above(
-                data, encoder, attention=attention, options=options, out=out, progress=progress,
-                refit=changed.get("refit"), **reading,
+                data, encoder, attention=attention, options=options, out=out,
+                overwrite=overwrite, progress=progress, refit=changed.get("refit"), **reading,
             )  # fmt: skip
     _told(done, out)
 

@@ -71,6 +71,9 @@ def bag_reading(
 def train_bags_command(
     data: BagData,
     out: Annotated[Path, typer.Option(help="Folder for the model.")] = Path("model"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
+    ] = False,
     pool: Pool = "gated",
     encoder: Encoder = None,
     head: Head = "linear",
@@ -133,7 +136,7 @@ def train_bags_command(
         done = train_bag_model(
             data, encoder=encoder, pool=pool, head=head, hidden=hidden, attention=attention,
             heads=heads, shown=shown, scale=scale, members=members, rule=rule, options=options,
-            out=out, progress=progress, limit=limit, seed=seed, **reading,
+            out=out, overwrite=overwrite, progress=progress, limit=limit, seed=seed, **reading,
         )  # fmt: skip
     _show(done)
     OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)

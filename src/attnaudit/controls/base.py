@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from attnaudit.controls.cells import HISTORY
 from attnaudit.controls.design import Recipe
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.files import read_json
 from attnaudit.models.pooled import TextClassifier, load_classifier
 from attnaudit.models.seen import SeenTexts, read_splits, seen_texts, text_hash
 from attnaudit.nets.vocabulary import build_vocabulary
@@ -104,7 +104,8 @@ def _cautions(
 def _epochs(folder: Path) -> int | None:
     """The epochs of a training of controls, whose history lies beside the model."""
     try:
-        found = json.loads((folder.parent / HISTORY).read_text(encoding="utf-8")).get("epochs")
-    except (OSError, ValueError, AttributeError):
+        history = read_json(folder.parent / HISTORY)
+    except (OSError, ValueError):
         return None
+    found = history.get("epochs") if isinstance(history, dict) else None
     return found if isinstance(found, int) else None

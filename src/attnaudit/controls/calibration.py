@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from attnaudit.errors import DataError, RunError
+from attnaudit.runs.disk import read_sure
 
 INSTANCES = "instances.parquet"
 
@@ -96,10 +98,8 @@ def read_calibration(folder: str | Path) -> Calibration:
         RunError: The folder holds none.
     """
     path = Path(folder) / INSTANCES
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise RunError(f"{path} cannot be read: {error}. Run the control `seeds` there.") from error
+    again = "Run the control `seeds` there."
+    frame = pl.read_parquet(io.BytesIO(read_sure(path, path.parent, "controls", again)))
     return calibration_of(frame, str(path))
 
 

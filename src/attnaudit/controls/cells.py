@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from attnaudit.controls.design import Design, Recipe, Training
 from attnaudit.controls.objective import adversarial
 from attnaudit.controls.outputs import Outputs, outputs_of, read_outputs
-from attnaudit.errors import RunError
+from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.pooled import TextClassifier, load_classifier
 from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.store import write_whole
+from attnaudit.runs.code import ROOMS, code_fingerprint
+from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.training import Splits, train
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def cells_of(
         "data": {name: splits[name].fingerprint for name in ("train", "dev", "test")},
         "hidden": recipe.hidden, "embedding_dim": recipe.embedding_dim,
         "vectors": _digest(recipe.vectors),
+        "code": code_fingerprint(rooms=(*ROOMS, "controls")),
     }  # fmt: skip
     cells: dict[str, Cell] = {}
     for training in trainings.values():
@@ -85,10 +88,9 @@ def measure(splits: Splits, vectors: str | Path | None, cell: Cell, place: Place
     given = {}
     if guide is not None:
         given = {name: _weights(guide, splits, name) for name in ("train", "dev", "test")}
-    folder, note = place.folder / MODEL, place.folder / HISTORY
-    if note.exists():
-        facts = json.loads(note.read_text(encoding="utf-8"))
-        model = load_classifier(folder).to(place.device)
+    kept = _kept(place.folder)
+    if kept is not None:
+        model, facts = kept[0].to(place.device), kept[1]
     else:
         model, facts = _trained(splits, vectors, cell, place, given, against)
         store_model(place.folder, model, facts)
@@ -102,9 +104,21 @@ def store_model(folder: Path, model: TextClassifier, facts: Mapping[str, Any]) -
     Raises:
         ModelError: The folder cannot be written.
     """
-    model.save(folder / MODEL)
+    model.save(folder / MODEL, overwrite=True)
     # written last: where it stands, the model is whole
-    write_whole(folder / HISTORY, json.dumps(dict(facts)).encode(), folder)
+    write_noted(folder / HISTORY, json.dumps(dict(facts)).encode(), folder)
+
+
+def _kept(folder: Path) -> tuple[TextClassifier, dict[str, Any]] | None:
+    """The model and the facts of a training that had ended; None where it must be made again."""
+    note = read_noted(folder / HISTORY, folder)
+    if note is None:
+        return None
+    try:
+        return load_classifier(folder / MODEL), json.loads(note)
+    except ModelError as error:
+        warnings.warn(f"{error}: trained again.", DamagedWarning, stacklevel=2)
+        return None
 
 
 def _none(*_: object) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -20,7 +20,7 @@ from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.models.pooled import TextClassifier
 from attnaudit.nets.evaluation import outputs_and_weights
 from attnaudit.nets.inputs import Given, examples_of
-from attnaudit.runs.store import write_whole
+from attnaudit.runs.disk import read_noted, write_noted
 
 AT_ONCE = 512
 """Instances whose weights are padded to one length together."""
@@ -65,15 +65,18 @@ class Outputs:
             "weights": torch.cat(self.weights),
             "lengths": torch.tensor([len(w) for w in self.weights]),
         }
-        write_whole(path, save(tensors), path.parent)
+        write_noted(path, save(tensors), path.parent)
 
 
 def read_outputs(path: Path) -> Outputs | None:
     """What `Outputs.save` wrote; None where there is nothing that can be read."""
+    content = read_noted(path, path.parent)
+    if content is None:
+        return None
     try:
-        found = load_file(path)
+        found = load(content)
         weights = torch.split(found["weights"], found["lengths"].tolist())
-    except (OSError, SafetensorError, KeyError, RuntimeError):
+    except (SafetensorError, KeyError, RuntimeError):
         return None
     return Outputs(found["log_probabilities"], tuple(weights))
 

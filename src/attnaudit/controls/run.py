@@ -31,7 +31,8 @@ from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.pooled import TextClassifier, load_classifier
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.progress import Report, bars
-from attnaudit.runs.store import write_whole
+from attnaudit.runs.disk import read_sure, write_noted
+from attnaudit.runs.folders import check_run, plan_hash
 from attnaudit.training import Splits
 from attnaudit.version import __version__
 
@@ -94,6 +95,7 @@ def run_controls(
     *,
     base: TextClassifier | str | Path | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     workers: int = 1,
     seed: int | None = None,
     seeds: int = SEEDS,
@@ -114,6 +116,7 @@ def run_controls(
             differs from the recipe, or may, is said in the notes of the report's `gate`.
         out: A folder. Every training is stored there as it ends, and what is finished is not
             trained again; None keeps nothing.
+        overwrite: Replace the findings of other data or another recipe in that folder.
         workers: Trainings at a time. Numbers do not depend on it.
         seed: Of the base training and of resamples; those of recipe and settings by default.
         seeds: Further seeds.
@@ -142,7 +145,7 @@ def run_controls(
     )  # fmt: skip
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-"))
-        work = prepare_controls(splits, design, controls, folder, base=base)
+        work = prepare_controls(splits, design, controls, folder, base=base, overwrite=overwrite)
         shown = progress if isinstance(progress, bool) else None
         report = progress if callable(progress) else stack.enter_context(bars(shown))
         watch = None if report is None else watched(report, len(work.waiting))
@@ -167,6 +170,7 @@ def prepare_controls(
     out: str | Path,
     *,
     base: TextClassifier | str | Path | None = None,
+    overwrite: bool = False,
 ) -> Work:
     """What has to be trained, and what of it is finished; runs nothing.
 
@@ -174,14 +178,23 @@ def prepare_controls(
         DataError: A split is missing or unlabelled, or has one class only; or the base model was
             trained on test texts.
         SettingsError: No such control, or a base model of another network.
+        RunError: The folder holds something else, or controls of other data or another recipe.
     """
     names = chosen(controls)
     for split, what in (("train", "training"), ("dev", "development"), ("test", "test")):
         _check(splits, split, what)
+    recipe = asdict(design.recipe)
+    del recipe["options"]["device"]
+    plan = plan_hash(
+        [splits[name].fingerprint for name in ("train", "dev", "test")],
+        recipe,
+        base if isinstance(base, str | Path) else None if base is None else base.fingerprint(),
+    )
+    check_run(Path(out), "control", plan=plan, overwrite=overwrite)
     model, cautions = (None, ()) if base is None else base_of(base, design.recipe, splits)
     wanted = {t.name: t for name in names for t in CONTROLS[name].trainings(design)}
     trainings = with_needs({design.base.name: design.base} | wanted)
-    return prepare_work(splits, design, trainings, Path(out), model, cautions)
+    return prepare_work(splits, design, trainings, Path(out), model, cautions, plan)
 
 
 def finish_controls(
@@ -229,7 +242,8 @@ def open_controls(folder: str | Path) -> ControlReport:
     """
     folder = Path(folder)
     report = read_file(folder / FINDINGS)
-    return ControlReport(report, pl.read_parquet(folder / INSTANCES))
+    rows = read_sure(folder / INSTANCES, folder, "instances", "Run the controls again.")
+    return ControlReport(report, pl.read_parquet(io.BytesIO(rows)))
 
 
 def watched(report: Report, trainings: int) -> Watch:
@@ -341,9 +355,9 @@ def _lines(work: Work, results: Results, done: Mapping[str, object]) -> Iterator
 def _store(folder: Path, report: ControlReport) -> None:
     content = io.BytesIO()
     report.instances.write_parquet(content)
-    write_whole(folder / INSTANCES, content.getvalue(), folder)
+    write_noted(folder / INSTANCES, content.getvalue(), folder)
     content = io.BytesIO()
     report.frame.write_parquet(content)
-    write_whole(folder / "estimates.parquet", content.getvalue(), folder)
+    write_noted(folder / "estimates.parquet", content.getvalue(), folder)
     text = report.report.model_dump_json(indent=2)
-    write_whole(folder / FINDINGS, text.encode(), folder)
+    write_noted(folder / FINDINGS, text.encode(), folder)

@@ -12,6 +12,7 @@ from attnaudit.controls.design import Design, Training
 from attnaudit.controls.outputs import Outputs, read_outputs
 from attnaudit.controls.timing import costs_of, forecast
 from attnaudit.models.pooled import TextClassifier
+from attnaudit.runs.folders import claim
 from attnaudit.training import Splits
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Work:
         finished: The records of those that the folder holds already, by name.
         base: The base model, where it was trained elsewhere.
         cautions: How that model is not like the others, or may not be.
+        plan: A hash of data and recipe, by which another run is told from this one.
     """
 
     splits: Splits
@@ -46,6 +48,7 @@ class Work:
     finished: Mapping[str, CellRecord]
     base: TextClassifier | None = None
     cautions: tuple[str, ...] = ()
+    plan: str = ""
 
     @property
     def waiting(self) -> dict[str, Training]:
@@ -80,6 +83,7 @@ def prepare_work(
     folder: Path,
     base: TextClassifier | None = None,
     cautions: tuple[str, ...] = (),
+    plan: str = "",
 ) -> Work:
     """Look at what is finished; runs nothing.
 
@@ -97,7 +101,7 @@ def prepare_work(
         record = store.read(cell)
         if record is not None and read_outputs(store.folder_of(cell) / OUTPUTS) is not None:
             finished[name] = record
-    return Work(splits, design, trainings, cells, study, store, finished, base, cautions)
+    return Work(splits, design, trainings, cells, study, store, finished, base, cautions, plan)
 
 
 def run_work(
@@ -132,6 +136,7 @@ def run_work(
 
     device = work.design.recipe.options.device
     with work.store.locked():
+        claim(work.store.folder, "control", work.plan)
         waiting = work.waiting
         while waiting:
             broken = {

@@ -215,17 +215,22 @@ class BagModel(Model):
         self.net.to(device)
         return self
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model as a folder that `load` reads.
 
+        Args:
+            folder: Where to; it is made.
+            overwrite: Replace a model that attnaudit saved there.
+
         Raises:
-            ModelError: The folder cannot be written.
+            ModelError: The folder cannot be written, or holds something already.
         """
         header = Header(
             FORMAT, VERSION, self.name, self.scaling is not None, self.features, self.net.config
         )
         stored = _Stored(self.net, self.scaling)
-        write_files(Path(folder), {PARAMETERS: state_bytes(stored), CONFIG: header_bytes(header)})
+        files = {PARAMETERS: state_bytes(stored), CONFIG: header_bytes(header)}
+        write_files(Path(folder), files, overwrite=overwrite)
 
 
 def load_bag_model(folder: Path) -> BagModel:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,13 @@ from torch import Tensor
 from attnaudit.errors import ModelError, SettingsError
 from attnaudit.measures.rank import average_ranks
 from attnaudit.models.cut import Batch, Model, States
-from attnaudit.nets.checkpoint import CONFIG, checked_header, header_bytes, write_files
+from attnaudit.nets.checkpoint import (
+    CONFIG,
+    checked_header,
+    header_bytes,
+    model_folder,
+    refuse_changed,
+)
 
 FORMAT, VERSION = "attnaudit-ensemble", 1
 RULES = ("mean", "ranks")
@@ -194,24 +199,28 @@ class Ensemble(Model):
             move(device)
         return self
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the members, and what joins them, as a folder that `load` reads.
 
+        Args:
+            folder: Where to; it is made.
+            overwrite: Replace a model that attnaudit saved there.
+
         Raises:
-            ModelError: The folder cannot be written, or a member cannot be saved.
+            ModelError: The folder cannot be written, holds something already, or a member cannot
+                be saved.
         """
-        folder = Path(folder)
         names = tuple(f"member-{number:02d}" for number in range(len(self.members)))
-        for stale in folder.glob("member-[0-9][0-9]"):
-            # of an earlier ensemble: its files would be taken for this one's
-            shutil.rmtree(stale, ignore_errors=True)
-        for name, member in zip(names, self.members, strict=True):
-            save = getattr(member, "save", None)
-            if save is None:
-                raise ModelError(f"{member.name} cannot be saved, so its ensemble cannot either")
-            save(folder / name)
-        header = Header(FORMAT, VERSION, self.name, self.rule, names)
-        write_files(folder, {CONFIG: header_bytes(header)})
+        with model_folder(folder, overwrite=overwrite) as part:
+            for name, member in zip(names, self.members, strict=True):
+                save = getattr(member, "save", None)
+                if save is None:
+                    raise ModelError(
+                        f"{member.name} cannot be saved, so its ensemble cannot either"
+                    )
+                save(part / name)
+            header = Header(FORMAT, VERSION, self.name, self.rule, names)
+            (part / CONFIG).write_bytes(header_bytes(header))
 
 
 def member_folders(folder: Path) -> tuple[str, str, list[Path]]:
@@ -224,6 +233,7 @@ def member_folders(folder: Path) -> tuple[str, str, list[Path]]:
     for name in header.members:
         if Path(name).name != name or name in (".", ".."):
             raise ModelError(f"{folder / CONFIG}: a member lies elsewhere: {name!r}")
+    refuse_changed(folder)
     return header.name, header.rule, [folder / name for name in header.members]
 
 

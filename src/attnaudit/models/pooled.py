@@ -141,13 +141,18 @@ class TextClassifier(Model):
         self.net.to(device)
         return self
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model as a folder that `load_classifier` reads.
 
+        Args:
+            folder: Where to; it is made.
+            overwrite: Replace a model that attnaudit saved there.
+
         Raises:
-            ModelError: The folder cannot be written.
+            ModelError: The folder cannot be written, or holds something already.
         """
-        save_checkpoint(folder, Checkpoint(self.name, self.net, self.vocabulary))
+        checkpoint = Checkpoint(self.name, self.net, self.vocabulary)
+        save_checkpoint(folder, checkpoint, overwrite=overwrite)
 
 
 def load_classifier(folder: str | Path) -> TextClassifier:

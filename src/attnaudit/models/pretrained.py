@@ -17,6 +17,7 @@ from torch import Tensor
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.manifest import MANIFEST
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.models.wrap import module_fingerprint, refuse_broken
 from attnaudit.nets.attentions import ATTENTIONS
@@ -161,21 +162,25 @@ class PretrainedClassifier(Model):
         self.net.to(device)
         return self
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the pooling, and where the transformer came from, as a folder that `load` reads.
 
         The transformer itself is not copied: its name or folder is noted, and a hash by which
         another one is noticed.
 
+        Args:
+            folder: Where to; it is made.
+            overwrite: Replace a model that attnaudit saved there.
+
         Raises:
-            ModelError: The folder cannot be written.
+            ModelError: The folder cannot be written, or holds something already.
         """
-        folder = Path(folder)
         header = Header(
             FORMAT, VERSION, self.name, self.encoder.source, self.encoder.layer,
             self.transformer_fingerprint, self.net.config,
         )  # fmt: skip
-        write_files(folder, {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)})
+        files = {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)}
+        write_files(Path(folder), files, overwrite=overwrite)
 
 
 def pooling_config(
@@ -216,7 +221,7 @@ def load_pretrained(folder: Path, source: str | Path | None = None) -> Pretraine
     except ModelError as error:
         raise ModelError(
             f"{folder}: its transformer cannot be read. {error}; if it lies elsewhere now, change "
-            f'"source" in {folder / CONFIG}'
+            f'"source" in {folder / CONFIG}, and delete {folder / MANIFEST}'
         ) from error
     encoder.to(net.head.weight.dtype)
     model = PretrainedClassifier(encoder, net, header.name)

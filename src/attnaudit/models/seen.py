@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attnaudit.data.bag_arrays import read_npz, save_bags
 from attnaudit.data.bag_records import Bag, BagDataset
@@ -19,8 +18,11 @@ from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.data.records import Dataset, TextPair
 from attnaudit.data.sources import columns_of
 from attnaudit.errors import ModelError
+from attnaudit.files import read_json, write_whole
+from attnaudit.manifest import known_manifest, seal
+from attnaudit.nets.checkpoint import HELD_OUT
 
-SPLITS_FILE, TEST_FILE, TEST_BAGS = "splits.json", "test.jsonl", "test.npz"
+SPLITS_FILE, (TEST_FILE, TEST_BAGS) = "splits.json", HELD_OUT
 FORMAT, VERSION = "attnaudit-splits", 1
 DIGEST = 8
 """Bytes of a text's hash: among a million texts, a new one is mistaken once in 10¹³ times."""
@@ -92,13 +94,15 @@ def write_splits(folder: str | Path, splits: Mapping[str, AnyDataset]) -> SeenTe
         "train": sorted(seen.train), "dev": sorted(seen.dev),
     }  # fmt: skip
     try:
-        for name in (TEST_FILE, TEST_BAGS):
+        for name in HELD_OUT:
             (folder / name).unlink(missing_ok=True)
         if isinstance(test, BagDataset):
             save_bags(_uniform(test), folder / TEST_BAGS)
         elif isinstance(test, Dataset) and len(test):
-            _write(folder / TEST_FILE, "".join(f"{line}\n" for line in _lines(test)))
-        _write(folder / SPLITS_FILE, json.dumps(header))
+            write_whole(folder / TEST_FILE, "".join(f"{x}\n" for x in _lines(test)).encode())
+        write_whole(folder / SPLITS_FILE, json.dumps(header).encode())
+        if known_manifest(folder).kind:
+            seal(folder, "model", (SPLITS_FILE, *HELD_OUT))
     except OSError as error:
         raise ModelError(f"{folder}: the splits cannot be written ({error})") from error
     return replace(seen, test=folder / file if test else None)
@@ -116,7 +120,7 @@ def read_splits(folder: str | Path) -> SeenTexts | None:
         return None
     mend = "Train the model again, or remove the file: texts it was trained on are then not known"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = cast(dict[str, Any], read_json(path))
         if (found["format"], found["version"]) != (FORMAT, VERSION):
             raise ModelError(
                 f"{path}: format {found['format']!r}, version {found['version']!r} is unknown; "
@@ -198,10 +202,3 @@ def _digest(folder: Path) -> str:
     for path in sorted(folder.rglob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    # A rename is all or nothing, so a crash leaves no half-written file.
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(part, path)

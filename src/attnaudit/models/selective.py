@@ -154,18 +154,22 @@ class SelectiveModel(Model):
         self.net.to(device)
         return self
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model as a folder that `load` reads.
 
+        Args:
+            folder: Where to; it is made.
+            overwrite: Replace a model that attnaudit saved there.
+
         Raises:
-            ModelError: The folder cannot be written.
+            ModelError: The folder cannot be written, or holds something already.
         """
         files = {
             PARAMETERS: state_bytes(self.net),
             VOCABULARY: self.vocabulary.to_json().encode(),
             CONFIG: header_bytes(Header(FORMAT, VERSION, self.name, self.net.config)),
         }
-        write_files(Path(folder), files)
+        write_files(Path(folder), files, overwrite=overwrite)
 
 
 def new_selective(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.files import read_json, tidy, whole_folder, writable
+from attnaudit.manifest import MANIFEST, changes, contents, known_manifest, seal
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.vocabulary import Vocabulary
 
@@ -25,6 +28,10 @@ VERSION = 1
 Kind = TypeVar("Kind")
 Net = TypeVar("Net", bound=nn.Module)
 CONFIG, PARAMETERS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
+HELD_OUT = ("test.jsonl", "test.npz")
+"""The split held out, which may be taken away where the model goes and the data must not."""
+SAVED = (CONFIG, PARAMETERS, VOCABULARY, "splits.json", *HELD_OUT)
+"""What the folder of a model held before there were manifests."""
 
 
 @dataclass(frozen=True)
@@ -61,47 +68,136 @@ class Checkpoint:
     vocabulary: Vocabulary
 
 
-def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; the folder is made, files of an earlier one are replaced.
+def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, overwrite: bool = False) -> None:
+    """Write a checkpoint into a folder that is new, or empty.
+
+    Args:
+        folder: Where to.
+        checkpoint: The network.
+        overwrite: Replace a model that attnaudit saved there.
 
     Raises:
-        ModelError: The folder cannot be written.
+        ModelError: The folder cannot be written, or holds something already.
     """
-    folder = Path(folder)
     header = Header(FORMAT, VERSION, checkpoint.name, checkpoint.net.config)
     files = {
         PARAMETERS: state_bytes(checkpoint.net),
         VOCABULARY: checkpoint.vocabulary.to_json().encode(),
         CONFIG: header_bytes(header),
     }
-    write_files(folder, files)
+    write_files(Path(folder), files, overwrite=overwrite)
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, which is made; each replaces an earlier one whole, or not at all.
+def write_files(folder: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:
+    """Write a model of these files whole or not at all.
 
     Raises:
-        ModelError: The folder cannot be written.
+        ModelError: The folder cannot be written, or holds something already.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with model_folder(folder, overwrite=overwrite) as part:
         for name, content in files.items():
-            # A rename is all or nothing, so a crash leaves no half-written file.
-            part = folder / f".{name}.part"
-            part.write_bytes(content)
-            os.replace(part, folder / name)
+            (part / name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def model_folder(folder: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write a model into, which takes its place whole and with a digest of each file.
+
+    Args:
+        folder: Where the model will be.
+        overwrite: Replace a model that attnaudit saved there.
+
+    Raises:
+        ModelError: The folder cannot be written, or holds something already.
+    """
+    folder = Path(folder)
+    check_place(folder, overwrite=overwrite)
+    try:
+        with whole_folder(folder) as part:
+            yield part
+            seal(part, "model")
     except OSError as error:
         raise ModelError(f"{folder}: the model cannot be written ({error})") from error
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before any long work; it is made.
+def check_place(
+    folder: str | Path, *, overwrite: bool = False, reads: Iterable[object] = ()
+) -> None:
+    """Refuse a place for a model, before any long work; nothing is made there.
+
+    Args:
+        folder: Where the model will be.
+        overwrite: Whether a model that attnaudit saved there may be replaced. Nothing else is.
+        reads: What the work reads; those that are files or folders are never replaced.
 
     Raises:
-        ModelError: It cannot be made or written.
+        ModelError: It cannot be written, holds something already, or is being read.
     """
-    write_files(folder, {".try": b""})
-    (folder / ".try").unlink(missing_ok=True)
+    folder = Path(folder)
+    here = folder.resolve()
+    for source in reads:
+        if isinstance(source, str | Path) and os.path.exists(source):
+            read = Path(source).resolve()
+            if read == here or here in read.parents:
+                what = "" if read == here else f"{source} in "
+                raise ModelError(
+                    f"{what}{folder} is being read, so no model is written there: choose another "
+                    "folder (--out)"
+                )
+    why = writable(folder)
+    if why is not None or (folder.exists() and not folder.is_dir()):
+        raise ModelError(
+            f"{folder}: the model cannot be written ({why or 'it is a file'}): choose another "
+            "folder (--out)"
+        )
+    tidy(folder.parent, folder.name)
+    tidy(folder)
+    held = contents(folder) if folder.is_dir() else []
+    if not held and not (folder / MANIFEST).exists():
+        return
+    foreign = _foreign(folder, held)
+    if foreign is not None:
+        raise ModelError(
+            f"{folder} holds {foreign}, which attnaudit did not save there, and is not replaced: "
+            "choose another folder (--out)"
+        )
+    if not overwrite:
+        raise ModelError(
+            f"{folder} holds a model already: choose another folder (--out), or pass "
+            "overwrite=True (--overwrite) to replace it"
+        )
+
+
+def _foreign(folder: Path, held: Iterable[str]) -> str | None:
+    """A file that is none of a model's that attnaudit saved, or None."""
+    manifest = known_manifest(folder)
+    if manifest.kind == "model":
+        return next((name for name in held if name not in manifest.files), None)
+    # saved by a version that noted no digests
+    header = read_header(folder) or {}
+    if not str(header.get("format", "")).startswith("attnaudit-"):
+        return next(iter(held), MANIFEST)
+    members = header.get("members")
+    folders = ("", *members) if isinstance(members, list) else ("",)
+    own = {f"{place}/{name}".lstrip("/") for place in folders for name in SAVED}
+    return next((name for name in held if name not in own), None)
+
+
+def refuse_changed(folder: Path) -> None:
+    """Refuse a model whose files are not those that were saved.
+
+    A model of a version that noted no digests is not checked.
+
+    Raises:
+        ModelError: Which file differs.
+    """
+    said = changes(folder, HELD_OUT)
+    if said:
+        raise ModelError(
+            f"{said[0]}, so the model may give other answers than the one that was saved. Copy the "
+            f"folder again; or, if the change is meant, delete {folder / MANIFEST}: its files are "
+            "then no longer checked"
+        )
 
 
 def header_bytes(header: Any) -> bytes:
@@ -118,7 +214,7 @@ def state_bytes(module: nn.Module) -> bytes:
 def read_header(folder: str | Path) -> dict[str, Any] | None:
     """The object in a folder's `config.json`, or None where there is none that can be read."""
     try:
-        header = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+        header = read_json(Path(folder) / CONFIG)
     except (OSError, ValueError):
         return None
     return header if isinstance(header, dict) else None
@@ -167,7 +263,7 @@ def load_state(path: Path, build: Callable[[], Net]) -> Net:
 
     Raises:
         ModelError: The file is missing or damaged, no network can be built, or the two do not
-            fit; or a parameter is NaN or infinite.
+            fit; a parameter is NaN or infinite; or a file of the model is not what was saved.
     """
     try:
         state = load_file(path)
@@ -184,6 +280,8 @@ def load_state(path: Path, build: Callable[[], Net]) -> Net:
             f"{path.parent / CONFIG}: no network can be built of it ({error})"
         ) from error
     _check(path, state, net.state_dict())
+    # last, as what is plainly damaged has a message of its own
+    refuse_changed(path.parent)
     net.load_state_dict(state, assign=True)
     return net
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.files import parse_json
 
 PAD, UNK, SOS, EOS = 0, 1, 2, 3
 """Padding, unknown word, start marker, end marker; words start at `FIRST_WORD`."""
@@ -69,12 +70,12 @@ class Vocabulary:
         """The vocabulary that `to_json` wrote.
 
         Raises:
-            DataError: The text is no JSON, or not of that form.
+            DataError: The text is not valid JSON, or not of that form.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
-            raise DataError(f"the vocabulary is no JSON: {error}") from error
+            raise DataError(f"the vocabulary is {error}") from error
         words = data.get("words") if isinstance(data, dict) else None
         lowercase = data.get("lowercase") if isinstance(data, dict) else None
         if not isinstance(words, list) or not isinstance(lowercase, bool):

@@ -28,9 +28,11 @@ from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.runs.code import code_fingerprint
+from attnaudit.runs.disk import read_noted
+from attnaudit.runs.folders import check_run
 from attnaudit.runs.held_out import cautions_on, fitted
 from attnaudit.runs.schema import AuditReport, DataFacts, ModelFacts, Plan
-from attnaudit.runs.store import Store, merge
+from attnaudit.runs.store import FINDINGS, Store, merge
 from attnaudit.runs.verdict import judge
 from attnaudit.version import __version__
 
@@ -79,6 +81,8 @@ def run_audit(
     """
     started = time.monotonic()
     checks = chosen_checks(settings)
+    if out is not None:
+        check_run(out, "audit")
     data = aligned(fitted(data, model), model)
     plan = make_plan(model, data, settings, left_out)
     store = Store(out) if out is not None else None
@@ -134,8 +138,10 @@ def conclude(
 
 def _finished(store: Store | None) -> AuditReport | None:
     """The report that a folder holds already, or None."""
+    if store is None or read_noted(store.folder / FINDINGS, store.folder) is None:
+        return None
     with suppress(RunError):
-        return store.read_report() if store else None
+        return store.read_report()
     return None
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from attnaudit.checks import Finding, Settings, Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Frozen(BaseModel):

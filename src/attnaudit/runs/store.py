@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
 from attnaudit.errors import RunError
+from attnaudit.files import parse_json
+from attnaudit.manifest import ChangedError, known_manifest, read_noted
 from attnaudit.measures.drift import DriftReference
+from attnaudit.runs import disk
+from attnaudit.runs.disk import explained, lock, read_sure, write_noted
+from attnaudit.runs.folders import check_run, claim, refuse_other, unclaim
 from attnaudit.runs.schema import SCHEMA_VERSION, AuditReport, Plan
 
 PLAN, FINDINGS, INSTANCES, DRIFT, WORK, LOCK = (
     "plan.json", "findings.json", "instances", "drift.safetensors", "work.json", ".lock",
 )  # fmt: skip
-
+AGAIN = "Run the same audit into this folder again: what is whole is used, and the rest made again."
 
 Stored = TypeVar("Stored", Plan, AuditReport)
 
 
 class Store:
-    """One run folder. Every file is written whole or not at all."""
+    """One run folder. Every file is written whole or not at all, and checked when it is read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,15 +42,18 @@ class Store:
         """Hold the folder: two audits cannot write into it at once.
 
         Raises:
-            RunError: Another process holds it, or it cannot be written.
+            RunError: Another process holds it, it cannot be written, or it holds no audit.
         """
+        check_run(self.folder, "audit")
         try:
-            (self.folder / INSTANCES).mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             handle = open(self.folder / LOCK, "a")  # noqa: SIM115 - held for the whole run
         except OSError as error:
             raise explained(error, self.folder) from error
         with handle:
             lock(handle.fileno(), self.folder)
+            claim(self.folder, "audit")
+            (self.folder / INSTANCES).mkdir(exist_ok=True)
             yield
 
     def open(self, plan: Plan) -> None:
@@ -66,9 +71,17 @@ class Store:
                 )
             for name in (FINDINGS, DRIFT, WORK):
                 (self.folder / name).unlink(missing_ok=True)
+            unclaim(self.folder, "audit")
             self._write(path, plan.model_dump_json(indent=2).encode())
             return
-        before = self.read_plan()
+        try:
+            read_noted(path, self.folder)
+        except ChangedError as error:
+            raise RunError(
+                f"{error}, so whose instances these are is not known. Choose another folder, or "
+                "pass overwrite=True (--overwrite) to replace them."
+            ) from error
+        before = self._parse(path.read_bytes(), PLAN, Plan)
         if not plan.same_work(before):
             raise RunError(
                 f"{self.folder} holds another audit: {_difference(before, plan)}. Choose another "
@@ -81,6 +94,7 @@ class Store:
                      *(self.folder / n for n in (FINDINGS, DRIFT, WORK, PLAN))):  # fmt: skip
             # the plan goes last: while it stands, what is left is known to be another audit's
             path.unlink(missing_ok=True)
+        unclaim(self.folder, "audit")
 
     def read_plan(self) -> Plan:
         """The plan of this folder.
@@ -88,29 +102,25 @@ class Store:
         Raises:
             RunError: There is none, or it is damaged or of another schema.
         """
-        return self._parse(PLAN, Plan)
+        return self._sure(PLAN, Plan)
 
     def read_report(self) -> AuditReport:
         """The findings of this folder.
 
         Raises:
-            RunError: There are none yet, or they are damaged or of another schema.
+            RunError: There are none yet, they are of another kind of run, or they are damaged or
+                of another schema.
         """
-        return self._parse(FINDINGS, AuditReport)
+        return self._sure(FINDINGS, AuditReport)
 
     def write_report(self, report: AuditReport) -> None:
         """Store the findings."""
         self._write(self.folder / FINDINGS, report.model_dump_json(indent=2).encode())
 
     def read_chunk(self, index: int) -> pl.DataFrame | None:
-        """A finished chunk, or None; a damaged file counts as unfinished."""
-        path = self._chunk(index)
-        if not path.exists():
-            return None
-        try:
-            return pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError):
-            return None
+        """A finished chunk, or None; a damaged file counts as unfinished, with a warning."""
+        content = disk.read_noted(self._chunk(index), self.folder)
+        return None if content is None else pl.read_parquet(io.BytesIO(content))
 
     def write_chunk(self, index: int, frame: pl.DataFrame) -> None:
         """Store a finished chunk."""
@@ -123,35 +133,36 @@ class Store:
         """All finished instances, in order.
 
         Raises:
-            RunError: There are none.
+            RunError: There are none, some are missing, or they are not those that were written.
         """
-        frames = [pl.read_parquet(p) for p in sorted((self.folder / INSTANCES).glob("*.parquet"))]
-        if not frames:
+        refuse_other(self.folder, "audit")
+        noted = [n for n in known_manifest(self.folder).files if n.startswith(f"{INSTANCES}/")]
+        if not noted:
             raise RunError(
                 f"{self.folder} holds no instances: run `attnaudit audit` into it first."
             )
-        return merge(frames)
+        wanted = self.read_plan().data.instances
+        parts = (read_sure(self.folder / n, self.folder, "instances", AGAIN) for n in noted)
+        found = merge([pl.read_parquet(io.BytesIO(part)) for part in parts])
+        if len(found) != wanted:
+            raise RunError(f"{self.folder} holds {len(found):,} of {wanted:,} instances. {AGAIN}")
+        return found
 
     def read_seconds(self) -> float:
         """How long the instances of this folder took so far; 0 where that is not known."""
-        try:
-            return float(json.loads((self.folder / WORK).read_text(encoding="utf-8"))["seconds"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return 0.0
+        content = disk.read_noted(self.folder / WORK, self.folder)
+        return 0.0 if content is None else float(json.loads(content)["seconds"])
 
     def write_seconds(self, seconds: float) -> None:
         """Store how long the instances of this folder took so far."""
         self._write(self.folder / WORK, json.dumps({"seconds": seconds}).encode())
 
     def read_drift(self) -> DriftReference | None:
-        """The stored drift reference, or None."""
-        path = self.folder / DRIFT
-        if not path.exists():
+        """The stored drift reference, or None; a damaged one counts as none, with a warning."""
+        content = disk.read_noted(self.folder / DRIFT, self.folder)
+        if content is None:
             return None
-        try:
-            found = load_file(path)
-        except (SafetensorError, OSError):
-            return None
+        found = load(content)
         return DriftReference(
             found["mean"], found["axes"], found["precision"], float(found["bar"][0])
         )
@@ -170,25 +181,35 @@ class Store:
         return self.folder / INSTANCES / f"chunk-{index:05d}.parquet"
 
     def _write(self, path: Path, content: bytes) -> None:
-        write_whole(path, content, self.folder)
+        write_noted(path, content, self.folder)
 
-    def _parse(self, name: str, kind: type[Stored]) -> Stored:
+    def _sure(self, name: str, kind: type[Stored]) -> Stored:
+        """What a file of a finished audit holds, which must be as it was written."""
         path = self.folder / name
+        refuse_other(self.folder, "audit")
         try:
-            content = path.read_text(encoding="utf-8")
+            content = path.read_bytes()
         except FileNotFoundError:
             raise RunError(
-                f"{self.folder} is no finished run: it has no {name}. Give the folder that "
-                "`attnaudit audit --out` wrote."
+                f"{self.folder} is no finished run of `attnaudit audit`: it has no {name}. "
+                "Give the folder that `attnaudit audit --out` wrote."
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise RunError(f"{path} cannot be read: {error}") from error
+        found = self._parse(content, name, kind)
+        # last, as what is plainly damaged, or of another version, has a message of its own
+        read_sure(path, self.folder, "audit", AGAIN)
+        return found
+
+    def _parse(self, content: bytes, name: str, kind: type[Stored]) -> Stored:
+        path = self.folder / name
         try:
-            version = _schema_version(json.loads(content))
-        except (ValueError, AttributeError):
-            raise RunError(
-                f"{path} is damaged: it is no JSON object. Audit into a new folder."
-            ) from None
+            found = parse_json(content.decode())
+            if not isinstance(found, dict):
+                raise ValueError("not a JSON object")
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}). Audit into a new folder.") from error
+        version = _schema_version(found)
         if version != SCHEMA_VERSION:
             raise RunError(
                 f"{path} has schema version {version}, this attnaudit reads {SCHEMA_VERSION}. "
@@ -207,7 +228,7 @@ def merge(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, how="diagonal_relaxed").sort("index")
 
 
-def _schema_version(content: dict[str, object]) -> object:
+def _schema_version(content: Mapping[str, object]) -> object:
     plan = content.get("plan", content)
     return plan.get("schema_version") if isinstance(plan, dict) else None
 
@@ -224,54 +245,3 @@ def _difference(before: Plan, now: Plan) -> str:
     if before.attnaudit_version == now.attnaudit_version:
         return "by other source code of the same version"
     return f"by attnaudit {before.attnaudit_version}"
-
-
-def write_whole(path: Path, content: bytes, folder: Path) -> None:
-    """Write a file of a run folder whole or not at all.
-
-    Raises:
-        RunError: It cannot be written; the message says why.
-    """
-    part = path.with_suffix(path.suffix + ".part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise explained(error, folder) from error
-
-
-def explained(error: OSError, folder: Path) -> RunError:
-    """An error of the file system in words."""
-    reasons = {
-        errno.ENOSPC: "the disk is full. Instances finished so far are kept: free some space and "
-        "run the same command again",
-        errno.EDQUOT: "your disk quota is used up. Finished instances are kept: free some space "
-        "and run the same command again",
-        errno.EROFS: "it lies on a read-only disk. Choose another folder",
-        errno.EACCES: "permission denied. Choose a folder that you may write",
-        errno.EPERM: "permission denied. Choose a folder that you may write",
-        errno.ENOTDIR: "part of its path is a file. Choose another folder",
-        errno.EEXIST: "it is a file. Choose another folder",
-    }
-    why = reasons.get(error.errno or 0, str(error))
-    return RunError(f"cannot write to {folder}: {why}.")
-
-
-def lock(descriptor: int, folder: Path) -> None:
-    """Hold an open lock file, or say that another process does.
-
-    Raises:
-        RunError: Another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise RunError(
-            f"another run is writing to {folder} right now. Wait for it, or choose another."
-        ) from error

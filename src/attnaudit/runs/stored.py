@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from attnaudit.errors import RunError
+from attnaudit.files import parse_json
+from attnaudit.runs.disk import read_sure
+from attnaudit.runs.folders import refuse_other
 
 Stored = TypeVar("Stored", bound=BaseModel)
 
@@ -29,24 +31,30 @@ def read_stored(
     Raises:
         RunError: There is nothing, or it is damaged or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("schema_version")
-    except FileNotFoundError:
+    refuse_other(path.parent, command)
+    if not path.exists():
         raise RunError(
             f"{path.parent} holds no {what}: it has no {path.name}. Give the folder that "
             f"`attnaudit {command} --out` wrote."
-        ) from None
-    except (OSError, ValueError, AttributeError) as error:
+        )
+    try:
+        content = parse_json(path.read_bytes().decode())
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}): run the {again} again.") from error
+    found = content.get("schema_version")
     if found != version:
         raise RunError(
             f"{path} has schema version {found}, this attnaudit reads {version}: run the {again} "
             "again."
         )
     try:
-        return kind.model_validate(content)
+        stored = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path} is damaged at {where!r}: {first['msg']}.") from error
+    # last, as what is plainly damaged, or of another version, has a message of its own
+    read_sure(path, path.parent, what, f"Run the {again} again.")
+    return stored

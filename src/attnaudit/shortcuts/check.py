@@ -7,7 +7,6 @@ a leak; a model that predicts more than a neutral judge of the same weights reli
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,18 +20,18 @@ from attnaudit.checks.declaration import Facts
 from attnaudit.checks.performance import conclude_performance
 from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset
-from attnaudit.errors import DataError, ModelError, NotApplicable, RunError
+from attnaudit.errors import DataError, NotApplicable
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
 from attnaudit.models.held_states import HeldStates, texts_of
 from attnaudit.models.pretrained import PretrainedClassifier
 from attnaudit.models.seen import text_hash
-from attnaudit.nets.checkpoint import check_writable
 from attnaudit.nets.evaluation import check_labels
 from attnaudit.progress import Report
 from attnaudit.runs.audit import aligned
+from attnaudit.runs.disk import write_noted
+from attnaudit.runs.folders import check_run, claim, plan_hash
 from attnaudit.runs.held_out import fitted
-from attnaudit.runs.store import write_whole
 from attnaudit.shortcuts.gap import conclude_gap, reads_form
 from attnaudit.shortcuts.judge import Judged, judge
 from attnaudit.shortcuts.leak import check_defaults, conclude_leak
@@ -45,8 +44,6 @@ from attnaudit.version import __version__
 FINDINGS, ESTIMATES, INSTANCES = "findings.json", "estimates.parquet", "instances.parquet"
 MOST_SHARED = 0.1
 """Share of test records that may stand in train or dev too, as a few do in published data."""
-MARKS = {"gate", "findings", "default_units"}
-"""What the findings of a shortcut check have, of any version."""
 NEEDED = {"train": "training", "dev": "development", "test": "test"}
 
 
@@ -57,6 +54,7 @@ def audit_shortcuts(
     *,
     default_units: Sequence[str] = (),
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | None = None,
 ) -> ShortcutReport:
     """Check a model for combinatorial shortcuts (Bai et al. 2021).
@@ -68,6 +66,7 @@ def audit_shortcuts(
         settings: Seed, judges, bars.
         default_units: Tokens that stand in every record and mean nothing, where there are any.
         out: A folder for `findings.json`, `estimates.parquet` and `instances.parquet`.
+        overwrite: Replace another shortcut check that the folder holds.
         progress: A function `(stage, done, total)`.
 
     Raises:
@@ -76,7 +75,7 @@ def audit_shortcuts(
             does not know, many test records are among those that teach the judges, or a default
             token is in no test record.
         ModelError: The model gives no valid weights or outputs.
-        RunError: The folder cannot be written, or holds the findings of something else.
+        RunError: The folder cannot be written, or holds something else.
 
     Example:
         >>> from attnaudit.nets.training import TrainOptions
@@ -92,8 +91,12 @@ def audit_shortcuts(
     splits = _checked(model, splits)
     splits["train"] = draw(splits["train"], settings.train_limit, settings.seed)
     check_defaults(splits["test"], default_units)
+    plan = plan_hash(
+        model.fingerprint(), [splits[name].fingerprint for name in NEEDED],
+        settings.model_dump(mode="json"), list(default_units),
+    )  # fmt: skip
     if out is not None:
-        _check_folder(Path(out))
+        check_run(Path(out), "shortcut", plan=plan, overwrite=overwrite)
     seconds: dict[str, float] = {}
     steps = 4
 
@@ -136,6 +139,7 @@ def audit_shortcuts(
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )  # fmt: skip
     if out is not None:
+        claim(Path(out), "shortcut", plan)
         _store(Path(out), report, _instances(reading, judged))
     return report
 
@@ -244,29 +248,10 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.process_time() - start
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be written or holds other findings, before any work."""
-    path = folder / FINDINGS
-    try:
-        check_writable(folder)
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    except (ModelError, OSError) as error:
-        why = error.__cause__ or error
-        raise RunError(f"{folder} cannot be written ({why}): give another folder") from error
-    except ValueError:
-        kept = {}
-    if kept is not None and not (isinstance(kept, dict) and kept.keys() >= MARKS):
-        raise RunError(
-            f"{path} holds findings of something else than a shortcut check, and would be "
-            "overwritten. Give another folder"
-        )
-
-
 def _store(folder: Path, report: ShortcutReport, instances: pl.DataFrame) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in ((INSTANCES, instances), (ESTIMATES, report.frame)):
         content = io.BytesIO()
         frame.write_parquet(content)
-        write_whole(folder / name, content.getvalue(), folder)
+        write_noted(folder / name, content.getvalue(), folder)
     text = report.model_dump_json(indent=2)
-    write_whole(folder / FINDINGS, text.encode(), folder)
+    write_noted(folder / FINDINGS, text.encode(), folder)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
+import warnings
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
-from attnaudit.errors import RunError
+from attnaudit.errors import DamagedWarning, RunError
+from attnaudit.files import tidy, write_whole
 from attnaudit.siamese.contributions import Contributions
 from attnaudit.siamese.tokens import Tokens
 
 MEMORY = 256 * 2**20
 """Bytes of contributions kept in memory; the longest unused go first."""
+STALE = 3600.0
+"""Seconds after which a file that is half-written is taken for one of a killed process."""
 TENSORS = ("parts", "embedding", "reference")
 
 
@@ -44,6 +48,8 @@ class Cache:
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                # other processes may be writing into the same cache
+                tidy(self.folder, older=STALE)
             except OSError as error:
                 raise RunError(
                     f"the cache folder {self.folder} cannot be made: {error.strerror}; give another"
@@ -87,12 +93,11 @@ def _write(path: Path, found: Contributions) -> None:
         "tokens": asdict(found.tokens), "error": found.error, "nodes": found.nodes,
         "mode": found.mode, "reached": found.reached,
     }  # fmt: skip
-    part = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
+    told = json.dumps(facts)
+    about = {"contributions": told, "digest": _digest(told, tensors)}
     try:
-        save_file(tensors, part, {"contributions": json.dumps(facts)})
-        part.replace(path)
+        write_whole(path, save(tensors, about))
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
         raise RunError(
             f"the cache file {path} could not be written: {error}; free the disk, or name another "
             "folder"
@@ -100,12 +105,16 @@ def _write(path: Path, found: Contributions) -> None:
 
 
 def _read(path: Path, text: str) -> Contributions | None:
+    """What is kept of a text; None where there is nothing, or with a warning nothing whole."""
     if not path.exists():
         return None
     try:
         with safe_open(path, "pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()["contributions"])
+            about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in TENSORS}
+        if _digest(about["contributions"], tensors) != about["digest"]:
+            raise ValueError("another digest")
+        facts: dict[str, Any] = json.loads(about["contributions"])
         told = facts.pop("tokens")
         offsets = tuple((int(start), int(end)) for start, end in told.pop("offsets"))
         tokens = Tokens(
@@ -113,7 +122,20 @@ def _read(path: Path, text: str) -> Contributions | None:
             **{name: tuple(value) for name, value in told.items()},
         )  # fmt: skip
         found = Contributions(tokens=tokens, **tensors, **facts)
+        if tokens.text != text:
+            raise ValueError("another text")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        said = f"{path} is not what was written: made again."
+        warnings.warn(said, DamagedWarning, stacklevel=2)
         return None
-    whole = found.parts.shape == (len(tokens), len(found.embedding)) and tokens.text == text
-    return found if whole and bool(torch.isfinite(found.parts).all()) else None
+    return found if bool(torch.isfinite(found.parts).all()) else None
+
+
+def _digest(told: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of facts and tensors, in the file itself, as processes share a cache."""
+    found = hashlib.sha256(told.encode())
+    for name in TENSORS:
+        value = tensors[name]
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

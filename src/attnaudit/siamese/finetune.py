@@ -20,6 +20,7 @@ from torch.nn.functional import mse_loss
 from attnaudit.data.scored_pairs import PairSource, ScoredPair, read_scored_split
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.measures.bootstrap import Interval
+from attnaudit.nets.checkpoint import check_place, model_folder
 from attnaudit.nets.training import noisy_batches
 from attnaudit.progress import Report, bars
 from attnaudit.siamese.load import load_siamese
@@ -74,6 +75,7 @@ def finetune(
     seed: int = 0,
     device: str | None = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Report | bool | None = None,
 ) -> Finetuned:
     """Make a model exact: shift it by its references, and fine-tune it on scored pairs.
@@ -100,6 +102,7 @@ def finetune(
         seed: Of batches and dropout: equal seeds, equal weights on one machine.
         device: Where to train; by default where the model is.
         out: Folder to save the model to, for `load_shifted`.
+        overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
 
     Raises:
@@ -108,11 +111,11 @@ def finetune(
         SettingsError: An option out of range.
     """
     _check(epochs, batch_size, learning_rate, warmup, loss)
+    if out is not None:
+        check_place(out, overwrite=overwrite, reads=(model, pairs, dev))
     training = read_scored_split(pairs, "train")
     held_out = read_scored_split(dev, "dev") if dev is not None else None
     highest = _top([*training, *(held_out or ())], top)
-    if out is not None:
-        _made(Path(out))
     there = None if isinstance(model, nn.Module) else device
     given = load_siamese(model, kind=loss, device=there).model
     exact = isinstance(given[0], ShiftedTransformer)
@@ -133,26 +136,27 @@ def finetune(
     start.eval()
     after = spearman_of(start, measured, kind=loss, batch_size=batch_size)
     if out is not None:
-        save_shifted(start, out)
+        save_shifted(start, out, overwrite=overwrite)
     on: Literal["dev", "train"] = "train" if held_out is None else "dev"
     return Finetuned(
         start, plain, before, after, on, history, best_epoch, highest, len(training)
     )  # fmt: skip
 
 
-def save_shifted(model: Any, folder: str | Path) -> None:
+def save_shifted(model: Any, folder: str | Path, *, overwrite: bool = False) -> None:
     """Write an exact model as a folder that `load_shifted` reads.
 
+    Args:
+        model: The model.
+        folder: Where to; it is made.
+        overwrite: Replace a model that attnaudit saved there.
+
     Raises:
-        ModelError: The folder cannot be written.
+        ModelError: The folder cannot be written, or holds something already.
     """
-    place = Path(folder)
-    _made(place)
-    try:
-        model.save(str(place), create_model_card=False)
-        (place / "README.md").write_text(CARD, encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"{place}: the model cannot be written ({error})") from error
+    with model_folder(folder, overwrite=overwrite) as part:
+        model.save(str(part), create_model_card=False)
+        (part / "README.md").write_text(CARD, encoding="utf-8")
 
 
 CARD = """---
@@ -175,13 +179,6 @@ model.encode(["A cat sleeps."])
 `SentenceTransformer("this folder", trust_remote_code=True)` loads it too, where attnaudit is
 installed; the flag is needed as the first module is a class of attnaudit.
 """
-
-
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"{folder}: no model can be written there ({error})") from error
 
 
 class _Loop:

@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 
 from attnaudit.errors import MissingExtra, ModelError, NotApplicable, SettingsError
 from attnaudit.models.batches import groups
+from attnaudit.nets.checkpoint import refuse_changed
 from attnaudit.nets.pretrained_words import WordPieces
 from attnaudit.siamese.table import ScoreKind
 
@@ -239,6 +240,7 @@ def load_shifted(folder: str | Path, device: str | None = None) -> SentenceTrans
             modules.append(_module_class(entry, root).load(str(place)))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             raise ModelError(f"{place}: the module cannot be read ({error})") from error
+    refuse_changed(root)
     settings = _read_json(root / "config_sentence_transformers.json")
     names = ("prompts", "default_prompt_name", "similarity_fn_name")
     given = {name: settings[name] for name in names if settings.get(name)}

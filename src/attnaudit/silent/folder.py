@@ -15,7 +15,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from attnaudit.errors import RunError
-from attnaudit.runs.store import explained, lock, write_whole
+from attnaudit.manifest import ChangedError, read_noted
+from attnaudit.nets.checkpoint import check_place
+from attnaudit.runs.disk import explained, lock, write_noted
+from attnaudit.runs.folders import check_run, claim, unclaim
 from attnaudit.silent.layout import Layout
 from attnaudit.silent.members import FOLDER as MEMBERS
 from attnaudit.silent.members import Members
@@ -58,6 +61,7 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         RunError: Another process holds it, or it cannot be written.
     """
+    check_run(folder, "silent")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = open(folder / ".lock", "a")  # noqa: SIM115 - held for the whole run
@@ -65,6 +69,7 @@ def held(folder: Path) -> Iterator[None]:
         raise explained(error, folder) from error
     with handle:
         lock(handle.fileno(), folder)
+        claim(folder, "silent")
         yield
 
 
@@ -77,14 +82,12 @@ def open_run(folder: Path, plan: SilentPlan, overwrite: bool = False) -> None:
         overwrite: Take away another run that the folder holds.
 
     Raises:
-        RunError: The folder holds another run, or a model that no run has written.
+        RunError: The folder holds another run.
+        ModelError: Something lies beside the model that no run has written.
     """
     ours = any((folder / name).exists() for name in (PLAN, FILE))
-    if (folder / MODEL).exists() and not ours:
-        raise RunError(
-            f"{folder / MODEL} was not written by a run over seeds, and would be replaced. Choose "
-            "another folder, or move it away."
-        )
+    # what somebody has put beside the model is not lost with it
+    check_place(folder / MODEL, overwrite=True)
     if ours and overwrite:
         _clear(folder)
         ours = False
@@ -95,7 +98,7 @@ def open_run(folder: Path, plan: SilentPlan, overwrite: bool = False) -> None:
                 f"{folder} holds another run over seeds: {why}. Choose another folder, or "
                 f"{REPLACE}."
             )
-    write_whole(folder / PLAN, plan.model_dump_json(indent=2).encode(), folder)
+    write_noted(folder / PLAN, plan.model_dump_json(indent=2).encode(), folder)
 
 
 def store(folder: Path, report: SilentFile, frame: pl.DataFrame, members: Members,
@@ -115,7 +118,7 @@ def store(folder: Path, report: SilentFile, frame: pl.DataFrame, members: Member
            for seed, row in zip(members.seeds, members.weights, strict=True)},
     }  # fmt: skip
     _write_table(folder / WEIGHTS, pl.DataFrame(columns), folder)
-    write_whole(folder / FILE, report.model_dump_json(indent=2).encode(), folder)
+    write_noted(folder / FILE, report.model_dump_json(indent=2).encode(), folder)
 
 
 def _difference(folder: Path, plan: SilentPlan) -> str | None:
@@ -123,8 +126,11 @@ def _difference(folder: Path, plan: SilentPlan) -> str | None:
     if not path.exists():
         return f"it has no {PLAN}, so whose it is is not known"
     try:
-        before = SilentPlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
+        read_noted(path, folder)
+        before = SilentPlan.model_validate_json(path.read_bytes())
+    except ChangedError:
+        return f"its {PLAN} is not what was written"
+    except (OSError, ValidationError):
         return f"its {PLAN} cannot be read"
     for name, value in plan.about.items():
         old = before.about.get(name)
@@ -154,6 +160,7 @@ def _clear(folder: Path) -> None:
         *(folder / n for n in (WEIGHTS, SEEDS, PAGE, FILE, PLAN)),
     ):
         _remove(path, folder)
+    unclaim(folder, "silent")
 
 
 def _remove(path: Path, folder: Path) -> None:
@@ -169,4 +176,4 @@ def _remove(path: Path, folder: Path) -> None:
 def _write_table(path: Path, frame: pl.DataFrame, folder: Path) -> None:
     content = io.BytesIO()
     frame.write_parquet(content)
-    write_whole(path, content.getvalue(), folder)
+    write_noted(path, content.getvalue(), folder)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attnaudit.data.bag_records import BagDataset
 from attnaudit.errors import DataError, NotApplicable
+from attnaudit.files import tidy
 from attnaudit.nets.bag_classifier import BagClassifier, BagConfig, new_bag_net
 from attnaudit.nets.bag_ensembles import train_many
 from attnaudit.nets.bag_inputs import INSTANCES, bag_tensors
@@ -23,7 +24,7 @@ from attnaudit.nets.bag_pools import BAG_POOLS
 from attnaudit.nets.bag_training import DTYPES, BagOptions
 from attnaudit.nets.classifier import log_probabilities
 from attnaudit.runs.code import code_fingerprint
-from attnaudit.runs.store import write_whole
+from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.silent.layout import check_seeds
 
 GROUP = 8
@@ -231,13 +232,16 @@ def _write(path: Path, members: Members, key: str) -> None:
     about = {"seeds": members.seeds, "dev": [dict(d) for d in members.dev],
              "epochs": members.epochs}  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
+    tidy(path.parent)
     content = save(tensors, metadata={"key": key, "about": json.dumps(about)})
-    write_whole(path, content, path.parent)
+    write_noted(path, content, path.parent)
 
 
 def _read(path: Path, config: BagConfig, key: str, seeds: Sequence[int]) -> Members | None:
     """A finished group; None where there is none, or a damaged one."""
     try:
+        if read_noted(path, path.parent) is None:
+            return None
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             about = json.loads(header["about"])

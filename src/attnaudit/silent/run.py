@@ -17,6 +17,7 @@ from attnaudit.data.bag_scaling import Scaling, scaled
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.nets.bag_classifier import BagConfig
 from attnaudit.nets.bag_training import BagOptions
+from attnaudit.runs.folders import check_run
 from attnaudit.silent.agreement import AGREEMENT, agreement_finding
 from attnaudit.silent.ensemble_verdict import (
     ENSEMBLES,
@@ -156,6 +157,8 @@ def audit_silent(
     bars, ceilings, settings = bars or Bars(), ceilings or Ceilings(), settings or Settings()
     folder = None if out is None else Path(out)
     check_members(config, splits, chosen)
+    if folder is not None:
+        check_run(folder, "silent")
     layout = lay_out(splits["test"], graded)
     read = splits if scaling is None else _scaled(splits, scaling)
     with nullcontext() if folder is None else held(folder):
@@ -180,7 +183,8 @@ def audit_silent(
         )  # fmt: skip
         if folder is not None:
             store(folder, report.report, report.frame, members, layout)
-            save_ensemble(members, report.chosen, folder / MODEL, splits=splits, scaling=scaling)
+            save_ensemble(members, report.chosen, folder / MODEL, splits=splits, scaling=scaling,
+                          overwrite=True)  # fmt: skip
     return report
 
 

@@ -9,8 +9,8 @@ from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.bag_scaling import Scaling
 from attnaudit.models.bags import BagModel
 from attnaudit.models.ensemble import Ensemble
-from attnaudit.models.seen import write_splits
 from attnaudit.silent.members import Members
+from attnaudit.training import keep
 
 
 def save_ensemble(
@@ -21,6 +21,7 @@ def save_ensemble(
     splits: Mapping[str, BagDataset] | None = None,
     scaling: Scaling | None = None,
     rule: str = "mean",
+    overwrite: bool = False,
 ) -> Path | None:
     """Write some members as an ensemble, or a single one as itself, that `load` reads.
 
@@ -32,12 +33,13 @@ def save_ensemble(
             are stored with the model, so that an audit leaves the former out and takes the latter.
         scaling: How features were scaled before training, so that the model does the same.
         rule: How weights become one, see `Ensemble`.
+        overwrite: Replace a model that attnaudit saved there.
 
     Returns:
         The folder, or None where no place is given.
 
     Raises:
-        ModelError: The folder cannot be written.
+        ModelError: The folder cannot be written, or holds something already.
     """
     config = members.config
     features = splits["train"].features if splits is not None else ()
@@ -51,7 +53,8 @@ def save_ensemble(
     model: BagModel | Ensemble = models[0]
     if len(models) > 1:
         model = Ensemble(models, rule, f"{len(models)} x {config.encoder}+{config.pool}")
-    model.save(folder)
-    if splits is not None:
-        model.trained_on = write_splits(folder, splits)
+    if splits is None:
+        model.save(folder, overwrite=overwrite)
+    else:
+        keep(model, splits, folder, overwrite=overwrite)
     return Path(folder)

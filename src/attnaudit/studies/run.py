@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from attnaudit.errors import DataError, SettingsError
+from attnaudit.errors import DataError, RunError, SettingsError
+from attnaudit.files import read_json
+from attnaudit.manifest import known_manifest
 from attnaudit.runs.code import code_fingerprint
+from attnaudit.runs.folders import check_run, claim
 from attnaudit.studies.declaration import Cell, Options, Place, Planned, Results, Study
 from attnaudit.studies.executor import Event, Job, Watch, run_cells
 from attnaudit.studies.schema import (
@@ -123,6 +125,7 @@ def prepare(
     Raises:
         DataError: `data_dir` is no folder.
         SettingsError: An option names nothing, or `workers` is below 1.
+        RunError: The folder cannot be written, or holds something else.
     """
     if workers < 1:
         raise SettingsError(f"workers is {workers}; it must be 1 or more.")
@@ -131,6 +134,10 @@ def prepare(
             f"{data_dir} is no folder: --data-dir is one with a sub-folder a data set, such as "
             "sst, with its splits."
         )
+    check_run(out, "study", reads=(data_dir,))
+    before = known_manifest(out).plan
+    if before not in ("", study.name):
+        raise RunError(f"{out} holds the study {before}. Choose another folder.")
     planned = study.plan(options, data_dir)
     store = StudyStore(out, study)
     records = [record for cell in planned.cells if (record := store.read(cell))]
@@ -168,6 +175,7 @@ def run_study(
             watch(event)
 
     with store.locked():
+        claim(store.folder, "study", study.name)
         jobs = [
             Job(cell, Place(store.folder_of(cell), prepared.data_dir, prepared.options.device,
                             _silent))
@@ -191,13 +199,13 @@ def read_reference(path: Path) -> Mapping[str, Any]:
         DataError: The file cannot be read or is no JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}.") from error
+        raise DataError(f"{path} is {error}.") from error
     if not isinstance(found, dict):
-        raise DataError(f"{path} holds no JSON object: give the file of the paper's own numbers.")
+        raise DataError(f"{path} is not a JSON object: give the file of the paper's own numbers.")
     return found
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from attnaudit.runs.store import explained, lock, write_whole
+from attnaudit.errors import DamagedWarning
+from attnaudit.files import tidy
+from attnaudit.manifest import changes
+from attnaudit.runs.disk import explained, lock, read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Study
 from attnaudit.studies.schema import CellRecord, StudyReport
 
@@ -36,6 +40,8 @@ class StudyStore:
             raise explained(error, self.folder) from error
         with handle:
             lock(handle.fileno(), self.folder)
+            for place in (self.folder, *self.folder.glob(f"{CELLS}/*")):
+                tidy(place)
             yield
 
     def folder_of(self, cell: Cell) -> Path:
@@ -52,11 +58,21 @@ class StudyStore:
         return folder
 
     def read(self, cell: Cell) -> CellRecord | None:
-        """A finished cell of the same specification; None for any other or damaged file."""
-        path = self.folder / CELLS / cell.folder(self.study) / CELL
+        """A finished cell of the same specification, with all that it has stored.
+
+        None for any other, and with a warning where something of it is not what was written.
+        """
+        folder = self.folder / CELLS / cell.folder(self.study)
+        said = changes(folder)
+        if said:
+            warnings.warn(f"{said[0]}: made again.", DamagedWarning, stacklevel=2)
+            return None
+        content = read_noted(folder / CELL, folder)
+        if content is None:
+            return None
         try:
-            record = CellRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            record = CellRecord.model_validate_json(content)
+        except ValidationError:
             return None
         same = record.key == cell.key(self.study) and record.status == "done"
         return record if same else None
@@ -67,7 +83,8 @@ class StudyStore:
         Raises:
             RunError: It cannot be written.
         """
-        write_whole(self.folder_of(cell) / CELL, _json(record), self.folder)
+        folder = self.folder_of(cell)
+        write_noted(folder / CELL, _json(record), folder)
 
     def write_report(self, report: StudyReport, claims: BaseModel) -> None:
         """Store `study.json` and `claims.json`.
@@ -75,8 +92,8 @@ class StudyStore:
         Raises:
             RunError: They cannot be written.
         """
-        write_whole(self.folder / STUDY, _json(report), self.folder)
-        write_whole(self.folder / CLAIMS, _json(claims), self.folder)
+        write_noted(self.folder / STUDY, _json(report), self.folder)
+        write_noted(self.folder / CLAIMS, _json(claims), self.folder)
 
     def write_table(self, name: str, content: bytes) -> None:
         """Store a table beside them.
@@ -84,7 +101,7 @@ class StudyStore:
         Raises:
             RunError: It cannot be written.
         """
-        write_whole(self.folder / name, content, self.folder)
+        write_noted(self.folder / name, content, self.folder)
 
 
 def _json(model: BaseModel) -> bytes:

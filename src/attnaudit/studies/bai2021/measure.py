@@ -74,7 +74,8 @@ def measure(cell: Cell, place: Place) -> Outcome:
         seed=spec["seed"], judges=spec["judges"], judge_epochs=spec["judge_epochs"]
     )
     report = audit_shortcuts(model, splits, settings, default_units=units,
-                             out=place.folder / "shortcuts", progress=place.progress)  # fmt: skip
+                             out=place.folder / "shortcuts", overwrite=True,
+                             progress=place.progress)  # fmt: skip
     rows = [*_of_check(report), *_on_evidence(model, splits["test"], settings)]
     if spec["explanations"]:
         rows += _explanations(model, splits["test"], spec, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,12 +14,13 @@ import polars as pl
 from attnaudit.checks import Estimate, Settings
 from attnaudit.checks.estimates import average, by_max_weight, by_predicted, share, values_of
 from attnaudit.data.records import Dataset
-from attnaudit.errors import RunError
+from attnaudit.errors import ModelError, RunError
 from attnaudit.measures.bootstrap import bootstrap_interval, bootstrap_metric
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.nets.training import TrainOptions
 from attnaudit.runs.audit import AuditResult, run_audit
+from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
 from attnaudit.training import train
@@ -79,9 +81,11 @@ def measure(cell: Cell, place: Place) -> Outcome:
 
 
 def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model, dict[str, Any]]:
-    folder, note = place.folder / MODEL, place.folder / HISTORY
-    if note.exists():
-        return load(folder, place.device), json.loads(note.read_text(encoding="utf-8"))
+    folder, note = place.folder / MODEL, read_noted(place.folder / HISTORY, place.folder)
+    if note is not None:
+        # what is damaged is trained again
+        with contextlib.suppress(ModelError):
+            return load(folder, place.device), json.loads(note)
     done = train(
         splits, encoder=spec["encoder"], attention=spec["attention"], hidden=spec["hidden"],
         embedding_dim=spec["embedding_dim"], vectors=spec.get("vectors"),
@@ -90,13 +94,13 @@ def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model
             epochs=spec["epochs"], batch_size=spec["batch_size"], min_df=spec["min_df"],
             seed=spec["seed"], device=place.device,
         ),
-        out=folder,
+        out=folder, overwrite=True,
     )  # fmt: skip
     history = {"best_epoch": done.result.best_epoch, "dev": dict(done.result.dev),
                "words": len(done.result.vocabulary),
                "vectors": None if done.coverage is None else done.coverage.found}  # fmt: skip
     # written last: where it stands, the model is whole
-    note.write_text(json.dumps(history), encoding="utf-8")
+    write_noted(place.folder / HISTORY, json.dumps(history).encode(), place.folder)
     return done.model, history
 
 

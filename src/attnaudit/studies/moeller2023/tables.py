@@ -12,7 +12,8 @@ import torch
 
 from attnaudit.data.generated_pairs import generate_scored_pairs
 from attnaudit.data.scored_pairs import ScoredPair, load_scored_pairs
-from attnaudit.runs.store import write_whole
+from attnaudit.files import tidy
+from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.load import load_siamese
@@ -64,26 +65,29 @@ def tables_of(
     explainer = PairExplainer(encoder, reference=spec["reference"], tolerance=spec["tolerance"])
     folder = place.folder / kept
     folder.mkdir(exist_ok=True)
+    tidy(folder)
     found: list[PairTable] = []
     for first in range(0, len(pairs), AT_ONCE):
         file = folder / f"{first:05d}.json"
-        if not file.exists():
+        content = read_noted(file, place.folder)
+        if content is None:
             some = [(pair.a, pair.b) for pair in pairs[first : first + AT_ONCE]]
             made = [_written(table) for table in explainer.tables(some)]
-            write_whole(file, json.dumps(made).encode(), place.folder)
+            content = json.dumps(made).encode()
+            write_noted(file, content, place.folder)
         # always read, so that sums are the same to the last bit however often it was interrupted
-        found += _stored(file)
+        found += _stored(content)
         place.progress("pairs", len(found), len(pairs))
     return found
 
 
 def read_tables(folder: Path) -> list[PairTable]:
     """Every table that a cell kept in a folder, in the order of its pairs."""
-    return [table for file in sorted(folder.glob("*.json")) for table in _stored(file)]
+    return [table for file in sorted(folder.glob("*.json")) for table in _stored(file.read_bytes())]
 
 
-def _stored(file: Path) -> list[PairTable]:
-    return [_read(one) for one in json.loads(file.read_text(encoding="utf-8"))]
+def _stored(content: bytes) -> list[PairTable]:
+    return [_read(one) for one in json.loads(content)]
 
 
 def _written(table: PairTable) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""Whose a run folder is: one kind of run each, and nothing in it that is not a run's."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+
+from attnaudit.errors import DamagedWarning, RunError
+from attnaudit.files import read_json, tidy, writable
+from attnaudit.manifest import (
+    MANIFEST,
+    ChangedError,
+    Manifest,
+    known_manifest,
+    read_manifest,
+    write_manifest,
+)
+from attnaudit.runs.disk import explained
+
+KINDS = {
+    "audit": "an audit",
+    "control": "controls",
+    "shortcut": "a shortcut check",
+    "silent": "a run over seeds",
+    "pairs": "an audit of pairs",
+    "study": "a study",
+    "model": "a model",
+}
+"""What a folder can hold, in words."""
+FILES = {
+    "audit": ("plan.json", "findings.json", "instances", "drift.safetensors", "work.json",
+              "report.html", "card.md"),
+    "control": ("findings.json", "instances.parquet", "estimates.parquet", "cells",
+                "controls.html"),
+    "shortcut": ("findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"),
+    "silent": ("plan.json", "silent.json", "seeds.parquet", "weights.parquet", "members", "model",
+               "silent.html"),
+    "pairs": ("findings.json", "card.md", "pairs.parquet"),
+    "study": ("study.json", "claims.json", "results.parquet", "cells", "report.html",
+              "summary.md"),
+}  # fmt: skip
+"""What each kind of run writes."""
+SHOWN = {
+    "control": "; what the controls found is in its controls.html",
+    "shortcut": "; what the check found is in its shortcut.html",
+    "silent": "; what the seeds show is in its silent.html",
+    "pairs": "; what the audit found is in its card.md",
+    "study": "; what the study found is in its report.html",
+}
+"""Where a person reads what a run found, for one who has taken it for another."""
+KEYS = {
+    "findings.json": {"audit": {"plan", "performance"}, "control": {"controls", "trainings"},
+                      "shortcut": {"default_units", "gate"}, "pairs": {"sizes", "judgement"}},
+    "silent.json": {"silent": {"ensembles"}},
+    "study.json": {"study": {"cells"}},
+    "plan.json": {"audit": {"model", "settings"}, "silent": {"key", "seeds"}},
+}  # fmt: skip
+"""By which keys the files of earlier versions, which had no manifest, tell their kind."""
+
+
+def kind_of(folder: Path) -> str | None:
+    """What a folder holds, a name of `KINDS`; None where it is nothing of attnaudit's."""
+    manifest = known_manifest(folder)
+    if manifest.kind:
+        return manifest.kind
+    for name, kinds in KEYS.items():
+        found = _object(folder / name)
+        for kind, keys in kinds.items():
+            if keys <= found.keys():
+                return kind
+    held = str(_object(folder / "config.json").get("format", ""))
+    return "model" if held.startswith("attnaudit-") else None
+
+
+def check_run(
+    folder: Path, kind: str, *, plan: str = "", overwrite: bool = False,
+    reads: Iterable[object] = (),
+) -> None:  # fmt: skip
+    """Refuse a place for a run, before any work; nothing is made there.
+
+    Args:
+        folder: The run folder.
+        kind: A name of `KINDS`.
+        plan: A hash of what is asked (`plan_hash`), where the run replaces what an earlier one
+            left as a whole.
+        overwrite: Whether another run of this kind may be replaced.
+        reads: What the run reads: none of it is taken for a run folder.
+
+    Raises:
+        RunError: It cannot be written, or holds something else; the message says what.
+    """
+    why = writable(folder)
+    if why is not None or (folder.exists() and not folder.is_dir()):
+        raise RunError(f"cannot write to {folder}: {why or 'it is a file'}. Choose another folder.")
+    written = {(folder / name).resolve() for name in (".", *FILES[kind])}
+    for source in reads:
+        named = isinstance(source, str | Path) and os.path.exists(source)
+        if named and Path(str(source)).resolve() in written:
+            raise RunError(f"{source} is being read. Choose another folder than {folder}.")
+    if not folder.is_dir():
+        return
+    refuse_other(folder, kind)
+    if kind_of(folder) is None:
+        foreign = [name for name in (MANIFEST, *FILES[kind]) if _holds(folder / name)]
+        damaged = foreign and foreign[0] == MANIFEST and _damaged(folder)
+        if foreign and not damaged:
+            raise RunError(
+                f"{folder / foreign[0]} was written by no run of attnaudit that is known here, and "
+                "would be written over. Choose another folder."
+            )
+    if plan and not overwrite:
+        before = known_manifest(folder)
+        if before.plan != plan and any((folder / name).exists() for name in FILES[kind]):
+            raise RunError(
+                f"{folder} holds {KINDS[kind]} of another model, other data or other settings. "
+                "Choose another folder, or pass overwrite=True (--overwrite) to replace it."
+            )
+
+
+def refuse_other(folder: Path, kind: str) -> None:
+    """Refuse a folder that holds another kind of run.
+
+    Raises:
+        RunError: What it holds.
+    """
+    found = kind_of(folder)
+    if found is not None and found != kind:
+        raise RunError(
+            f"{folder} holds {KINDS.get(found, found)}, not {KINDS[kind]}. Choose another folder"
+            f"{SHOWN.get(found, '')}."
+        )
+
+
+def claim(folder: Path, kind: str, plan: str = "") -> None:
+    """Note whose a folder is, and take away what killed runs of it left half-written.
+
+    Args:
+        folder: A folder that `check_run` has found fit, held by nobody else.
+        kind: A name of `KINDS`.
+        plan: As in `check_run`.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, *(folder / name for name in FILES[kind] if (folder / name).is_dir())):
+            tidy(place)
+        if _damaged(folder):
+            said = f"{folder / MANIFEST} is damaged: everything is made again."
+            warnings.warn(said, DamagedWarning, stacklevel=2)
+        before = known_manifest(folder)
+        if (before.kind, before.plan) != (kind, plan):
+            # what another run left is that run's, and goes as this one is written
+            files = before.files if before.plan == plan else {}
+            write_manifest(folder, Manifest(kind, plan, files))
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def unclaim(folder: Path, kind: str) -> None:
+    """Forget every file of a run that is to be replaced; the kind stays.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    try:
+        write_manifest(folder, Manifest(kind))
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def plan_hash(*parts: object) -> str:
+    """A hash of what decides a run, of values that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _object(path: Path) -> dict[str, object]:
+    """The JSON object in a file; an empty one where there is none."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is a file at a place, or anything in a folder there."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _damaged(folder: Path) -> bool:
+    """Whether the manifest is no longer readable, as after a disk fault."""
+    try:
+        read_manifest(folder)
+    except ChangedError:
+        return True
+    return False
