@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from attnaudit.console import visible
 from attnaudit.errors import RunError
 from attnaudit.report.evidence import evidence_rows
 from attnaudit.report.markdown import escape, model_index, render_card, to_yaml, write_card
-from attnaudit.report.wording import visible
 from tests.report_fixture import DATA_NAME, MODEL_NAME, hostile_result
 
 READER = MarkdownIt("commonmark").enable("table")

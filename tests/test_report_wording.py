@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import Estimate
+from attnaudit.console import visible
 from attnaudit.report.wording import (
     STATISTICS,
     count,
@@ -22,7 +23,6 @@ from attnaudit.report.wording import (
     subject,
     typeset,
     value_of,
-    visible,
 )
 from tests.report_fixture import hostile_result
 

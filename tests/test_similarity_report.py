@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from rich.cells import cell_len
 from rich.console import Console
 
+from attnaudit.console import visible
 from attnaudit.errors import DataError, RunError
 from attnaudit.report.similarity import render_similarity, write_similarity
 from attnaudit.report.similarity_terminal import show_pair
 from attnaudit.report.similarity_views import MOST_ROWS, in_words, scale_of, view_of
-from attnaudit.report.wording import visible
 from attnaudit.siamese.reading import one_sided, top_pairs
 from attnaudit.siamese.table import PairTable
 from attnaudit.siamese.tokens import Tokens

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+
 
 class AttnauditError(Exception):
     """Base of every error that attnaudit raises on purpose."""

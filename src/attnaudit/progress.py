@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from attnaudit.console import Plain, visible
 
 Report = Callable[[str, int, int], None]
 
@@ -26,20 +27,23 @@ def bars(show: bool | None = None) -> Iterator[Report | None]:
     Args:
         show: True or False to force; None draws where standard error is a terminal.
     """
-    console = Console(stderr=True)
+    console = Plain(stderr=True)
     if not (console.is_terminal if show is None else show):
         yield None
         return
     columns = (
-        TextColumn("[progress.description]{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}", style="progress.description", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
+                tasks[stage] = progress.add_task(visible(stage), total=total)
             progress.update(tasks[stage], completed=done, total=total)
 
         yield report

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperGroup
 
+from attnaudit.console import Plain, harmless, visible
 from attnaudit.data.paper import PIPELINES
 from attnaudit.data.tokens import TOKENIZERS
-from attnaudit.errors import AttnauditError
+from attnaudit.errors import INTERRUPTED, AttnauditError
 from attnaudit.version import __version__
 
-OUT, ERR = Console(), Console(stderr=True)
-INTERRUPTED = 130
+OUT, ERR = Plain(), Plain(stderr=True)
 STOPPED = {
     "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
     "audit-pairs": "Nothing was written: run the same command to start again.",
@@ -35,15 +39,43 @@ STOPPED = {
 class Commands(TyperGroup):
     """The commands, each of which can be stopped from the keyboard with a word on what is left."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for command in self.commands.values():
+            # typer reads help as markup: "[head]" would be a style, and not be printed
+            command.help = escape(command.help or "")
+            for parameter in command.params:
+                if getattr(parameter, "help", None):
+                    parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; what is wrong with it is said without characters that steer."""
+        with _said_plainly():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            with _said_plainly():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
-            # caught here, because typer ends without a word
+            # caught here, because typer ends without a word; a second Ctrl-C finds nothing to stop
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             left = STOPPED.get(ctx.invoked_subcommand, "")
-            ERR.print(f"attnaudit: stopped. {left}".rstrip(), soft_wrap=True)
+            ERR.print_line(f"attnaudit: stopped. {left}".rstrip())
             raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Errors of typer, which prints them itself, repeat what was typed."""
+    try:
+        yield
+    except Exception as error:
+        # typer keeps the class of these errors to itself
+        if isinstance(getattr(error, "message", None), str):
+            error.message = visible(error.message)  # type: ignore[attr-defined]
+        raise
 
 
 app = typer.Typer(
@@ -101,7 +133,7 @@ def label_of(column: str | None) -> str | None:
 
 def _version(asked: bool) -> None:
     if asked:
-        OUT.print(f"attnaudit {__version__}")
+        OUT.print_line(f"attnaudit {__version__}")
         raise typer.Exit
 
 
@@ -116,12 +148,18 @@ def root(
 
 def main() -> None:
     """Run the command line; errors of ours end with one line and exit code 2."""
+    warnings.showwarning = _warned
     try:
         app()
     except AttnauditError as error:
-        said = escape(options_only(str(error)))
-        ERR.print(f"[bold red]attnaudit:[/bold red] {said}", soft_wrap=True)
+        said = harmless(options_only(str(error)))
+        ERR.print(Text.assemble(("attnaudit:", "bold red"), f" {said}"), soft_wrap=True)
         sys.exit(2)
+
+
+def _warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """A warning that no command has taken for itself; it may name files and columns."""
+    ERR.print(Text(f"{category.__name__}: {harmless(str(message))}"), soft_wrap=True)
 
 
 def options_only(message: str) -> str:

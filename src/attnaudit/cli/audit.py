@@ -134,8 +134,9 @@ def audit(
         )  # fmt: skip
     if chosen.left_out:
         ERR.print(
-            f"[yellow]{chosen.left_out:,} {loaded.reads} were in the model's training data and are "
-            f"left out; {len(chosen.data):,} remain.[/yellow]"
+            f"{chosen.left_out:,} {loaded.reads} were in the model's training data and are "
+            f"left out; {len(chosen.data):,} remain.",
+            style="yellow",
         )
     flags: dict[str, object] = {
         "seed": seed, "search": search or None, "costly_limit": costly_limit,

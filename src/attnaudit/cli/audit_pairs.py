@@ -83,4 +83,4 @@ def audit_pairs(
     ):
         write_noted(out / name, content, out)
     OUT.print(render_pair_audit(found, about))
-    OUT.print(f"Findings, pairs and card: {out.resolve()}", soft_wrap=True, markup=False)
+    OUT.print_place("Findings, pairs and card", out)

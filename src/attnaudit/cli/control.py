@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from attnaudit.checks import Verdict
 from attnaudit.checks.estimates import spoken
@@ -27,6 +27,7 @@ from attnaudit.cli.app import (
 )
 from attnaudit.cli.output import told
 from attnaudit.cli.study import _watched as watched
+from attnaudit.console import visible
 from attnaudit.controls import CONTROLS, ControlReport, Design, Recipe, prepare_controls
 from attnaudit.controls.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS
 from attnaudit.controls.run import finish_controls
@@ -127,34 +128,36 @@ def control(
     work = prepare_controls(splits, design, controls, out, base=base, overwrite=overwrite)
     with OUT.status("timing a few batches"):
         said = work.forecast(workers)
-    OUT.print(f"{said[0].upper()}{said[1:]}.", soft_wrap=True, markup=False)
+    OUT.print_line(f"{said[0].upper()}{said[1:]}.")
     if dry_run:
-        OUT.print("Trainings: " + ", ".join(work.waiting), soft_wrap=True, markup=False)
+        OUT.print_line("Trainings: " + ", ".join(work.waiting))
         return
     with told(), watched(len(work.waiting)) as watch:
         report = finish_controls(work, controls, workers=workers, watch=watch)
     page = write_controls(report, out / "controls.html")
     OUT.print(findings_table(report))
-    OUT.print(report.judgement, style="bold", soft_wrap=True, markup=False)
+    OUT.print_line(report.judgement, "bold")
     for what, path in (("Report", page), ("Run", out)):
-        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place(what, path)
     if any(training.failed for training in report.report.trainings):
         raise typer.Exit(1)
 
 
 def findings_table(report: ControlReport) -> Table:
     """One row a finding: its verdict, what it rests on, and the sentence."""
-    table = Table(title=f"Controls on {report.report.data}", title_justify="left", show_lines=True)
+    table = Table(
+        title=f"Controls on {visible(report.report.data)}", title_justify="left", show_lines=True
+    )
     for column in ("control", "verdict", "headline"):
         table.add_column(column, no_wrap=column == "verdict")
     table.add_column("finding", ratio=1)
     for finding in (report.report.gate, *report.findings):
         tone = TONES[finding.verdict]
-        subject = f"\n[dim]{escape(finding.subject)}[/dim]"
-        notes = "".join(f"\n[dim]{escape(note)}[/dim]" for note in finding.notes)
+        notes = "".join(f"\n{visible(note)}" for note in finding.notes)
         table.add_row(
-            f"{escape(finding.check)}{subject}", f"[{tone}]{finding.verdict.value}[/{tone}]",
+            Text.assemble(finding.check, (f"\n{visible(finding.subject)}", "dim")),
+            Text(finding.verdict.value, style=tone),
             "" if finding.headline is None else spoken(finding.headline, 3),
-            f"{escape(finding.sentence)}{notes}",
-        )  # fmt: skip
+            Text.assemble(visible(finding.sentence), (notes, "dim")),
+        )
     return table

@@ -7,7 +7,6 @@ import platform
 import shutil
 
 import torch
-from rich.markup import escape
 from rich.table import Table
 
 from attnaudit.cli.app import OUT, app
@@ -40,7 +39,7 @@ def doctor() -> None:
         table.add_row(package, version or "missing", "" if version else f"pip install {package}")
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [package for package in packages if _version(package) is None]
-        note = escape(f'in the checkout: pip install ".[{extra}]"') if missing else ""
+        note = f'in the checkout: pip install ".[{extra}]"' if missing else ""
         table.add_row(f"extra {extra}", "missing" if missing else "installed", note or purpose)
     for device, note in _devices():
         table.add_row("device", device, note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -35,6 +34,6 @@ def explain(
         load(model, device), text, methods=method, tokenizer=tokenizer or "words", seed=seed
     )
     if as_json:
-        OUT.print_json(json.dumps(explanation.__dict__))
+        OUT.print_value(explanation.__dict__)
     else:
         OUT.print(render_explanation(explanation))

@@ -20,6 +20,7 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.console import visible
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.shortcuts.explainer import Fidelity
@@ -64,16 +65,13 @@ def explainer(
             tokenizer=tokenizer, data_dir=data_dir, seed=seed,
         )  # fmt: skip
     OUT.print(fidelity_table(done.fidelity, black_box.name))
-    OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
-    OUT.print(
-        f"Does the choice tell the answer? attnaudit shortcut {out} {data}",
-        soft_wrap=True, markup=False,
-    )  # fmt: skip
+    OUT.print_place("Model", out)
+    OUT.print_line(f"Does the choice tell the answer? attnaudit shortcut {out} {data}")
 
 
 def fidelity_table(found: Fidelity, name: str) -> Table:
     """Agreement with the black box, by what was read and by whom."""
-    table = Table(title=f"Agreement with {name}", title_justify="left")
+    table = Table(title=f"Agreement with {visible(name)}", title_justify="left")
     for column in ("read by", "the chosen units", "all others"):
         table.add_column(column, overflow="fold")
     rows = (

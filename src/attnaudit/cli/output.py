@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 
 from attnaudit.api import Audit
 from attnaudit.cli.app import ERR, OUT
+from attnaudit.console import harmless
 from attnaudit.report.terminal import render_terminal
 
 
@@ -19,8 +20,8 @@ def show_result(result: Audit, folder: Path) -> None:
     report = result.to_html(folder / "report.html")
     result.to_card(folder / "card.md")
     OUT.print(render_terminal(result.report))
-    OUT.print(f"Report: {report.resolve()}", soft_wrap=True, markup=False)
-    OUT.print(f"Run:    {folder.resolve()}", soft_wrap=True, markup=False)
+    OUT.print_place("Report", report)
+    OUT.print_line(f"Run:    {folder.resolve()}")
 
 
 @contextmanager
@@ -31,4 +32,4 @@ def told() -> Iterator[None]:
         yield
     said = (w for w in caught if w.category.__module__.startswith("attnaudit."))
     for message in dict.fromkeys(str(w.message) for w in said):
-        ERR.print(f"[yellow]note:[/yellow] {escape(message)}", soft_wrap=True)
+        ERR.print(Text.assemble(("note:", "yellow"), f" {harmless(message)}"), soft_wrap=True)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from attnaudit import api
 from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import show_result
+from attnaudit.console import harmless
 from attnaudit.report.files import check_output
 
 
@@ -31,8 +33,8 @@ def report(
         check_output(out, "--out", overwrite=overwrite)
     result = api.open_run(run)
     if markdown:
-        typer.echo(result.card())
+        OUT.print(Text(harmless(result.card())), soft_wrap=True)
     elif out is not None:
-        OUT.print(f"Report: {result.to_html(out).resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place("Report", result.to_html(out))
     else:
         show_result(result, run)

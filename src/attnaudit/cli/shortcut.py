@@ -143,8 +143,9 @@ def shortcut(
         splits["test"] = chosen.data
         if chosen.left_out:
             ERR.print(
-                f"[yellow]{chosen.left_out:,} {loaded.reads} were in the model's training data and "
-                f"are left out; {len(chosen.data):,} remain.[/yellow]"
+                f"{chosen.left_out:,} {loaded.reads} were in the model's training data and "
+                f"are left out; {len(chosen.data):,} remain.",
+                style="yellow",
             )
     with told(), bars() as progress:
         report = audit_shortcuts(
@@ -153,9 +154,9 @@ def shortcut(
         )  # fmt: skip
     page = write_shortcuts(report, out / "shortcut.html")
     OUT.print(shortcut_table(report))
-    OUT.print(headline_of(report), style="bold", soft_wrap=True, markup=False)
+    OUT.print_line(headline_of(report), "bold")
     for what, path in (("Report", page), ("Run", out)):
-        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place(what, path)
     if strict and report.verdict is not ShortcutVerdict.CLEAN:
         raise typer.Exit(1)
 

@@ -97,7 +97,7 @@ def siamese(
     ):
         table.add_row(name, part, f"{found.n:,}", *_spoken(found))
     OUT.print(table)
-    OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
+    OUT.print_place("Model", out)
 
 
 def _spoken(found: Interval) -> tuple[str, str]:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from attnaudit.checks import Verdict
 from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
 from attnaudit.cli.output import told
+from attnaudit.console import visible
 from attnaudit.data.bag_loading import GENERATED, load_bag_splits
 from attnaudit.data.bag_scaling import scaling_of
 from attnaudit.nets.bag_classifier import HEADS, BagConfig
@@ -126,10 +127,10 @@ def silent(
         places.append(("Model", out / MODEL))
     OUT.print(seeds_table(report))
     OUT.print(findings_table(report))
-    OUT.print(report.judgement, style="bold", soft_wrap=True, markup=False)
-    OUT.print(model_line(report), soft_wrap=True, markup=False)
+    OUT.print_line(report.judgement, "bold")
+    OUT.print_line(model_line(report))
     for what, path in places:
-        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place(what, path)
 
 
 def model_line(report: SilentReport) -> str:
@@ -143,7 +144,7 @@ def model_line(report: SilentReport) -> str:
 
 def seeds_table(report: SilentReport) -> Table:
     """One row a seed and a reference."""
-    table = Table(title=f"Seeds on {report.report.data}", title_justify="left")
+    table = Table(title=f"Seeds on {visible(report.report.data)}", title_justify="left")
     fields = {"roc_auc": "bag AUC", "dev_roc_auc": "dev bag AUC", "auroc": "instance AUROC",
               "top_one": "top-1", "mass": "mass on keys",
               "least_type_share": "least type"}  # fmt: skip
@@ -156,7 +157,7 @@ def seeds_table(report: SilentReport) -> Table:
     table.add_column("kind")
     for row in rows:
         values = [number(getattr(row, field)) for field in shown]
-        table.add_row(escape(row.subject), *values, row.kind or "")
+        table.add_row(visible(row.subject), *values, row.kind or "")
     return table
 
 
@@ -168,10 +169,11 @@ def findings_table(report: SilentReport) -> Table:
     table.add_column("in words", ratio=1)
     for finding in report.findings:
         tone = TONES[finding.verdict]
-        notes = "".join(f"\n[dim]{escape(note)}[/dim]" for note in finding.notes)
+        notes = "".join(f"\n{visible(note)}" for note in finding.notes)
         table.add_row(
-            escape(finding.check), f"[{tone}]{finding.verdict.value}[/{tone}]",
+            finding.check,
+            Text(finding.verdict.value, style=tone),
             "" if finding.headline is None else spoken(finding.headline, 3),
-            f"{escape(finding.sentence)}{notes}",
-        )  # fmt: skip
+            Text.assemble(visible(finding.sentence), (notes, "dim")),
+        )
     return table

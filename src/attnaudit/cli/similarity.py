@@ -115,8 +115,8 @@ def similarity(
         OUT.print(f"{len(found) - SHOWN} more pairs; --html and --json hold all of them.")
     if as_json is not None:
         text = json.dumps([one.to_dict() for one in found], ensure_ascii=False)
-        OUT.print(f"JSON: {write_text(as_json, text).resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place("JSON", write_text(as_json, text))
     if html is not None:
         about = (("Model", model), ("Layer", str(layer)), ("Reference", reference))
         page = write_similarity([one.table for one in found], html, about)
-        OUT.print(f"Page: {page.resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place("Page", page)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import told
+from attnaudit.console import Plain, visible
 from attnaudit.errors import SettingsError
 from attnaudit.report.study import ANSWERS, measured_words, write_study
 from attnaudit.report.wording import duration
@@ -101,7 +101,7 @@ def study(
     places = write_study(finished)
     _show(finished)
     for what, path in (*places.items(), ("Run", folder)):
-        OUT.print(f"{what}: {path.resolve()}", soft_wrap=True, markup=False)
+        OUT.print_place(what, path)
     if not finished.complete:
         raise typer.Exit(1)
 
@@ -133,10 +133,10 @@ def _list_studies() -> None:
     for one in STUDIES.values():
         default = one.options()  # type: ignore[call-arg]
         others = ", ".join(field for field in one.options.model_fields if field not in flags)
-        OUT.print(f"[bold]{one.name}[/bold]  {escape(one.title)}  ({escape(one.paper)})")
+        OUT.print(Text.assemble((one.name, "bold"), f"  {one.title}  ({one.paper})"))
         for what, names in (("data", ", ".join(default.data)), ("--set", others)):
             line = Table.grid(padding=(0, 2))
-            line.add_row(f"  {what:6}", escape(names))
+            line.add_row(f"  {what:6}", names)
             OUT.print(line)
 
 
@@ -159,8 +159,8 @@ def _announce(prepared: Prepared) -> None:
         OUT.print(f"{prepared.dated} finished cells were measured by other code than this; "
                   "--again runs them again.", soft_wrap=True)  # fmt: skip
     for missing in prepared.planned.missing:
-        OUT.print(f"[yellow]not measured[/yellow]: {escape(missing.what)}: "
-                  f"{escape(missing.reason)}", soft_wrap=True)  # fmt: skip
+        said = f": {visible(missing.what)}: {visible(missing.reason)}"
+        OUT.print(Text.assemble(("not measured", "yellow"), said), soft_wrap=True)
 
 
 def _about(seconds: float) -> str:
@@ -180,7 +180,7 @@ def _about(seconds: float) -> str:
 @contextlib.contextmanager
 def _watched(cells: int) -> Iterator[Watch]:
     """Bars where somebody looks, else a line a finished cell."""
-    console = Console(stderr=True)
+    console = Plain(stderr=True)
     ended = 0
 
     def line(event: Event) -> None:
@@ -188,16 +188,19 @@ def _watched(cells: int) -> Iterator[Watch]:
         if event.record is None:
             return
         ended += 1
-        state = f"done in {duration(event.record.seconds)}"
+        state = ("done", ""), f" in {duration(event.record.seconds)}"
         if event.record.status == "failed":
-            state = f"[red]failed[/red]: {escape(event.record.reason or '')}"
-        console.print(f"{ended} of {cells}: {escape(event.cell.name)}: {state}", soft_wrap=True)
+            state = ("failed", "red"), f": {visible(event.record.reason or '')}"
+        begun = f"{ended} of {cells}: {visible(event.cell.name)}: "
+        console.print(Text.assemble(begun, *state), soft_wrap=True)
 
     if not console.is_terminal:
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"),
-               TimeElapsedColumn())  # fmt: skip
+    name, what = (
+        TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[what]")
+    )
+    columns = (name, BarColumn(), what, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         whole = progress.add_task("cells", total=cells, what=f"0 of {cells}")
         tasks: dict[str, TaskID] = {}
@@ -205,10 +208,10 @@ def _watched(cells: int) -> Iterator[Watch]:
         def bars(event: Event) -> None:
             name = event.cell.name
             if event.kind == "start":
-                tasks[name] = progress.add_task(escape(name), total=None, what="")
+                tasks[name] = progress.add_task(visible(name), total=None, what="")
             elif event.kind == "progress":
                 progress.update(tasks[name], completed=event.done, total=event.total,
-                                what=event.stage)  # fmt: skip
+                                what=visible(event.stage))  # fmt: skip
             else:
                 progress.remove_task(tasks.pop(name))
                 line(event)
@@ -226,10 +229,10 @@ def _show(finished: Finished) -> None:
         answer, tone = ANSWERS[claim.holds]
         here = f"here: {measured_words(claim.measured)}\n" if claim.measured else ""
         table.add_row(
-            f"[{TONES[tone]}]{answer}[/{TONES[tone]}]",
-            f"{escape(claim.claim)}\n[dim]{here}paper: {escape(claim.paper)}[/dim]",
+            Text(answer, style=TONES[tone]),
+            Text.assemble(visible(claim.claim), "\n", (f"{here}paper: {claim.paper}", "dim")),
         )
     OUT.print(table)
     for record in finished.results.failed:
-        OUT.print(f"[red]failed[/red]: {escape(record.name)}: {escape(record.reason or '')}",
-                  soft_wrap=True)  # fmt: skip
+        said = f": {visible(record.name)}: {visible(record.reason or '')}"
+        OUT.print(Text.assemble(("failed", "red"), said), soft_wrap=True)

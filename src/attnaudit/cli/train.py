@@ -29,6 +29,7 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.console import visible
 from attnaudit.errors import SettingsError
 from attnaudit.nets.attentions import ATTENTIONS
 from attnaudit.nets.encoders import ENCODERS
@@ -213,19 +214,18 @@ def _refuse_unused(
 
 def _told(done: Trained | TrainedAbove | TrainedSelective, out: Path) -> None:
     show_training(done)
-    OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
+    OUT.print_place("Model", out)
     test = done.splits.get("test")
     if test is not None:
-        OUT.print(
-            f"Held out: {len(test):,} texts. Audit the model on them with: attnaudit audit {out}",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+        OUT.print_line(
+            f"Held out: {len(test):,} texts. Audit the model on them with: attnaudit audit {out}"
+        )
 
 
 def show_training(done: Trained | TrainedAbove | TrainedSelective, *, notes: bool = True) -> None:
     """Print one row an epoch, and which is kept; then what is to be noted of the data."""
     sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
-    table = Table(title=f"{done.model.name} ({sizes})", title_justify="left")
+    table = Table(title=f"{visible(done.model.name)} ({sizes})", title_justify="left")
     names = list(done.result.history[0])
     for name in ("epoch", *names):
         table.add_column(name.replace("_", " "), justify="right")
@@ -235,9 +235,9 @@ def show_training(done: Trained | TrainedAbove | TrainedSelective, *, notes: boo
     OUT.print(table)
     OUT.print("* kept: best on the development split")
     for line in done.result.notes:
-        OUT.print(line, markup=False)
+        OUT.print_line(line)
     for line in data_notes(done) if notes else ():
-        OUT.print(line, markup=False)
+        OUT.print_line(line)
     if isinstance(done, Trained) and done.coverage is not None:
         share = f"{done.coverage.found} of {done.coverage.total}"
         OUT.print(f"Pretrained vectors for {share} words.")

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
+from attnaudit.console import visible
 from attnaudit.data.bag_modalities import MODALITIES
 from attnaudit.data.bag_rules import RULES
 from attnaudit.models.ensemble import RULES as ENSEMBLE_RULES
@@ -139,17 +140,16 @@ def train_bags_command(
             out=out, overwrite=overwrite, progress=progress, limit=limit, seed=seed, **reading,
         )  # fmt: skip
     _show(done)
-    OUT.print(f"Model: {out.resolve()}", soft_wrap=True, markup=False)
-    OUT.print(
+    OUT.print_place("Model", out)
+    OUT.print_line(
         f"Held out: {len(done.splits['test']):,} bags. Audit the model on them with: "
-        f"attnaudit audit {out}",
-        soft_wrap=True, markup=False,
-    )  # fmt: skip
+        f"attnaudit audit {out}"
+    )
 
 
 def _show(done: TrainedBags) -> None:
     sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
-    table = Table(title=f"{done.model.name} ({sizes} bags)", title_justify="left")
+    table = Table(title=f"{visible(done.model.name)} ({sizes} bags)", title_justify="left")
     names = list(done.fits[0].dev)
     for name in ("member", "epoch kept", *names):
         table.add_column(name.replace("_", " "), justify="right")
@@ -160,4 +160,4 @@ def _show(done: TrainedBags) -> None:
         )  # fmt: skip
     OUT.print(table)
     for note in done.splits["train"].notes:
-        OUT.print(f"data: {note}", markup=False)
+        OUT.print_line(f"data: {note}")

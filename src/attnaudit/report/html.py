@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from attnaudit.console import harmless
 from attnaudit.report.charts import NARROW, WIDE, Figure
 from attnaudit.report.files import write_text
 from attnaudit.report.summary import summarise
-from attnaudit.report.vega import javascript, static_svg
+from attnaudit.report.vega import Spec, javascript, static_svg
 from attnaudit.runs.audit import AuditResult
 
 
@@ -90,19 +93,36 @@ def render_frame(result: AuditResult) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("attnaudit.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_neutral,
     )
+    environment.policies["json.dumps_function"] = lambda value, **options: json.dumps(
+        _neutral(value), **options
+    )
+    return environment
+
+
+def _neutral(value: object) -> object:
+    """Text of any template without open controls of direction, which would turn what follows."""
+    if isinstance(value, Markup):
+        return value  # our own files, and charts, whose texts are neutral already
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, dict):
+        return {_neutral(name): _neutral(inner) for name, inner in value.items()}
+    return [_neutral(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _stills(figure: Figure) -> dict[str, Markup]:
+    spec = cast("Spec", _neutral(figure.spec))
     # the converter escapes the texts of the chart as XML
     return {
-        name: Markup(static_svg(figure.spec, width))
+        name: Markup(static_svg(spec, width))
         for name, width in (("wide", WIDE), ("narrow", NARROW))
     }
 

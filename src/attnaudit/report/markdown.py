@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnaudit.console import visible
 from attnaudit.report.evidence import evidence_rows, failing
 from attnaudit.report.files import write_text
 from attnaudit.report.wording import (
@@ -19,7 +20,6 @@ from attnaudit.report.wording import (
     statistic,
     title_of,
     typeset,
-    visible,
 )
 from attnaudit.runs.audit import AuditResult
 from attnaudit.runs.schema import AuditReport

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from attnaudit.checks.findings import Finding
+from attnaudit.console import visible
 from attnaudit.pair_checks import PAIR_CHECKS, PairAudit
 from attnaudit.report.markdown import escape
 from attnaudit.report.terminal import STYLES
-from attnaudit.report.wording import NOTHING, SIGNS, number, typeset, visible
+from attnaudit.report.wording import NOTHING, SIGNS, number, typeset
 
 PAIR_QUESTION = "May these token pairs be shown as the reason for the similarity?"
 

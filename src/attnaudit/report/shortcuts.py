@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from attnaudit.checks import Estimate, Finding
+from attnaudit.console import visible
 from attnaudit.report.charts import Figure, Guide, IntervalRow
 from attnaudit.report.controls import ControlSummary, FindingRow, _intervals
 from attnaudit.report.files import write_text
@@ -112,18 +113,18 @@ def write_shortcuts(report: ShortcutReport, path: Path) -> Path:
 def shortcut_table(report: ShortcutReport) -> Table:
     """One row a finding, for the terminal."""
     title = f"Shortcuts: {report.model} on {report.data}"
-    table = Table(title=escape(title), title_justify="left", show_lines=True)
+    table = Table(title=visible(title), title_justify="left", show_lines=True)
     for column in ("check", "verdict", "headline"):
         table.add_column(column, no_wrap=column == "verdict")
     table.add_column("finding", ratio=1)
     for finding in (report.gate, *report.findings):
         style = STYLES[finding.verdict]
-        notes = "".join(f"\n[dim]{escape(typeset(note))}[/dim]" for note in finding.notes)
+        notes = "".join(f"\n{visible(typeset(note))}" for note in finding.notes)
         table.add_row(
-            escape(finding.check.replace("_", " ")),
-            f"[{style}]{finding.verdict.value}[/{style}]",
+            finding.check.replace("_", " "),
+            Text(finding.verdict.value, style=style),
             "" if finding.headline is None else spoken(finding.headline),
-            f"{escape(typeset(finding.sentence))}{notes}",
+            Text.assemble(visible(typeset(finding.sentence)), (notes, "dim")),
         )
     return table
 

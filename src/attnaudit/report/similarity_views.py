@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from attnaudit.console import visible
 from attnaudit.report.heat import FULL_SHARES, score_of
-from attnaudit.report.wording import number, shortened, visible
+from attnaudit.report.wording import number, shortened
 from attnaudit.siamese.reading import REFERENCE, one_sided, top_pairs
 from attnaudit.siamese.table import PairTable
 from attnaudit.siamese.tokens import Tokens

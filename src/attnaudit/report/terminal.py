@@ -13,6 +13,7 @@ from rich.text import Text
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import Verdict
+from attnaudit.console import visible
 from attnaudit.report.evidence import evidence_rows, failing
 from attnaudit.report.heat import HeatRow, Unit, floor_of, heat_row, windows_of
 from attnaudit.report.wording import (
@@ -24,7 +25,6 @@ from attnaudit.report.wording import (
     number,
     subject,
     typeset,
-    visible,
 )
 from attnaudit.runs.explain import Explanation
 from attnaudit.runs.schema import AuditReport

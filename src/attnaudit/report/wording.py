@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
@@ -276,19 +275,6 @@ def shortened(text: str, longest: int = 24) -> str:
     return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
 
 
-def visible(text: str) -> str:
-    r"""Text without characters that steer a terminal or the reading direction.
-
-    Example:
-        >>> visible("a\x1b[31mb\u202ec")
-        'a�[31mb�c'
-    """
-    return "".join(
-        "�" if unicodedata.category(c) in ("Cc", "Cs") or c in STEERING else c
-        for c in text.replace("\t", " ").replace("\n", " ")
-    )
-
-
 def typeset(text: str) -> str:
     """A sentence with true minus signs, no −0.00, and sizes that do not break across lines.
 
@@ -308,6 +294,3 @@ def _grouped(digits: str) -> str:
 def prose(description: str | None) -> str:
     """A declared description without the marks of code."""
     return (description or "").replace("`", "")
-
-
-STEERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

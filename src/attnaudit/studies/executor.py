@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -214,13 +215,23 @@ def _deaf() -> Iterator[None]:
 def _work(pipe: Connection, study: Study) -> None:
     """A worker: cells from the pipe, records into it, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended, or was killed
+        while True:
             cell, place = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(attempt(study, cell, replace(place, progress=_told(pipe))))
+            pipe.send(attempt(study, cell, replace(place, progress=_told(pipe))))
+
+
+def _end_with_parent() -> None:
+    """End this process, whatever it is at, as soon as its parent has ended.
+
+    A parent that is killed cannot end its workers, and what they find nobody would store.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _told(pipe: Connection) -> Progress:
