@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check types tests docs parity sst bench clean
+.PHONY: help demo test check types tests docs parity sst bench fuzz clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -49,6 +49,9 @@ sst: $(VENV)/.dev  ## train and audit SST, beside the published figures
 
 bench: $(VENV)/.dev  ## measure speed against the published procedures
 	$(PY) -m benchmarks.bench
+
+fuzz: $(VENV)/.dev  ## read 2,000 damaged inputs per reader
+	$(PY) -m benchmarks.fuzz
 
 clean:  ## remove what was made
 	rm -rf $(VENV) build site dist

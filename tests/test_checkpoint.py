@@ -46,7 +46,10 @@ def test_round_trip(tmp_path, encoder, attention, dtype):
     assert read.net.config == saved.net.config
     assert read.fingerprint() == saved.fingerprint()
     batch = saved.collate(RECORDS)
-    assert torch.equal(read.forward(batch), saved.forward(batch))
+    state = read.net.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in saved.net.state_dict().items())
+    # passes over parameters at other places in memory differ in the last bits
+    torch.testing.assert_close(read.forward(batch), saved.forward(batch), atol=1e-6, rtol=1e-5)
     assert sorted(p.name for p in (tmp_path / "deep" / "folder").iterdir()) == [
         "config.json",
         "manifest.json",

@@ -108,20 +108,26 @@ def test_undefined_values_count_for_nothing():
     assert values.grad.tolist() == [1, 0, 1, 1]
 
 
-@pytest.mark.parametrize("name", REMEDIES)
-def test_declarations(name):
+@pytest.mark.parametrize("name", [name for name in REMEDIES if REMEDIES[name].penalty])
+def test_the_weight_of_a_penalty_is_the_one_asked_for(name):
+    run, _ = passed()
     remedy = REMEDIES[name]
-    assert remedy.name == name
-    assert remedy.encoder or remedy.penalty or remedy.refit
-    assert (remedy.penalty is None) == (remedy.weight is None)
-    assert remedy.encoder is None or remedy.encoder in ENCODERS
-    for text in (remedy.title, remedy.paper, remedy.changes, remedy.promises, remedy.caveat):
-        assert text
-    assert name in remedy.switch_on
-    arguments = remedy.training("bilstm")
-    assert arguments["encoder"] == (remedy.encoder or "bilstm")
-    assert ("penalty" in arguments) == (remedy.penalty is not None)
-    assert arguments.get("refit") is remedy.refit
+    usual = remedy.training()["penalty"](run, ROWS).item()
+    assert usual > 0
+    doubled = remedy.training(weight=2 * remedy.weight)["penalty"](run, ROWS).item()
+    assert doubled == pytest.approx(2 * usual, rel=1e-6)
+    assert remedy.training(weight=0.0)["penalty"](run, ROWS).item() == 0
+
+
+def test_what_training_with_a_remedy_makes():
+    made = {name: REMEDIES[name].training("bilstm") for name in REMEDIES}
+    assert made["orthogonal"] == {"encoder": "orthogonal"}
+    assert {name for name in made if "penalty" in made[name]} == {"diversity", "tying"}
+    for name, arguments in made.items():
+        if "refit" in arguments:
+            assert arguments["encoder"] == "bilstm"
+            assert arguments["refit"] is REMEDIES[name].refit
+        assert arguments["encoder"] in ENCODERS
 
 
 def test_a_remedy_refuses_what_it_is_not_for():

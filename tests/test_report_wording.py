@@ -110,8 +110,17 @@ def test_sentences_are_typeset_without_changing_words() -> None:
 @given(st.text(), st.integers(3, 40))
 def test_labels_fit(text: str, longest: int) -> None:
     short = shortened(text, longest)
-    assert len(short) <= longest or short == text
-    assert short == text or "…" in short
+    assert len(short) <= longest
+    if len(text) <= longest:
+        assert short == text
+    else:
+        assert len(short) == longest
+        places = [place for place, character in enumerate(short) if character == "…"]
+        # the beginning and the end of the text are left
+        assert any(
+            text.startswith(short[:place]) and text.endswith(short[place + 1 :]) and place
+            for place in places
+        )
 
 
 def test_counts_and_durations() -> None:

@@ -193,7 +193,7 @@ def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
         assert isinstance(again[0], ShiftedTransformer)
         assert again.max_seq_length == 7
         assert again.similarity_fn_name == "cosine"
-        assert torch.equal(encode(again, list(TEXTS)), expected)
+        torch.testing.assert_close(encode(again, list(TEXTS)), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_folders_that_are_refused(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_dot_model_is_not_normalised_and_the_given_one_stays(tmp_path: Path) -
     assert [type(m).__name__ for m in made] == ["ShiftedTransformer", "Pooling"]
     assert made.similarity_fn_name == "dot"
     assert [type(m).__name__ for m in plain] == ["Transformer", "Pooling", "Normalize"]
-    assert torch.equal(encode(plain, list(TEXTS)), before)
+    torch.testing.assert_close(encode(plain, list(TEXTS)), before, atol=1e-6, rtol=1e-5)
 
 
 def test_minilm_adds_up() -> None:

@@ -1,6 +1,5 @@
 """Tokenizers lose nothing, tear nothing apart, and say where each unit stands."""
 
-import time
 import unicodedata
 
 import pytest
@@ -111,15 +110,12 @@ def test_keycaps_are_units_where_no_word_goes_before():
 
 
 @pytest.mark.parametrize("piece", ["a-", "'", "1.", "\u0301", "\u200d👩", "a\u0301-", "🇩🇪"])
-def test_long_runs_take_linear_time(piece):
-    def seconds(n):
-        text = piece * n
-        begin = time.perf_counter()
-        words(text)
-        return time.perf_counter() - begin
-
-    # Quadratic time would be a factor of 400; noise on a busy machine stays far below.
-    assert seconds(100_000) < 100 * max(seconds(5_000), 0.002)
+def test_long_runs_are_cut_like_short_ones(piece):
+    """In quadratic time this would take hours."""
+    found, short = units(piece * 200_000), units(piece * 4)
+    assert "".join(found) == piece * 200_000
+    # one run with its end, or units that repeat
+    assert len(found) in (len(short), len(short) * 50_000)
 
 
 def test_text_record_carries_label_and_truth():
