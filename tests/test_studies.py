@@ -227,7 +227,7 @@ def test_a_reference_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a JSON object"):
         read_reference(path)
     path.write_text("{")
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not valid JSON"):
         read_reference(path)
     path.write_text('{"a": 1}')
     assert read_reference(path) == {"a": 1}
