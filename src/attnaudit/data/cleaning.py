@@ -21,7 +21,8 @@ DIGITS = "qqq"
 HIDDEN = "<DE>"
 """What the gaps of de-identified clinical notes are read as: `[** … **]`."""
 
-_GAP = re.compile(r"\[\s*\*\s*\*.*?\*\s*\*\s*\]", re.DOTALL)
+_GAP_START = re.compile(r"\[\s*\*\s*\*")
+_GAP_END = re.compile(r"\*\s*\*\s*\]")
 _BRACKETS = re.compile(r"-[LR]RB-")
 # What the tokenizer of Keras, with which the published IMDB ids were made, takes for blanks.
 _KERAS_WORD = re.compile(r"[^!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~\s]+")
@@ -148,10 +149,19 @@ def _masked(unit: str) -> str:
 def _pieces(text: str) -> Iterator[tuple[Span, str]]:
     """The units between the gaps of a note, in lower case, and the gaps themselves."""
     start = 0
-    for gap in [*_GAP.finditer(text), None]:
-        end = gap.start() if gap else len(text)
-        for low, high in english(text[start:end]):
-            yield (start + low, start + high), text[start + low : start + high].lower()
-        if gap:
-            yield gap.span(), HIDDEN
-            start = gap.end()
+    for low, high in [*_gaps(text), (len(text), len(text))]:
+        for left, right in english(text[start:low]):
+            yield (start + left, start + right), text[start + left : start + right].lower()
+        if low < high:
+            yield (low, high), HIDDEN
+        start = high
+
+
+def _gaps(text: str) -> Iterator[Span]:
+    """Where the gaps of a note stand, in one pass: without an end ahead, no later gap has one."""
+    place = 0
+    while (opened := _GAP_START.search(text, place)) and (
+        closed := _GAP_END.search(text, opened.end())
+    ):
+        place = closed.end()
+        yield opened.start(), place

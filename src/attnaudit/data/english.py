@@ -26,8 +26,7 @@ _TITLES = (
 )
 _WORD = re.compile(
     rf"""
-    (?:https?://|www\.)[^\s<>"]*[\w/]            # addresses on the web
-  | \w[\w.+-]*@\w[\w-]*(?:\.\w[\w-]*)+             # addresses of mail
+    (?P<web>(?:https?://|www\.)[^\s<>"]*[\w/])   # addresses on the web
   | (?:{_TITLES})\.(?!\w)                        # abbreviations, with their full stop
   | (?:[A-Za-z]\.)+[A-Za-z](?![\w])\.?           # U.S., p.m.
   | \d+(?:[.,:/]\d+)*(?:th|st|nd|rd|s)?(?![A-Za-z])  # numbers, times, ordinals
@@ -39,6 +38,9 @@ _WORD = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# What stands before the @ of a mail address, with the rest ahead. Each run is read once, from its
+# start: trying an address at every word would take time that grows with the square of the run.
+_MAILBOX = re.compile(r"(?<![\w.+-])[\w.+-]++(?=(@\w[\w-]*+(?:\.\w[\w-]*+)++))")
 
 
 def english(text: str) -> list[tuple[int, int]]:
@@ -52,9 +54,20 @@ def english(text: str) -> list[tuple[int, int]]:
         >>> [text[start:end] for start, end in english(text)]
         ['Do', "n't", 'say', 'it', "'s", 'well', '-', 'made', ',', 'Mr.', 'Lee', '!']
     """
-    spans = []
-    for match in _WORD.finditer(text):
-        start, end = match.span()
+    spans: list[tuple[int, int]] = []
+    mailboxes = [(*match.span(), match.end(1)) for match in _MAILBOX.finditer(text)][::-1]
+    place = 0
+    while match := _WORD.search(text, place):
+        start, place = match.span()
+        while mailboxes and mailboxes[-1][1] <= start:
+            mailboxes.pop()
+        inside = bool(mailboxes) and mailboxes[-1][0] <= start
+        if inside and not match["web"] and (text[start].isalnum() or text[start] == "_"):
+            place = mailboxes[-1][2]
+            spans.append((start, place))
+            continue
         cut = _FUSED.get(match[0].lower())
-        spans.extend([(start, end)] if cut is None else [(start, start + cut), (start + cut, end)])
+        spans.extend(
+            [(start, place)] if cut is None else [(start, start + cut), (start + cut, place)]
+        )
     return spans
