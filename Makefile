@@ -36,7 +36,7 @@ types: $(VENV)/.dev  ## mypy strict on src/
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/.dev  ## doctests and tests
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not slow" -n auto
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto
 
 docs: $(VENV)/.docs  ## build the documentation, strictly
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

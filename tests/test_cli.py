@@ -164,7 +164,7 @@ def interrupted(command: str, *words: str) -> tuple[int, str]:
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=600)
     return process.returncode, complaint.strip()
 
 

@@ -157,55 +157,66 @@ def test_distances_in_the_table_are_those_of_scipy(report: ControlReport, place:
     assert headline.value == pytest.approx(np.median(pair, 0).mean())
 
 
+def models_in(place: Path) -> dict[Path, int]:
+    """The trained models in a run folder, with when they were written."""
+    return {path: path.stat().st_mtime_ns for path in place.rglob("*.safetensors")
+            if path.parent.name == "model"}  # fmt: skip
+
+
 def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(
-    report: ControlReport, splits: dict[str, Dataset], place: Path, monkeypatch: pytest.MonkeyPatch
+    report: ControlReport, splits: dict[str, Dataset], place: Path
 ) -> None:
-    trained: list[str] = []
-    real = cells.train
+    before = models_in(place)
 
-    def counting(*args: object, **options: object) -> object:
-        trained.append(str(options["name"]))
-        return real(*args, **options)
+    def trained() -> set[Path]:
+        now = models_in(place)
+        new = {path.parents[1] for path, when in now.items() if before.get(path) != when}
+        before.update(now)
+        return new
 
-    monkeypatch.setattr(cells, "train", counting)
     again = run_controls(splits, RECIPE, out=place, progress=False, **ASKED)
-    assert trained == []
+    assert trained() == set()
     assert again.findings == report.findings
     (folder_of(report, place, "random") / "cell.json").unlink()
     (folder_of(report, place, "random") / "history.json").unlink()
     assert run_controls(splits, RECIPE, out=place, progress=False, **ASKED).findings == (
         report.findings
     )
-    assert trained == ["random"]
-    trained.clear()
+    assert trained() == {folder_of(report, place, "random")}
     more = {**ASKED, "seeds": 3}
-    run_controls(splits, RECIPE, ["seeds"], out=place, progress=False, **more)
-    assert trained == ["seed 3"]
+    wider = run_controls(splits, RECIPE, ["seeds"], out=place, progress=False, **more)
+    assert trained() == {folder_of(wider, place, "seed 3")}
+
+
+def in_the_way(
+    splits: dict[str, Dataset], asked: dict[str, object], place: Path, *names: str
+) -> None:
+    """Files where these trainings would put their models, so that they cannot."""
+    options = {name: value for name, value in asked.items() if name != "settings"}
+    work = prepare_controls(splits, Design(RECIPE, **options), list(CONTROLS), place)
+    for name in names:
+        folder = work.store.folder_of(work.cells[name])
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model").write_text("in the way")
 
 
 def test_a_training_that_fails_takes_nothing_else_down(
-    splits: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
-    real = cells.train
-
-    def broken(*args: object, **options: object) -> object:
-        if options["name"] in ("position", "adversary 0.002"):
-            raise ModelError("it diverged")
-        return real(*args, **options)
-
-    monkeypatch.setattr(cells, "train", broken)
-    found = run_controls(splits, RECIPE, progress=False, **{**ASKED, "lambdas": (2e-3,)})
+    asked = {**ASKED, "lambdas": (2e-3,)}
+    in_the_way(splits, asked, tmp_path / "run", "position", "adversary 0.002")
+    found = run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
     assert found.finding("uniform").headline is not None
     assert found.finding("uniform", "position").verdict is Verdict.NOT_APPLICABLE
-    assert "it diverged" in found.finding("uniform", "position").notes[0]
+    assert "cannot be written" in found.finding("uniform", "position").notes[0]
     assert found.finding("guide", "weights").headline is not None
     assert found.finding("guide", "adversary").verdict is Verdict.NOT_APPLICABLE
     assert found.finding("trained_adversary").verdict is Verdict.NOT_APPLICABLE
     lines = {line.name: line.failed for line in found.report.trainings}
     assert lines["guide adversary"] == "it needs 'adversary 0.002', which failed"
-    monkeypatch.setattr(cells, "train", lambda *a, **o: broken(name="position"))
-    with pytest.raises(DataError, match="the model itself could not be trained: it diverged"):
-        run_controls(splits, RECIPE, ["uniform"], progress=False, **ASKED)
+    in_the_way(splits, ASKED, tmp_path / "other", "base")
+    with pytest.raises(DataError, match=r"the model itself could not be trained: .*be written"):
+        run_controls(splits, RECIPE, ["uniform"], out=tmp_path / "other", progress=False, **ASKED)
 
 
 def test_a_model_that_is_trained_already_is_the_base(
@@ -225,14 +236,13 @@ def test_a_model_that_is_trained_already_is_the_base(
 
 
 def test_a_base_model_that_has_learnt_the_test_texts_is_refused(
-    splits: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     swapped = {"train": splits["test"], "dev": splits["dev"], "test": splits["train"]}
     small = {"encoder": "cnn", "hidden": 8, "embedding_dim": 8, "progress": False,
              "options": replace(OPTIONS, epochs=1)}  # fmt: skip
     cheat = train(swapped, out=tmp_path / "cheat", **small).model
     honest = train(splits, out=tmp_path / "honest", **small).model
-    monkeypatch.setattr(cells, "train", lambda *a, **o: pytest.fail("trained"))
     design = Design(RECIPE)
     for base in (cheat, tmp_path / "cheat"):
         with pytest.raises(DataError, match=r"test texts, the first 'test0', were in the base"):
@@ -323,24 +333,25 @@ def test_pairs_and_several_classes_are_controlled_too() -> None:
 
 
 def test_input_that_cannot_be_used_is_refused_before_anything_is_trained(
-    splits: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+    splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cells, "train", lambda *a, **o: pytest.fail("trained"))
+    kept: dict[str, object] = {"out": tmp_path, "progress": False}
     without = {name: splits[name] for name in ("train", "dev")}
     with pytest.raises(DataError, match="there is no split 'test'"):
-        run_controls(without, RECIPE, progress=False)
+        run_controls(without, RECIPE, **kept)
     train = splits["train"]
     for part in ("train", "test"):
         one = splits | {part: train.select([r for r in train if r.label == 1])}
         with pytest.raises(DataError, match="are of class 'c1'"):
-            run_controls(one, RECIPE, progress=False)
+            run_controls(one, RECIPE, **kept)
     bare = splits | {"test": train.select([replace(train.records[0], label=None)])}
     with pytest.raises(DataError, match="has the label None"):
-        run_controls(bare, RECIPE, progress=False)
+        run_controls(bare, RECIPE, **kept)
     for workers in (0, -1):
         with pytest.raises(SettingsError, match=f"workers is {workers}"):
-            run_controls(splits, RECIPE, workers=workers, progress=False)
+            run_controls(splits, RECIPE, workers=workers, **kept)
     with pytest.raises(SettingsError, match="no control is called 'unifrom'; there are: uniform"):
-        run_controls(splits, RECIPE, ["unifrom"], progress=False)
+        run_controls(splits, RECIPE, ["unifrom"], **kept)
     with pytest.raises(SettingsError, match="no control was asked for"):
-        run_controls(splits, RECIPE, [], progress=False)
+        run_controls(splits, RECIPE, [], **kept)
+    assert not list(tmp_path.rglob("*.safetensors"))

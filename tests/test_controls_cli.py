@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from attnaudit.controls import CONTROLS, cells, open_controls
-from attnaudit.errors import ModelError
+from attnaudit.controls import CONTROLS, open_controls
 from attnaudit.report.controls import render_controls
 from tests.control_data import plain
 from tests.terminal import run
@@ -84,20 +84,20 @@ def test_a_dry_run_says_what_and_how_long_and_trains_nothing(data: Path, tmp_pat
     assert not list(out.rglob("*.safetensors"))
 
 
-def test_a_training_that_fails_is_said_and_the_exit_code_is_one(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = cells.train
-
-    def broken(*args: object, **options: object) -> object:
-        if options["name"] == "seed 2":
-            raise ModelError("it [red]diverged")
-        return real(*args, **options)
-
-    monkeypatch.setattr(cells, "train", broken)
-    said = run("control", str(data), "--out", str(tmp_path), *SMALL, "--control", "seeds", code=1)
-    assert "it [red]diverged" in said
-    assert open_controls(tmp_path).finding("seeds").headline is not None
+def test_a_training_that_fails_is_said_and_the_exit_code_is_one(data: Path, tmp_path: Path) -> None:
+    place = tmp_path / "a [red]run"
+    words = ("control", str(data), "--out", str(place), *SMALL, "--control", "seeds")
+    run(*words)
+    lost = place / next(
+        line.folder for line in open_controls(place).report.trainings if line.name == "seed 2"
+    )
+    shutil.rmtree(lost)
+    lost.mkdir()
+    (lost / "model").write_text("in the way")
+    said = run(*words, code=1)
+    assert "cannot be written" in said
+    assert "[red]run" in said
+    assert open_controls(place).finding("seeds").headline is not None
 
 
 @pytest.mark.parametrize(

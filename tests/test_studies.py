@@ -264,11 +264,11 @@ def test_ctrl_c_on_workers_ends_them_and_loses_no_finished_cell(tmp_path: Path) 
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         start_new_session=True, stderr=subprocess.PIPE,
     )  # fmt: skip
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not list(out.glob("cells/*/cell.json")) and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=30)[1].decode()
+    said = process.communicate(timeout=600)[1].decode()
     assert process.returncode not in (0, None)
     assert said.count("Traceback") == 1  # the parent's own: workers end without a word
     finished = {p.parent.name for p in out.glob("cells/*/cell.json")}
