@@ -49,7 +49,7 @@ def word_vectors(encoder: SiameseEncoder, tokens: Tokens) -> Tensor:
     ids = torch.tensor([tokens.ids])
     features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with torch.no_grad():
-        states = encoder.heads[0](features)["token_embeddings"][0]
+        states = encoder.parts["text"][0](features)["token_embeddings"][0]
     return states.double() / len(tokens)
 
 

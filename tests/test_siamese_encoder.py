@@ -164,7 +164,7 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_it_is_left_as_it_was_after_an_error(tmp_path: Path) -> None:
     encoder = SiameseEncoder(tiny_siamese(tmp_path), 1)
-    encoder.heads[-1].forward = lambda features: 1 / 0
+    encoder.parts["text"][-1].forward = lambda features: 1 / 0
     with pytest.raises(ZeroDivisionError), encoder.ready():
         encoder.tail(encoder.tokens([TEXT]), torch.zeros(1, dtype=torch.long))(
             torch.zeros(1, 9, 16)
@@ -229,6 +229,10 @@ def test_models_that_cannot_be_explained_say_why(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="euclidean"):
         SiameseEncoder(plain)
     assert SiameseEncoder(plain, kind="dot").kind == "dot"
+    # of unit vectors too it is another score
+    with pytest.raises(NotApplicable, match="euclidean"):
+        SiameseEncoder(model)
+    model.similarity_fn_name = "cosine"
     next(model.parameters()).data[0, 0] = float("nan")
     with pytest.raises(ModelError, match="NaN or infinity"):
         SiameseEncoder(model)

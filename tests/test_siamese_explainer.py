@@ -265,7 +265,7 @@ def test_settings_out_of_range(model: SentenceTransformer, wrong: dict[str, floa
 
 def test_an_embedding_of_no_length_is_refused(model: SentenceTransformer) -> None:
     encoder = SiameseEncoder(model)
-    encoder.heads = [*encoder.heads, _Zero()]
+    encoder.parts["text"] = [*encoder.parts["text"], _Zero()]
     with pytest.raises(ModelError, match="has the length 0"):
         PairExplainer(encoder).table(*PAIRS[0])
 

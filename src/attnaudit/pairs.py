@@ -95,6 +95,8 @@ class Similarity:
             "sum": table.total, "residual": table.residual, "tolerance": table.tolerance,
             "adds_up": table.adds_up, "reference_a": table.reference_a,
             "reference_b": table.reference_b, "cut_a": table.a.cut, "cut_b": table.b.cut,
+            "role_a": table.a.role, "role_b": table.b.role, "unknown_a": table.a.unknown,
+            "unknown_b": table.b.unknown,
             "plain_sum": table.score - table.plain_error,
             "tokens_a": _tokens(table, "a"), "tokens_b": _tokens(table, "b"),
             "last_row_and_column": "of the references",
@@ -130,7 +132,8 @@ def similarities(
     A text that stands in several pairs is solved once: a query and k documents cost 1 + k.
 
     Args:
-        model: A `SentenceTransformer`, its folder or hub name, or `minilm`.
+        model: A `SentenceTransformer`, its folder or hub name, or `minilm`. Each score is held
+            against the model's own (`encode_query`, `encode_document`, `similarity`).
         pairs: Pairs of texts; a stream is read in groups of 128.
         layer: 0 to explain by input tokens; k by the outputs of the k-th layer, which is faster
             and mixes tokens more.
@@ -138,8 +141,10 @@ def similarities(
             product in units of the two lengths.
         reference: `padding` (the papers'), `mask`, `zero`, `mean`, a token, or a word vector.
         kind: `cosine` or `dot`; the model's own by default.
-        prompt: Put before every text, as the model was trained with; by default the model's own
-            default prompt. Queries and documents get the same one.
+        prompt: Put before every text; by default what the model itself puts there. A model that
+            reads queries and documents in different ways, by a prompt or a `Router` each, reads
+            the first text as a query and the second as a document; with `prompt=""`, and no
+            `Router`, it reads both alike.
         cache: Folder in which what was computed of each text is kept.
         device: `cpu`, `cuda`, …
         progress: Whether to draw bars; by default where standard error is a terminal.

@@ -16,7 +16,8 @@ from attnaudit.pair_checks.verdict import judge_pairs
 from attnaudit.pair_checks.view import Explainer, PairView, Remake, Shared
 from attnaudit.progress import Report
 from attnaudit.runs.schema import Judgement
-from attnaudit.siamese.explainer import Pair
+from attnaudit.siamese.explainer import checked_pairs
+from attnaudit.siamese.own_score import Pair
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,4 @@ def _distinct(pairs: Sequence[Pair]) -> list[Pair]:
     """Every pair once, in order: a pair that is repeated is no further evidence."""
     if not len(pairs):
         raise DataError("there are no pairs to audit; give pairs of texts, 30 or more to decide")
-    for place, pair in enumerate(pairs):
-        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-            raise DataError(f"pair {place} must be two texts, got {pair!r:.80}")
-        for text, which in zip(pair, ("first", "second"), strict=True):
-            if not isinstance(text, str):
-                raise DataError(
-                    f"the {which} text of pair {place} must be a string, got {type(text).__name__}"
-                )
-            if not text.strip():
-                raise DataError(f"the {which} text of pair {place} is empty; leave the pair out")
-    return list(dict.fromkeys((str(a), str(b)) for a, b in pairs))
+    return list(dict.fromkeys(checked_pairs(pairs)))

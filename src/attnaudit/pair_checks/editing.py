@@ -12,7 +12,7 @@ from torch import Tensor
 from attnaudit.errors import NotApplicable
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.references import Reference
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.siamese.tokens import Role, Tokens
 
 Edit = Callable[[Tokens, Collection[int]], Tokens]
 OPERATORS = {
@@ -83,20 +83,21 @@ class Embedder:
 
     def __init__(self, encoder: SiameseEncoder, budget: int) -> None:
         self.encoder, self.budget = encoder, budget
-        self._known: dict[tuple[int, ...], Tensor] = {}
+        self._known: dict[tuple[Role, tuple[int, ...]], Tensor] = {}
 
     def __call__(self, texts: Sequence[Tokens]) -> Float[Tensor, "n d"]:
         """The embedding of each text before a last `Normalize`, float64 on the CPU."""
-        missing = {one.ids: one for one in texts if one.ids not in self._known}
-        waiting = sorted(missing.values(), key=lambda one: (len(one), one.ids))
+        missing = {one.read_as: one for one in texts if one.read_as not in self._known}
+        waiting = sorted(missing.values(), key=lambda one: (len(one), one.read_as))
         first = 0
         while first < len(waiting):
             length = len(waiting[first])
             most = first + max(1, self.budget // length)
-            batch = [one for one in waiting[first:most] if len(one) == length]
+            kind = length, waiting[first].role
+            batch = [one for one in waiting[first:most] if (len(one), one.role) == kind]
             for one, embedding in zip(
                 batch, self.encoder.embeddings(batch).double().cpu(), strict=True
             ):
-                self._known[one.ids] = embedding
+                self._known[one.read_as] = embedding
             first += len(batch)
-        return torch.stack([self._known[one.ids] for one in texts])
+        return torch.stack([self._known[one.read_as] for one in texts])

@@ -17,8 +17,9 @@ from attnaudit.pair_checks.view import Array, PairView
 from attnaudit.siamese.jacobian import Path, parts_of
 from attnaudit.siamese.path import Stretch
 from attnaudit.siamese.reading import one_sided
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.siamese.tokens import Role, Tokens
 
+ReadAs = tuple[Role, tuple[int, ...]]
 FLAT = 1e-9
 """Scores that differ by less than this share of the largest one rank nothing."""
 
@@ -105,7 +106,7 @@ def alignment(view: PairView) -> list[PairScores]:
     vectors = _per_text(view, partial(_last_states, view))
     found = []
     for (a, b), (i, j) in zip(view.tokens, view.units, strict=True):
-        x, y = (torch.nn.functional.normalize(vectors[one.ids], dim=1) for one in (a, b))
+        x, y = (torch.nn.functional.normalize(vectors[one.read_as], dim=1) for one in (a, b))
         pairs = (x @ y.T).numpy()[np.ix_(i, j)]
         best = [pairs.max(axis, initial=-1.0) for axis in (1, 0)]
         found.append(PairScores(best[0], best[1], pairs))
@@ -123,7 +124,7 @@ def input_x_gradient(view: PairView) -> list[PairScores]:
     cosine = view.shared.encoder.kind == "cosine"
     found = []
     for (a, b), (i, j), x, y in zip(view.tokens, view.units, *view.whole, strict=True):
-        p, q = parts[a.ids][i], parts[b.ids][j]
+        p, q = parts[a.read_as][i], parts[b.read_as][j]
         if cosine:
             p, q = p / x.norm(), q / y.norm()
             x, y = x / x.norm(), y / y.norm()
@@ -194,22 +195,22 @@ def _last_states(view: PairView, texts: Sequence[Tokens]) -> Float[Tensor, "b t 
     ids = torch.tensor([one.ids for one in texts], device=encoder.device)
     features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with torch.no_grad():
-        states: Tensor = encoder.heads[0](features)["token_embeddings"]
+        states: Tensor = encoder.parts[texts[0].role][0](features)["token_embeddings"]
     return states.double().cpu()
 
 
 def _per_text(
     view: PairView, compute: Callable[[Sequence[Tokens]], Tensor]
-) -> dict[tuple[int, ...], Tensor]:
+) -> dict[ReadAs, Tensor]:
     """What `compute` gives for every text, in batches of one length."""
-    texts = {one.ids: one for pair in view.tokens for one in pair}
-    found: dict[tuple[int, ...], Tensor] = {}
-    for length in sorted({len(ids) for ids in texts}):
-        alike = [one for ids, one in texts.items() if len(ids) == length]
-        size = max(1, view.settings.token_budget // (16 * length))
+    texts = {one.read_as: one for pair in view.tokens for one in pair}
+    found: dict[ReadAs, Tensor] = {}
+    for kind in sorted({(len(one), one.role) for one in texts.values()}):
+        alike = [one for one in texts.values() if (len(one), one.role) == kind]
+        size = max(1, view.settings.token_budget // (16 * kind[0]))
         for first in range(0, len(alike), size):
             batch = alike[first : first + size]
-            found |= {one.ids: row for one, row in zip(batch, compute(batch), strict=True)}
+            found |= {one.read_as: row for one, row in zip(batch, compute(batch), strict=True)}
     return found
 
 

@@ -18,7 +18,8 @@ from attnaudit.pair_checks.editing import Edit, Embedder, edit_of
 from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.progress import Report
 from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import Pair, PairExplainer
+from attnaudit.siamese.explainer import PairExplainer
+from attnaudit.siamese.own_score import Pair, check_scores, own_scores
 from attnaudit.siamese.references import Reference
 from attnaudit.siamese.spearman import similarity
 from attnaudit.siamese.table import PairTable
@@ -92,7 +93,7 @@ class Shared:
         """The encoder, cut at its embeddings of tokens and positions."""
         if self.encoder.layer == 0:
             return self.encoder
-        return SiameseEncoder(self.encoder.model, 0, self.encoder.kind, self.encoder.prompt)
+        return self.encoder.again(layer=0)
 
 
 def randomised(encoder: SiameseEncoder, seed: int) -> SiameseEncoder:
@@ -106,7 +107,7 @@ def randomised(encoder: SiameseEncoder, seed: int) -> SiameseEncoder:
         generator = instance_generator(seed, "randomised", name)
         order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
         parameter.data = parameter.data.flatten()[order].view_as(parameter)
-    return SiameseEncoder(model, encoder.layer, encoder.kind, encoder.prompt)
+    return encoder.again(model)
 
 
 def _remake(explainer: PairExplainer) -> Remake:
@@ -139,9 +140,11 @@ class PairView:
     def __init__(self, shared: Shared, pairs: Sequence[Pair]) -> None:
         self.shared, self.pairs = shared, list(pairs)
         self.settings = shared.settings
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        read = dict(zip(texts, shared.encoder.tokens(texts), strict=True))
-        self.tokens: list[tuple[Tokens, Tokens]] = [(read[a], read[b]) for a, b in pairs]
+        first, second = (
+            shared.encoder.tokens([pair[side] for pair in pairs], role)
+            for side, role in enumerate(shared.encoder.roles)
+        )
+        self.tokens: list[tuple[Tokens, Tokens]] = list(zip(first, second, strict=True))
         self.units = [(_units(a), _units(b)) for a, b in self.tokens]
         self.embed = Embedder(shared.encoder, self.settings.token_budget)
         self.kept: dict[str, Any] = {}
@@ -171,8 +174,14 @@ class PairView:
 
     @cached_property
     def scores(self) -> Array:
-        """`(P,)` the model's own scores."""
-        return similarity(*self.whole, self.shared.encoder.kind).numpy()
+        """`(P,)` the model's own scores.
+
+        Raises:
+            NotApplicable: The passes that are explained give others.
+        """
+        found: Array = similarity(*self.whole, self.shared.encoder.kind).numpy()
+        check_scores(self.pairs, found.tolist(), own_scores(self.shared.encoder, self.pairs))
+        return found
 
     def similar(self, a: Tensor, b: Tensor, rows: Sequence[int]) -> Array:
         """The scaled scores of N embeddings and N others, the n-th of pair `rows[n]`."""

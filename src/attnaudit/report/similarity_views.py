@@ -252,6 +252,11 @@ def cautions(table: PairTable, scale: Scale) -> list[str]:
             "and a share of it says little."
         )
     for name, tokens in (("first", table.a), ("second", table.b)):
+        if tokens.unknown:
+            said.append(
+                f"The model knows no word of the {name} text: any text of as many unknown words "
+                "has the same score."
+            )
         if tokens.cut:
             said.append(
                 f"The model did not read the end of the {name} text, "

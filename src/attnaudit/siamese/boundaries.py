@@ -49,6 +49,18 @@ def word_spans(text: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+def past_marks(text: str, end: int) -> int:
+    """The end of the character that ends there, with the marks that belong to it.
+
+    Example:
+        >>> past_marks("cafe\u0301 noir", 4)
+        5
+    """
+    while 0 < end < len(text) and _extends(text[end]):
+        end += 1
+    return end
+
+
 def _continues(text: str, i: int) -> bool:
     """Whether the character belongs to the word of the one before it."""
     if i == 0 or _blank(text[i - 1]):

@@ -19,7 +19,7 @@ from torch import Tensor
 from attnaudit.errors import DamagedWarning, RunError
 from attnaudit.files import tidy, write_whole
 from attnaudit.siamese.contributions import Contributions
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.siamese.tokens import Role, Tokens
 
 MEMORY = 256 * 2**20
 """Bytes of contributions kept in memory; the longest unused go first."""
@@ -55,9 +55,9 @@ class Cache:
                     f"the cache folder {self.folder} cannot be made: {error.strerror}; give another"
                 ) from error
 
-    def get(self, text: str) -> Contributions | None:
+    def get(self, text: str, role: Role = "text") -> Contributions | None:
         """What is known of a text; a file that cannot be read counts as nothing."""
-        name = self._name(text)
+        name = self._name(text, role)
         if name in self._held:
             self._held.move_to_end(name)
             return self._held[name]
@@ -72,10 +72,15 @@ class Cache:
         Raises:
             RunError: The disk is full or may not be written.
         """
-        name = self._name(found.tokens.text)
+        name = self._name(found.tokens.text, found.tokens.role)
         self._hold(name, found)
         if self.folder is not None:
             _write(self.folder / f"{name}.safetensors", found)
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything may come from an earlier call."""
+        return bool(self._held) or self.folder is not None
 
     def _hold(self, name: str, found: Contributions) -> None:
         self._held[name] = found
@@ -83,8 +88,8 @@ class Cache:
         while self._bytes > self.memory and len(self._held) > 1:
             self._bytes -= self._held.popitem(last=False)[1].parts.nbytes
 
-    def _name(self, text: str) -> str:
-        return hashlib.sha256(f"{self.key}\x1f{text}".encode()).hexdigest()[:40]
+    def _name(self, text: str, role: Role) -> str:
+        return hashlib.sha256(f"{self.key}\x1f{role}\x1f{text}".encode()).hexdigest()[:40]
 
 
 def _write(path: Path, found: Contributions) -> None:
@@ -118,7 +123,8 @@ def _read(path: Path, text: str) -> Contributions | None:
         told = facts.pop("tokens")
         offsets = tuple((int(start), int(end)) for start, end in told.pop("offsets"))
         tokens = Tokens(
-            offsets=offsets, text=told.pop("text"), cut=told.pop("cut"),
+            offsets=offsets, text=told.pop("text"), cut=told.pop("cut"), role=told.pop("role"),
+            unknown=told.pop("unknown"),
             **{name: tuple(value) for name, value in told.items()},
         )  # fmt: skip
         found = Contributions(tokens=tokens, **tensors, **facts)

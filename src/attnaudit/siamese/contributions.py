@@ -18,7 +18,7 @@ from attnaudit.siamese.jacobian import Mode, Path, parts_of, profile, reverse_pr
 from attnaudit.siamese.path import COUNTS, rule_of
 from attnaudit.siamese.references import Reference
 from attnaudit.siamese.table import PairTable, ScoreKind
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.siamese.tokens import Role, Tokens
 
 TOLERANCE = 1e-3
 """How far a table's sum may lie from the score."""
@@ -114,7 +114,8 @@ def integrated(
     found: dict[int, T] = {}
     tried: dict[int, list[tuple[float, T]]] = defaultdict(list)
     lengths = [len(one) for one in tokens]
-    for places in _groups(lengths, beside or [0] * len(lengths), budget):
+    roles = [one.role for one in tokens]
+    for places in _groups(lengths, roles, beside or [0] * len(lengths), budget):
         batch, waiting = _prepared(
             encoder, [tokens[p] for p in places], reference, tolerance, budget
         )
@@ -295,12 +296,14 @@ def _table(
     )  # fmt: skip
 
 
-def _groups(lengths: Sequence[int], beside: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Places of one length, beside texts of nearly one, a sixteenth of the budget at a time."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, (length, other) in enumerate(zip(lengths, beside, strict=True)):
-        groups[length, other // 4].append(place)
-    for (length, _), places in sorted(groups.items()):
+def _groups(
+    lengths: Sequence[int], roles: Sequence[Role], beside: Sequence[int], budget: int
+) -> Iterator[list[int]]:
+    """Places of one length and role, beside texts of nearly one, a sixteenth of the budget each."""
+    groups: dict[tuple[int, int, Role], list[int]] = defaultdict(list)
+    for place, (length, role, other) in enumerate(zip(lengths, roles, beside, strict=True)):
+        groups[length, other // 4, role].append(place)
+    for (length, _, _), places in sorted(groups.items()):
         size = max(1, budget // (16 * length))
         for first in range(0, len(places), size):
             yield places[first : first + size]

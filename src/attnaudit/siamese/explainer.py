@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from attnaudit.errors import SettingsError
+from attnaudit.errors import DataError, NotApplicable, SettingsError
 from attnaudit.progress import Report
 from attnaudit.siamese.cache import Cache
 from attnaudit.siamese.contributions import (
@@ -21,21 +21,26 @@ from attnaudit.siamese.contributions import (
     pair_table,
     tables_beside,
 )
-from attnaudit.siamese.encoder import SiameseEncoder
+from attnaudit.siamese.encoder import SiameseEncoder, check_text
 from attnaudit.siamese.jacobian import REVERSE_COST
+from attnaudit.siamese.own_score import Pair, check_scores, own_scores
 from attnaudit.siamese.references import reference_of
 from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.siamese.tokens import Role, Tokens
 
 WINDOW = 128
 """Pairs that are planned together."""
-FORMAT = 1
+FORMAT = 2
 """Raised when what a cache on disk holds is computed in another way."""
-Pair = tuple[str, str]
+Text = tuple[Role, str]
+"""A text and how it is read; in pairs of a query and a document one text may stand as both."""
 
 
 class PairExplainer:
     """Which pairs of tokens make texts similar, for one encoder.
+
+    Every score is held against the model's own. Weights that change, as in training that goes on,
+    are noticed: nothing that was computed before is used then.
 
     Args:
         encoder: With the layer to start from.
@@ -62,7 +67,11 @@ class PairExplainer:
         self.encoder, self.tolerance, self.budget = encoder, tolerance, budget
         words = encoder.transformer.get_input_embeddings().weight.detach()  # type: ignore[operator]
         self.reference = reference_of(reference, encoder.tokenizer, words)
-        self.cache = Cache(self._key() if cache is not None else "", cache)
+        self.cache = self._empty(cache)
+
+    def _empty(self, folder: Path | None) -> Cache:
+        self._stamp = self.encoder.stamp
+        return Cache(self._key() if folder is not None else "", folder)
 
     def _key(self) -> str:
         vector = self.reference.vector
@@ -74,29 +83,53 @@ class PairExplainer:
         ))  # fmt: skip
 
     def contributions(
-        self, texts: Sequence[str], progress: Report | None = None
+        self,
+        texts: Sequence[str],
+        progress: Report | None = None,
+        *,
+        role: Role | None = None,
     ) -> list[Contributions]:
-        """What each token of each text contributes to its embedding; known texts cost nothing."""
+        """What each token of each text contributes to its embedding; known texts cost nothing.
+
+        Args:
+            texts: Any texts.
+            progress: Told the texts done.
+            role: As what they are read; by default as the first text of a pair.
+        """
+        self._refresh()
+        chosen = self.encoder.roles[0] if role is None else role
+        wanted = [(chosen, text) for text in texts]
+        found = self._contributions(self._read(wanted), progress)
+        return [found[one] for one in wanted]
+
+    def _refresh(self) -> None:
+        """Forget what was computed with other weights."""
+        if self._stamp != self.encoder.stamp:
+            self.cache = self._empty(self.cache.folder)
+
+    def _read(self, texts: Iterable[Text]) -> dict[Text, Tokens]:
         distinct = list(dict.fromkeys(texts))
-        found = self._contributions(
-            dict(zip(distinct, self.encoder.tokens(distinct), strict=True)), progress
-        )
-        return [found[text] for text in texts]
+        read: dict[Text, Tokens] = {}
+        for role in dict.fromkeys(role for role, _ in distinct):
+            some = [text for one, text in distinct if one == role]
+            found = zip(some, self.encoder.tokens(some, role), strict=True)
+            read |= {(role, text): tokens for text, tokens in found}
+        return {one: read[one] for one in distinct}
 
     def _contributions(
-        self, tokens: dict[str, Tokens], progress: Report | None
-    ) -> dict[str, Contributions]:
-        known = {text: self.cache.get(text) for text in tokens}
-        missing = [text for text, found in known.items() if found is None]
+        self, tokens: dict[Text, Tokens], progress: Report | None
+    ) -> dict[Text, Contributions]:
+        known = {(role, text): self.cache.get(text, role) for role, text in tokens}
+        missing = [one for one, found in known.items() if found is None]
         if missing:
             tell = _telling(progress, "texts", len(missing))
             for found in contributions(
-                self.encoder, [tokens[text] for text in missing], reference=self.reference,
+                self.encoder, [tokens[one] for one in missing], reference=self.reference,
                 tolerance=self.tolerance, budget=self.budget, step=tell,
             ):  # fmt: skip
                 self.cache.put(found)
-                known[found.tokens.text] = found
-        return {text: found for text, found in known.items() if found is not None}
+                known[found.tokens.role, found.tokens.text] = found
+        return {one: found for one, found in known.items() if found is not None}
 
     def table(self, a: str, b: str) -> PairTable:
         """The table of one pair."""
@@ -108,13 +141,37 @@ class PairExplainer:
         Pairs are planned in groups of 128, whose contributions are held together; of earlier
         groups 256 MB are kept in memory, or all on disk where a cache is named.
         """
-        waiting = iter(pairs)
+        waiting = checked_pairs(pairs)
         while window := list(islice(waiting, WINDOW)):
-            yield from self._window(window, progress)
+            yield from self._checked(window, progress)
 
-    def _window(self, pairs: list[Pair], progress: Report | None) -> Iterator[PairTable]:
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        tokens = dict(zip(texts, self.encoder.tokens(texts), strict=True))
+    def _checked(self, pairs: list[Pair], progress: Report | None) -> list[PairTable]:
+        """Tables whose scores are the model's own.
+
+        Raises:
+            NotApplicable: The model's own scores are others.
+        """
+        self._refresh()
+        first, second = self.encoder.roles
+        sides: list[tuple[Text, Text]] = [((first, a), (second, b)) for a, b in pairs]
+        tokens = self._read(text for pair in sides for text in pair)
+        own = own_scores(self.encoder, pairs)
+        used = self.cache.holds_any
+        found = list(self._window(sides, tokens, progress))
+        try:
+            check_scores(pairs, [table.score for table in found], own)
+        except NotApplicable:
+            if not used:
+                raise
+            # weights that were changed through `.data` leave no trace but this
+            self.cache = self._empty(self.cache.folder)
+            found = list(self._window(sides, tokens, progress))
+            check_scores(pairs, [table.score for table in found], own)
+        return found
+
+    def _window(
+        self, pairs: list[tuple[Text, Text]], tokens: dict[Text, Tokens], progress: Report | None
+    ) -> Iterator[PairTable]:
         passive = self._passive(pairs, tokens)
         solved = self._contributions(
             {text: one for text, one in tokens.items() if text not in passive}, progress
@@ -137,26 +194,40 @@ class PairExplainer:
             else:
                 yield pair_table(solved[a], solved[b], self.encoder.kind, self.tolerance)
 
-    def _passive(self, pairs: Sequence[Pair], tokens: dict[str, Tokens]) -> set[str]:
+    def _passive(self, pairs: Sequence[tuple[Text, Text]], tokens: dict[Text, Tokens]) -> set[Text]:
         """Texts that need no contributions of their own: their pairs' products are cheaper.
 
         With a cache on disk contributions are wanted for later, so every text is solved.
         """
         if self.cache.folder is not None:
             return set()
-        partners: dict[str, set[str]] = defaultdict(set)
+        partners: dict[Text, set[Text]] = defaultdict(set)
         for a, b in pairs:
             partners[a].add(b)
             partners[b].add(a)
-        found: set[str] = set()
+        found: set[Text] = set()
         for text in sorted(partners, key=lambda one: -len(tokens[one])):
             others = partners[text]
-            if others & (found | {text}) or self.cache.get(text) is not None:
+            if others & (found | {text}) or self.cache.get(text[1], text[0]) is not None:
                 continue
             price = REVERSE_COST * sum(len(tokens[other]) + 1 for other in others)
             if price < len(tokens[text]):
                 found.add(text)
         return found
+
+
+def checked_pairs(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """The pairs, each looked at before it is used.
+
+    Raises:
+        DataError: A pair is not two texts, or a text cannot be read; named by its number from 0.
+    """
+    for place, pair in enumerate(pairs):
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise DataError(f"pair {place} must be two texts, got {pair!r:.80}")
+        for text, which in zip(pair, ("first", "second"), strict=True):
+            check_text(text, f"the {which} text of pair {place}")
+        yield str(pair[0]), str(pair[1])
 
 
 def _telling(progress: Report | None, stage: str, total: int) -> Callable[[int], None] | None:

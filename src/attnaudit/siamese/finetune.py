@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from attnaudit.data.scored_pairs import PairSource, ScoredPair, read_scored_split
-from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.measures.bootstrap import Interval
 from attnaudit.nets.checkpoint import check_place, model_folder
 from attnaudit.nets.training import noisy_batches
 from attnaudit.progress import Report, bars
 from attnaudit.siamese.load import load_siamese
 from attnaudit.siamese.shifted import ShiftedTransformer, shifted
+from attnaudit.siamese.sides import sides_of
 from attnaudit.siamese.spearman import rank_correlation, similarities, similarity, spearman_of
 from attnaudit.siamese.table import ScoreKind
 
@@ -107,6 +108,7 @@ def finetune(
 
     Raises:
         DataError: Unusable pairs, or scores out of range.
+        NotApplicable: A model that reads queries and documents in different ways.
         ModelError: No such model, one that cannot be shifted, or a loss that is no number.
         SettingsError: An option out of range.
     """
@@ -117,7 +119,13 @@ def finetune(
     held_out = read_scored_split(dev, "dev") if dev is not None else None
     highest = _top([*training, *(held_out or ())], top)
     there = None if isinstance(model, nn.Module) else device
-    given = load_siamese(model, kind=loss, device=there).model
+    encoder = load_siamese(model, kind=loss, device=there)
+    if len(set(encoder.roles)) > 1:
+        raise NotApplicable(
+            "the model reads queries and documents in different ways, while an exact model reads "
+            "every text alike; set its prompts to '' and leave out a Router to train it so"
+        )
+    given = encoder.model
     exact = isinstance(given[0], ShiftedTransformer)
     start = shifted(given, loss)
     if device is not None:
@@ -251,13 +259,18 @@ class _Loop:
 
 def embed(model: Any, texts: Sequence[str]) -> Tensor:
     """Embeddings `(B, D)` of texts in one batch, with gradients."""
-    read = model.preprocess if hasattr(model, "preprocess") else model.tokenize
+    # as `encode`, with which it is measured
+    prompt = sides_of(model)["text"].prompt
+    if hasattr(model, "preprocess"):
+        found = model.preprocess(list(texts), prompt=prompt or None)
+    else:
+        found = model.tokenize([prompt + text for text in texts])
     features = {
         name: value.to(model.device) if isinstance(value, Tensor) else value
-        for name, value in read(list(texts)).items()
+        for name, value in found.items()
     }
-    found: Tensor = model(features)["sentence_embedding"]
-    return found
+    embedded: Tensor = model(features)["sentence_embedding"]
+    return embedded
 
 
 def _epochs(

@@ -54,7 +54,9 @@ def entering(layer: nn.Module) -> Iterator[list[Tensor]]:
     seen: list[Tensor] = []
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append(args[0] if args else next(kwargs[name] for name in HIDDEN if name in kwargs))
+        found = args[0] if args else next((kwargs[n] for n in HIDDEN if n in kwargs), None)
+        if isinstance(found, Tensor):
+            seen.append(found)
 
     hook = layer.register_forward_pre_hook(look, with_kwargs=True)
     try:
@@ -116,6 +118,16 @@ def width_of(layer: nn.Module, run: Callable[[], object]) -> int:
     finally:
         hook.remove()
     return found[0]
+
+
+Stamp = tuple[tuple[int, int], ...]
+"""Which weights a model has, and how often each was changed in place."""
+
+
+def stamp_of(module: nn.Module) -> Stamp:
+    """Equal before and after only if no weight was changed in place, moved or replaced."""
+    weights = (*module.parameters(), *module.buffers())
+    return tuple((id(w), 0 if w.is_inference() else w._version) for w in weights)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from attnaudit.errors import MissingExtra, ModelError, NotApplicable, SettingsEr
 from attnaudit.models.batches import groups
 from attnaudit.nets.checkpoint import refuse_changed
 from attnaudit.nets.pretrained_words import WordPieces
+from attnaudit.siamese.layers import Stamp, stamp_of
 from attnaudit.siamese.table import ScoreKind
 
 try:
@@ -55,7 +56,7 @@ class ShiftedTransformer(Transformer):
     """
 
     _kept: dict[int, Tensor]
-    _stamp: tuple[tuple[int, int], ...]
+    _stamp: Stamp
 
     def reference_ids(self, length: int) -> Int[Tensor, " t"]:
         """The reference input of a text of so many tokens.
@@ -87,7 +88,7 @@ class ShiftedTransformer(Transformer):
         After it, in evaluation mode, `forward` runs no reference of these lengths.
         """
         wanted = sorted(set(lengths))
-        stamp = _stamp_of(self)
+        stamp = stamp_of(self)
         if self.__dict__.get("_stamp") != stamp:
             self.forget()
             self._stamp = stamp
@@ -164,11 +165,6 @@ class ShiftedTransformer(Transformer):
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self.forget()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-
-def _stamp_of(module: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Which parameters there are, and how often each was changed in place."""
-    return tuple((id(p), 0 if p.is_inference() else p._version) for p in module.parameters())
 
 
 def shifted(model: SentenceTransformer, kind: ScoreKind = "cosine") -> SentenceTransformer:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 Span = tuple[int, int]
+Role = Literal["text", "query", "document"]
+"""How a model reads a text: as it reads every one, or as one of two sides that it tells apart."""
 
 
 @dataclass(frozen=True)
@@ -15,10 +18,14 @@ class Tokens:
         text: The text as it was given.
         ids: The T token ids, special tokens included, padding not.
         pieces: The T tokens as the tokenizer writes them, such as `##ing` or `Ġguitar`.
-        offsets: T spans `(start, end)` of characters in `text`; `(0, 0)` for a token that stands
-            for no character of it, such as `[CLS]` or a token of a prompt.
-        special: T flags, true for tokens that the tokenizer adds to every text.
+        offsets: T spans `(start, end)` of characters in `text`; an empty one for a token that
+            stands for no character of it, such as `[CLS]`, a token of a prompt, or whitespace
+            that the tokenizer trims.
+        special: T flags, true for tokens that every text gets: those that the tokenizer adds, and
+            those of a prompt.
         cut: The end of the text that lies beyond the model's limit; empty if nothing was cut.
+        role: How the model reads the text.
+        unknown: Whether the model reads nothing of the text but its token for unknown words.
 
     Example:
         >>> tokens = Tokens("A cat", (1, 7, 9, 2), ("[CLS]", "a", "cat", "[SEP]"),
@@ -33,6 +40,8 @@ class Tokens:
     offsets: tuple[Span, ...]
     special: tuple[bool, ...]
     cut: str = ""
+    role: Role = "text"
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         lengths = {len(x) for x in (self.ids, self.pieces, self.offsets, self.special)}
@@ -43,6 +52,11 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def read_as(self) -> tuple[Role, tuple[int, ...]]:
+        """All that decides an embedding: equal ones have equal embeddings."""
+        return self.role, self.ids
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def words_of(
     """The words of a text, each with its tokens.
 
     Tokens that overlap the same word (`word_spans`) are one group, with the span of all of them in
-    the original text. A token that stands for whitespace alone goes with the next one.
+    the original text, and with the marks that the tokenizer drops (`मैं`, a decomposed `phở`). A
+    token that stands for whitespace alone goes with the next word, at the end with the last.
 
     Args:
         tokens: Of one text.
@@ -66,21 +67,47 @@ def words_of(
     joined = _joined(covered, _phrases(tokens, spans, phrases))
     groups: dict[object, list[int]] = {}
     waiting: list[int] = []
+    last: object = None
     for i, words in enumerate(covered):
         if _blank(tokens, i):
             waiting.append(i)
             continue
         if words and not tokens.special[i]:
-            groups.setdefault(joined[words[0]], []).extend((*waiting, i))
+            last = joined[words[0]]
+            groups.setdefault(last, []).extend((*waiting, i))
         else:
-            groups |= {(i,): [i] for i in waiting}
+            _left_over(groups, last, waiting)
             name = SPECIAL if tokens.special[i] else PROMPT
             groups.setdefault(name if special == "together" else (i,), []).append(i)
         waiting = []
-    groups |= {(i,): [i] for i in waiting}
+    _left_over(groups, last, waiting)
     found = sorted(groups.items(), key=lambda item: item[1][0])
     names = [key if isinstance(key, str) else None for key, _ in found]
-    return grouped(tokens, [members for _, members in found], names)
+    made = grouped(tokens, [members for _, members in found], names)
+    end = _end_of_reading(tokens)
+    return replace(made, offsets=tuple(_whole(span, spans, end) for span in made.offsets))
+
+
+def _left_over(groups: dict[object, list[int]], last: object, waiting: list[int]) -> None:
+    """Whitespace with no word after it goes with the word before, if there is one."""
+    if last is not None:
+        groups[last].extend(waiting)
+    else:
+        groups |= {(i,): [i] for i in waiting}
+
+
+def _end_of_reading(tokens: Tokens) -> int:
+    """Where the text ends for the model."""
+    return len(tokens.text.rstrip()) - len(tokens.cut) if tokens.cut else len(tokens.text)
+
+
+def _whole(span: Span, words: Sequence[Span], end: int) -> Span:
+    """The span with all of the words that it touches, up to where the model stops reading."""
+    covered = _covered(words, span)
+    if not covered:
+        return span
+    first, last = words[covered[0]], words[covered[-1]]
+    return min(span[0], first[0]), max(span[1], min(last[1], end))
 
 
 def grouped(
@@ -116,6 +143,8 @@ def grouped(
         offsets=tuple(offsets),
         special=tuple(all(tokens.special[i] for i in group) for group in members),
         cut=tokens.cut,
+        role=tokens.role,
+        unknown=tokens.unknown,
         members=tuple(tuple(group) for group in members),
     )
 
