@@ -581,6 +581,23 @@ def test_the_hub_offline_is_one_clear_error():
     assert "Traceback" not in result.stderr
 
 
+def test_a_hub_that_cannot_be_reached_is_asked_once():
+    pytest.importorskip("datasets")
+    code = (
+        "from attnaudit.data import load_data\n"
+        "from attnaudit.errors import DataError\n"
+        "try: load_data('nobody-here/no-such-set', split='test')\n"
+        "except DataError as error: print(error)"
+    )
+    # nothing listens on the port of a discarded message
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "'nobody-here/no-such-set' could not be loaded from the hub" in result.stdout
+    assert "Retrying" not in result.stderr
+
+
 def test_every_error_is_of_the_one_hierarchy():
     assert issubclass(DataError, AttnauditError)
     assert issubclass(MissingExtra, AttnauditError)

@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
 
 from attnaudit.data.scored_pairs import ScoredPair
 from tests.tiny_transformers import TEXTS, tiny
-
-try:
-    from sentence_transformers.base.modules import Dense, Normalize, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
-except ImportError:  # sentence-transformers before 6
-    from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
 
 OTHERS = ("a", "film", "never", "made", "well", "not", "acting")
 WORDS = (*OTHERS, "good", "bad", "boring")

@@ -8,6 +8,7 @@ from typing import Any
 from attnaudit.data.folders import choose_split, split_name
 from attnaudit.data.frames import Table
 from attnaudit.errors import DataError, MissingExtra
+from attnaudit.hub import cached_if_unreachable
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
@@ -32,7 +33,8 @@ def hub_splits(source: str) -> dict[str, str]:
     path, _, configuration = source.partition(":")
     datasets = _library()
     try:
-        names = datasets.get_dataset_split_names(path, configuration or None)
+        with cached_if_unreachable(datasets.config):
+            names = datasets.get_dataset_split_names(path, configuration or None)
     except Exception as error:
         raise _failed(source, error) from error
     return {split_name(name): name for name in names}
@@ -50,8 +52,10 @@ def read_hub(source: str, split: str | None) -> tuple[Table, str, str]:
     splits = hub_splits(source)
     chosen, note = choose_split(source, split, list(splits))
     path, _, configuration = source.partition(":")
+    datasets = _library()
     try:
-        data = _library().load_dataset(path, configuration or None, split=splits[chosen])
+        with cached_if_unreachable(datasets.config):
+            data = datasets.load_dataset(path, configuration or None, split=splits[chosen])
     except Exception as error:
         raise _failed(source, error) from error
     return from_hub(data, f"{source} ({splits[chosen]})"), chosen, note

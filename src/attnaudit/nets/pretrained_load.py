@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.errors import MissingExtra, ModelError, SettingsError
+from attnaudit.hub import fetched
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.pretrained import FrozenTransformer
 from attnaudit.nets.pretrained_words import WordPieces
+from attnaudit.nets.weights_files import check_transformer
 
 MINILM = "minilm"
 """The name of the encoder that comes as a package, all-MiniLM-L6-v2."""
@@ -39,9 +40,9 @@ def load_transformer(source: str | Path, layer: int = -1) -> FrozenTransformer:
     """
     name = str(source)
     _check_name(name)
-    library, place = _library(), place_of(name)
+    library, folder = _library(), _checked(name)
     with quiet(library):
-        tokenizer, transformer, report = _read(library, name, place)
+        tokenizer, transformer, report = _read(library, name, folder)
     _check(name, transformer, report)
     words = WordPieces(tokenizer, name)
     name = str(Path(name).resolve()) if Path(name).is_dir() else name
@@ -60,29 +61,31 @@ def _check_name(name: str) -> None:
         )
 
 
-def _read(library: Any, name: str, place: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Tokenizer, transformer and what the library says of its weights.
-
-    What was fetched before is asked of nobody, so that a model stays what it was.
-    """
-    failed: Exception
-    for local in (True,) if Path(place).is_dir() or _offline() else (True, False):
-        options = {"trust_remote_code": False, "local_files_only": local}
-        try:
-            tokenizer = library.AutoTokenizer.from_pretrained(place, **options)
-            transformer, report = library.AutoModel.from_pretrained(
-                place, use_safetensors=True, output_loading_info=True, **options
-            )
-        # the library raises many kinds of errors: no file, no network, an unknown architecture
-        except Exception as error:
-            failed = error
-        else:
-            return tokenizer, transformer, report
-    raise _failed(name, failed) from failed
+def _read(library: Any, name: str, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """Tokenizer, transformer and what the library says of its weights."""
+    options = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        tokenizer = library.AutoTokenizer.from_pretrained(str(folder), **options)
+        transformer, report = library.AutoModel.from_pretrained(
+            str(folder), use_safetensors=True, output_loading_info=True, **options
+        )
+    # the library raises many kinds of errors: an unknown architecture, a damaged tokenizer
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise _failed(name, f"{type(error).__name__}: {reason}") from error
+    return tokenizer, transformer, report
 
 
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+def _checked(name: str) -> Path:
+    """The folder of a model whose files may be loaded, fetched from the hub where it is a name."""
+    place = Path(place_of(name))
+    try:
+        if place.is_dir():
+            check_transformer(place)
+            return place
+        return fetched(name, check_transformer)
+    except ModelError as error:
+        raise _failed(name, str(error)) from error
 
 
 def _library() -> Any:
@@ -118,17 +121,12 @@ def quiet(library: Any) -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _failed(name: str, error: Exception) -> ModelError:
-    reason = next(iter(str(error).strip().splitlines()), "")
-    where = "no folder here"
-    if Path(name).is_dir():
-        where = "a folder that holds no such model"
-    elif _offline():
-        where += ", and the hub is not asked (HF_HUB_OFFLINE is set)"
+def _failed(name: str, reason: str) -> ModelError:
+    where = "a folder that holds no such model" if Path(name).is_dir() else "no folder here"
     return ModelError(
-        f"no pretrained encoder could be read from {name!r} ({where}): {type(error).__name__}: "
-        f"{reason} Give a folder with config.json, model.safetensors and tokenizer.json, or the "
-        "name of such a model on the Hugging Face hub"
+        f"no pretrained encoder could be read from {name!r} ({where}): {reason}. Give a folder "
+        "with config.json, model.safetensors and tokenizer.json, or the name of such a model on "
+        "the Hugging Face hub"
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 from attnaudit.errors import MissingExtra, ModelError
+from attnaudit.hub import fetched
 from attnaudit.nets.devices import check_device
 from attnaudit.nets.pretrained_load import place_of, quiet
 from attnaudit.siamese.encoder import SiameseEncoder
+from attnaudit.siamese.modules import OURS, modules_of
 from attnaudit.siamese.table import ScoreKind
 
 
@@ -34,7 +37,8 @@ def load_siamese(
 
     Raises:
         MissingExtra: The package sentence-transformers, or that of `minilm`, is absent.
-        ModelError: There is no such model, or none of sentence-transformers.
+        ModelError: There is no such model, or none of sentence-transformers, or loading it could
+            run code or read a pickle.
         NotApplicable: A model that this explanation cannot be put to, with the reason.
     """
     if device is not None:
@@ -50,29 +54,40 @@ def _read(source: str, device: str | None) -> Any:
         library = importlib.import_module("sentence_transformers")
     except ImportError as error:
         raise MissingExtra("sentence-transformers", "siamese", "A sentence encoder") from error
-    place = place_of(source)
-    if Path(place).is_dir() and not (Path(place) / "modules.json").exists():
-        raise ModelError(
-            f"{source} holds no sentence-transformers model (modules.json is absent): how its "
-            "token vectors become one embedding is not known, so its scores are not. Save it with "
-            "sentence_transformers.SentenceTransformer(...).save(folder)"
-        )
-    shifted = importlib.import_module("attnaudit.siamese.shifted")
-    if Path(place).is_dir() and shifted.is_shifted(place):
+    folder = _checked(source)
+    if modules_of(folder)[0].type == OURS:
+        shifted = importlib.import_module("attnaudit.siamese.shifted")
         with quiet(importlib.import_module("transformers")):
-            return shifted.load_shifted(place, device)
+            return shifted.load_shifted(folder, device)
     try:
         with warnings.catch_warnings(), quiet(importlib.import_module("transformers")):
             warnings.simplefilter("ignore")
             return library.SentenceTransformer(
-                place, device=device or "cpu", trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
+                str(folder), device=device or "cpu", trust_remote_code=False,
+                local_files_only=True, model_kwargs={"use_safetensors": True},
             )  # fmt: skip
-    # the library raises many kinds of errors: no file, no network, an unknown architecture
+    # the library raises many kinds of errors: an unknown architecture, weights of another shape
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "")
-        raise ModelError(
-            f"no sentence encoder could be read from {source!r}: {type(error).__name__}: {reason}. "
-            "Give a folder with modules.json and safetensors, or the name of such a model on the "
-            "Hugging Face hub"
-        ) from error
+        raise _failed(source, f"{type(error).__name__}: {reason}") from error
+
+
+def _checked(source: str) -> Path:
+    """The folder of a model whose files may be loaded, fetched from the hub where it is a name."""
+    place = Path(place_of(source))
+    if place.is_dir():
+        modules_of(place)
+        return place
+    # what the library does with a name without an owner, and where it keeps what it fetches
+    name = source if "/" in source else f"sentence-transformers/{source}"
+    try:
+        return fetched(name, modules_of, os.environ.get("SENTENCE_TRANSFORMERS_HOME"))
+    except ModelError as error:
+        raise _failed(source, str(error)) from error
+
+
+def _failed(source: str, reason: str) -> ModelError:
+    return ModelError(
+        f"no sentence encoder could be read from {source!r}: {reason}. Give a folder with "
+        "modules.json and safetensors, or the name of such a model on the Hugging Face hub"
+    )

@@ -8,36 +8,33 @@ plain matrix of token pairs sums to the score. The shift changes the model, so i
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from attnaudit.errors import MissingExtra, ModelError, NotApplicable, SettingsError
 from attnaudit.models.batches import groups
 from attnaudit.nets.checkpoint import refuse_changed
 from attnaudit.nets.pretrained_words import WordPieces
+from attnaudit.nets.weights_files import json_object
 from attnaudit.siamese.layers import Stamp, stamp_of
+from attnaudit.siamese.modules import OURS, modules_of
 from attnaudit.siamese.table import ScoreKind
 
 try:
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
     from sentence_transformers.util import import_from_string
 except ImportError as error:
     raise MissingExtra("sentence-transformers", "siamese", "The exact model") from error
-try:
-    from sentence_transformers.base.modules import Transformer
-except ImportError:  # sentence-transformers before 6
-    from sentence_transformers.models import Transformer  # type: ignore[import-not-found, no-redef]
 
 CACHED_TOKENS = 2**16
 """How many reference states are kept, those of the texts at hand apart."""
-PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 class ShiftedTransformer(Transformer):
@@ -207,8 +204,7 @@ def load_shifted(folder: str | Path, device: str | None = None) -> SentenceTrans
 
     sentence-transformers loads classes of other packages only on
     `SentenceTransformer(folder, trust_remote_code=True)`, which trusts whatever the folder names.
-    This function runs no code of the folder: the first module must be ours, the others must be
-    classes of sentence-transformers, and weights must be safetensors.
+    This function runs no code of the folder: see `modules_of`; the first module must be ours.
 
     Args:
         folder: Where it was saved.
@@ -218,66 +214,33 @@ def load_shifted(folder: str | Path, device: str | None = None) -> SentenceTrans
         ModelError: The folder holds no such model.
     """
     root = Path(folder)
-    listing = _read_json(root / "modules.json")
-    pickled = [path.name for path in root.rglob("*") if path.suffix in PICKLED]
-    if pickled:
-        raise ModelError(f"{root}: {pickled[0]} may run code when it is read; save as safetensors")
-    if not isinstance(listing, list) or not listing or _type(listing[0]) != _OURS:
+    listed = modules_of(root)
+    if listed[0].type != OURS:
         raise ModelError(
-            f"{root} holds no model of the class {_OURS}; load it with SentenceTransformer, and "
+            f"{root} holds no model of the class {OURS}; load it with SentenceTransformer, and "
             "make it exact with attnaudit.siamese.finetune"
         )
     modules = []
-    for entry in listing:
-        place = (root / str(entry.get("path", ""))).resolve()
-        if not place.is_relative_to(root.resolve()):
-            raise ModelError(f"{root / 'modules.json'}: {place} lies outside of the folder")
+    for entry in listed:
+        kind: Any = ShiftedTransformer if entry.type == OURS else import_from_string(entry.type)
         try:
-            modules.append(_module_class(entry, root).load(str(place)))
+            modules.append(kind.load(str(entry.folder), local_files_only=True))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{place}: the module cannot be read ({error})") from error
+            raise ModelError(f"{entry.folder}: the module cannot be read ({error})") from error
     refuse_changed(root)
-    settings = _read_json(root / "config_sentence_transformers.json")
+    settings: Any = json_object(root / "config_sentence_transformers.json")
     names = ("prompts", "default_prompt_name", "similarity_fn_name")
     given = {name: settings[name] for name in names if settings.get(name)}
     model = SentenceTransformer(modules=modules, device=device, **given)
     return model.eval()
 
 
-_OURS = f"{ShiftedTransformer.__module__}.{ShiftedTransformer.__name__}"
-
-
 def is_shifted(folder: str | Path) -> bool:
     """Whether a folder holds a model for `load_shifted`."""
     try:
-        listing = _read_json(Path(folder) / "modules.json")
-    except ModelError:
+        return modules_of(Path(folder))[0].type == OURS
+    except (ModelError, NotApplicable):
         return False
-    return isinstance(listing, list) and bool(listing) and _type(listing[0]) == _OURS
-
-
-def _type(entry: Any) -> str:
-    return str(entry.get("type")) if isinstance(entry, dict) else ""
-
-
-def _module_class(entry: Any, root: Path) -> Any:
-    name = _type(entry)
-    if name == _OURS:
-        return ShiftedTransformer
-    found = import_from_string(name) if name.startswith("sentence_transformers.") else None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ModelError(
-            f"{root / 'modules.json'}: {name} is no module of sentence-transformers, and no other "
-            "code is run"
-        )
-    return found
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: missing or damaged ({error}); copy the folder again") from error
 
 
 def _check_zero(model: SentenceTransformer, module: ShiftedTransformer) -> None:
