@@ -137,3 +137,25 @@ def test_an_encoder_without_a_fast_way_says_so(monkeypatch):
     monkeypatch.delitem(deletion.DELETIONS, "cnn")
     with pytest.raises(NotApplicable, match="no fast leave-one-out"):
         both(net, *texts([5]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 9), st.sampled_from([0.1, 1.0, 10.0, 80.0, 1e4]), st.integers(0, 10**6))
+def test_means_without_a_unit_equal_a_softmax_over_the_others(length, peak, seed):
+    generator = torch.Generator().manual_seed(seed)
+    energies = torch.randn(3, length, generator=generator, dtype=torch.float64) * peak
+    scores = torch.randn(3, length, 2, generator=generator, dtype=torch.float64)
+    units = torch.rand(3, length, generator=generator) < 0.7
+    closed = readout.means_without(energies.float(), scores.float(), units).double()
+    for row, place in units.nonzero().tolist():
+        kept = units[row].clone()
+        kept[place] = False
+        direct = torch.softmax(energies[row, kept].float().double(), 0) @ scores[row, kept]
+        torch.testing.assert_close(closed[row, place], direct, rtol=0, atol=2e-6)
+
+
+def test_a_very_long_text_without_context_takes_no_square_of_its_length():
+    # an array of length times length would take 160 GB here
+    energies, scores = torch.zeros(1, 200_000), torch.ones(1, 200_000, 1)
+    pooled = readout.means_without(energies, scores, scores[..., 0] > 0)
+    torch.testing.assert_close(pooled, scores, rtol=0, atol=1e-4)

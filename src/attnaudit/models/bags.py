@@ -31,6 +31,7 @@ from attnaudit.nets.checkpoint import (
     state_bytes,
     write_files,
 )
+from attnaudit.nets.readout import means_without
 
 FORMAT, VERSION = "attnaudit-bags", 1
 DELETIONS_AT_ONCE = 2_000_000
@@ -178,22 +179,28 @@ class BagModel(Model):
         """Log-probabilities `(B, L, C)` with each instance deleted, NaN on padding.
 
         Where an instance's state depends on that instance alone, what is left of the weights is
-        their old ratio; that takes one row of weights a deletion and no encoder. None where states
+        their old ratio: a closed form where the head is linear, else one row of weights per
+        deletion, and no encoder. None where states
         depend on each other.
         """
         pool = self.net.pool
         if not isinstance(pool, WeightedMean) or pool.mixes:
             return None
         linear = self.linear(states)
+        if linear is not None:
+            pooled = means_without(pool.energies(states.hidden), linear.scores, states.units)
+            bias = linear.bias.unsqueeze(-2) if linear.bias.dim() == 2 else linear.bias
+            outputs = torch.log_softmax(pooled + bias, dim=-1)
+            return outputs.masked_fill(~states.units.unsqueeze(-1), torch.nan)
         outputs = states.hidden.new_full((*states.units.shape, len(self.classes)), torch.nan)
         length = states.units.shape[1]
         step = max(1, DELETIONS_AT_ONCE // length)
         for row, units in enumerate(states.units):
-            part, form = _row(states, row), None if linear is None else _linear_row(linear, row)
+            part = _row(states, row)
             places = units.nonzero().squeeze(-1)
             for some in torch.split(places, step):
                 weights = _without(pool.energies(part.hidden), part.units, some)
-                outputs[row, some] = (form(weights) if form else self.decode(part, weights))[0]
+                outputs[row, some] = self.decode(part, weights)[0]
         return outputs
 
     def fingerprint(self) -> str:
@@ -263,12 +270,6 @@ def _row(states: States, row: int) -> States:
     some = slice(row, row + 1)
     extra = {name: value[some] for name, value in states.extra.items()}
     return States(states.hidden[some], states.units[some], extra)
-
-
-def _linear_row(linear: LinearDecode, row: int) -> LinearDecode:
-    """The linear form of one bag of a batch."""
-    bias = linear.bias if linear.bias.dim() == 1 else linear.bias[row : row + 1]
-    return LinearDecode(linear.scores[row : row + 1], bias)
 
 
 def _without(energies: Tensor, units: Tensor, places: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Deleting a unit closes the gap: what stood on its right moves one place to the left, and states,
 weights and output all follow ("Attention is not Explanation", section 4.1). Only what can change
-is computed again: nothing but the softmax for the context-free encoder, the windows around the
-gap for the convolutions, one direction on either side of it for the LSTM.
+is computed again: nothing but the sum of the weights for the context-free encoder, the windows around
+the gap for the convolutions, one direction on either side of it for the LSTM.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attnaudit.nets.classifier import AttentionClassifier
 from attnaudit.nets.deletion_bilstm import bilstm_deletions
 from attnaudit.nets.deletion_cnn import cnn_deletions
 from attnaudit.nets.encoders import compaction
-from attnaudit.nets.readout import Readout, pooled_without
+from attnaudit.nets.readout import Readout, means_without
 
 Deletions = Callable[[AttentionClassifier, Readout, Tensor, Tensor, Tensor, Tensor], Tensor]
 """Net, readout, embedded, present, units, hidden to logits `(B, L, O)`."""
@@ -33,9 +33,9 @@ def average_deletions(
     units: Bool[Tensor, "B L"],
     hidden: Float[Tensor, "B L H"],
 ) -> Float[Tensor, "B L O"]:
-    """Without context no state changes: the softmax alone is taken again, without the unit."""
+    """Without context no state changes, and the weights that are left keep their ratio."""
     energies = readout.energies(hidden)
-    return pooled_without(energies, hidden @ readout.head.T, units) + readout.head_bias
+    return means_without(energies, hidden @ readout.head.T, units) + readout.head_bias
 
 
 DELETIONS: dict[str, Deletions] = {

@@ -48,15 +48,54 @@ class Readout:
         return log_probabilities(logits)
 
 
+def means_without(
+    energies: Float[Tensor, "B L"],
+    scores: Float[Tensor, "B L O"],
+    units: Bool[Tensor, "B L"],
+) -> Float[Tensor, "B L O"]:
+    """`Σ_t weights_t · scores_t` without each position, where nothing else changes with it.
+
+    The weights that are left keep their ratio, so that the sum is
+    `(Σ_t w_t s_t - w_i s_i) / (1 - w_i)`: time and memory grow with the length. The heaviest unit
+    is left out of the softmax instead; every other weight is at most a half, so nothing cancels.
+
+    Args:
+        energies: One per position.
+        scores: What each position adds per unit of weight.
+        units: The positions that may receive weight.
+
+    Returns:
+        The pooled scores, all 0 where no unit is left.
+
+    Example:
+        >>> one = torch.tensor([[0.0, 0.0, 99.0]])
+        >>> means_without(one, torch.tensor([[[1.0], [3.0], [9.0]]]), one == one).flatten().tolist()
+        [9.0, 9.0, 2.0]
+    """
+    if not energies.shape[1]:
+        return torch.zeros_like(scores)
+    weights = masked_softmax(energies, units)
+    heaviest = weights.argmax(dim=1, keepdim=True)
+    others = units.scatter(1, heaviest, False)
+    # padding may hold anything, NaN too
+    scores = scores.masked_fill(~units.unsqueeze(-1), 0.0)
+    parts = weights.unsqueeze(-1) * scores
+    remaining = 1 - weights.scatter(1, heaviest, 0.0).unsqueeze(-1)
+    pooled = (parts.sum(dim=1, keepdim=True) - parts) / remaining
+    alone = torch.bmm(masked_softmax(energies, others).unsqueeze(1), scores)
+    at = heaviest.unsqueeze(-1).expand_as(alone)
+    return pooled.scatter(1, at, torch.where(units.gather(1, heaviest).unsqueeze(-1), alone, 0.0))
+
+
 def pooled_without(
     energies: Float[Tensor, "B L"],
     scores: Float[Tensor, "B L O"],
     units: Bool[Tensor, "B L"],
     *,
-    reach: int = 0,
-    changed_energies: Float[Tensor, "B L D"] | None = None,
-    changed_scores: Float[Tensor, "B L D O"] | None = None,
-    changed_units: Bool[Tensor, "B L D"] | None = None,
+    reach: int,
+    changed_energies: Float[Tensor, "B L D"],
+    changed_scores: Float[Tensor, "B L D O"],
+    changed_units: Bool[Tensor, "B L D"],
 ) -> Float[Tensor, "B L O"]:
     """`Σ_t weights_t · scores_t` for every deleted position, the weights taken again each time.
 
@@ -82,9 +121,6 @@ def pooled_without(
         far = (position[part, None] - position).abs() > reach
         mask = far & units.unsqueeze(1)
         logits = energies.unsqueeze(1).expand(-1, mask.shape[1], -1)
-        if changed_energies is None or changed_units is None or changed_scores is None:
-            torch.bmm(masked_softmax(logits, mask), scores, out=pooled[:, part])
-            continue
         weights = masked_softmax(
             torch.cat([logits, changed_energies[:, part]], dim=-1),
             torch.cat([mask, changed_units[:, part]], dim=-1),
