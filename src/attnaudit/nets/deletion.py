@@ -2,8 +2,8 @@
 
 Deleting a unit closes the gap: what stood on its right moves one place to the left, and states,
 weights and output all follow ("Attention is not Explanation", section 4.1). Only what can change
-is computed again: nothing but the sum of the weights for the context-free encoder, the windows around
-the gap for the convolutions, one direction on either side of it for the LSTM.
+is computed again: the sum of the weights for the context-free encoder, the windows around the gap
+for the convolutions, one direction on either side of it for the LSTM.
 """
 
 from __future__ import annotations
