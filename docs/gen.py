@@ -34,7 +34,7 @@ USED = {
     "permutation": ("permutation_tvd", "epsilon", "least_instances"),
     "adversary": ("epsilon", "adversary_jsd", "adversary_share", "least_instances"),
     "erasure": ("erasure_margin", "least_instances"),
-    "ground_truth": ("truth_auroc", "least_instances"),
+    "ground_truth": ("truth_auroc", "truth_margin", "least_instances"),
 }
 PLACEHOLDER = re.compile(r"<!-- (?P<kind>[a-z]+): (?P<name>[a-z_-]+) -->")
 

@@ -12,7 +12,14 @@ from torch import Tensor
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import Check, Columns, Facts
 from attnaudit.checks.erasing import OPERATORS, ZERO_WEIGHT, run_erased, without_weight
-from attnaudit.checks.estimates import above, average, share, spoken, values_of
+from attnaudit.checks.estimates import (
+    above,
+    average,
+    share,
+    spoken,
+    values_of,
+    worth_recommending,
+)
 from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.checks.view import View, column
 from attnaudit.errors import NotApplicable
@@ -187,6 +194,9 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         verdicts = {o: _rule(gain, lead, facts) for o, (gain, lead, _) in found.items()}
         verdict, (gain, lead, best) = verdicts[operators[0]], found[operators[0]]
         _, over, better = _compare(frame, operators[0], subject, shown, facts)
+        bars = settings.thresholds
+        worth = worth_recommending(over, bars.erasure_margin, bars.least_instances)
+        ahead = worth_recommending(lead, bars.erasure_margin, bars.least_instances)
         notes = [
             f"Erasure by {o} ({OPERATORS[o]}) says: {verdicts[o].value}."
             for o in operators[1:]
@@ -196,7 +206,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         if len(operators) < len(settings.operators):
             left = ", ".join(o for o in settings.operators if o not in operators)
             notes.append(f"This model does not allow erasing by: {left}.")
-        if _clearly_better(over) and METHODS[better].signed:
+        if worth and METHODS[better].signed:
             notes.append(
                 f"Weights cannot say for or against; {METHODS[better].title}, which can, lowers "
                 f"the probability {spoken(over, 3)} further."
@@ -205,14 +215,14 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         findings.append(
             Finding(
                 check="erasure", subject=subject, verdict=verdict,
-                sentence=_sentence(subject, verdict, gain, lead, best),
+                sentence=_sentence(subject, verdict, gain, lead, best, ahead),
                 headline=next(e for e in estimates if e.statistic == "comprehensiveness"
                               and e.subject == subject and e.group == operators[0]),
                 estimates=(*estimates, gain, lead, over) if own else (gain, lead),
                 thresholds={"erasure_margin": settings.thresholds.erasure_margin,
                             "least_instances": float(settings.thresholds.least_instances)},
                 notes=tuple(notes) if own else (),
-                recommended=better if own and _clearly_better(over) else None,
+                recommended=better if own and worth else None,
             )
         )  # fmt: skip
     return findings
@@ -304,7 +314,9 @@ def _rule(gain: Estimate, lead: Estimate, facts: Facts) -> Verdict:
     return Verdict.FAIL if lost else Verdict.INCONCLUSIVE
 
 
-def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, best: str) -> str:
+def _sentence(
+    subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, best: str, ahead: bool
+) -> str:
     title = title_of(best)
     who, own = "the highest weights", "the weights"
     if subject != "weights":
@@ -318,7 +330,9 @@ def _sentence(subject: str, verdict: Verdict, gain: Estimate, lead: Estimate, be
         Verdict.PASS: f"{own[0].upper() + own[1:]} find what the prediction rests on about as well "
         "as any method.",
         Verdict.FAIL: f"{better} finds what the prediction rests on; {own} do not, or clearly "
-        "less well.",
+        "less well."
+        if ahead
+        else f"{own[0].upper() + own[1:]} do not find what the prediction rests on.",
         Verdict.INCONCLUSIVE: "That is too close, or too few instances, to decide.",
     }
     if verdict is Verdict.NOT_APPLICABLE:

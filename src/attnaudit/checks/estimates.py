@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from attnaudit.checks.findings import Estimate, Verdict
+from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_interval, wilson_interval
 
@@ -101,6 +101,37 @@ def above(estimate: Estimate, bar: float, least: int) -> Verdict:
     if estimate.low >= bar:
         return Verdict.PASS
     return Verdict.FAIL if estimate.high < bar else Verdict.INCONCLUSIVE
+
+
+SHOWN_DIGITS = 2
+"""Digits of a lead in a sentence that recommends."""
+
+
+def worth_recommending(lead: Estimate, margin: float, least: int) -> bool:
+    """Whether a lead is large and certain enough to recommend what has it.
+
+    Args:
+        lead: Mean over instances of the paired difference; above 0 is better.
+        margin: The least lead that counts, in the units of the statistic.
+        least: The fewest instances that decide anything.
+
+    Example:
+        >>> lead = Estimate(statistic="t", subject="a-b", value=0.06, low=0.01, high=0.1, n=40)
+        >>> worth_recommending(lead, 0.05, 30), worth_recommending(lead, 0.1, 30)
+        (True, False)
+    """
+    if lead.value is None or lead.low is None or lead.n < least:
+        return False
+    # a margin of 0 may be asked for, and a lead that the report shows as 0.00 is none even then
+    return lead.low > 0 and lead.value >= margin and round(lead.value, SHOWN_DIGITS) > 0
+
+
+def lead_of(finding: Finding) -> Estimate | None:
+    """The lead for which a finding recommends an attribution, if it does and names it."""
+    if finding.recommended is None:
+        return None
+    known = (e for e in finding.estimates if e.statistic.endswith("_lead"))
+    return next((e for e in known if e.subject.startswith(f"{finding.recommended}-")), None)
 
 
 def spoken(estimate: Estimate, digits: int = 2) -> str:

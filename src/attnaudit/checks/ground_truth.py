@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import polars as pl
 import torch
@@ -11,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.estimates import above, average, spoken, values_of
+from attnaudit.checks.estimates import above, average, spoken, values_of, worth_recommending
 from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.checks.view import View, column
@@ -84,7 +85,8 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     ]  # fmt: skip
     mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
-    best = _best(by_method, frame, facts)
+    leads = _leads(by_method, frame, facts)
+    best = _best(leads, facts)
     findings = []
     for subject in ("weights", "random", "oracle"):
         headline = by_method[subject]
@@ -95,9 +97,10 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                 sentence=_sentence(subject, verdict, headline, mass, share)
                 + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
-                estimates=(*estimates, *own, share, _pooled(frame), *kinds)
+                estimates=(*estimates, *own, share, _pooled(frame), *kinds, *leads)
                 if subject == "weights" else (headline,),
                 thresholds={"truth_auroc": bars.truth_auroc,
+                            "truth_margin": bars.truth_margin,
                             "least_instances": float(bars.least_instances)},
                 recommended=best if subject == "weights" else None,
             )
@@ -169,19 +172,27 @@ def _tried(frame: pl.DataFrame, method: str) -> pl.DataFrame:
     return frame.filter(pl.col("drawn")) if costly else frame
 
 
-def _best(by_method: dict[str, Estimate], frame: pl.DataFrame, facts: Facts) -> str | None:
-    """The method that finds clearly more evidence than the weights, if there is one."""
+def _leads(
+    by_method: dict[str, Estimate], frame: pl.DataFrame, facts: Facts
+) -> tuple[Estimate, ...]:
+    """The lead over the weights of the method that finds the most evidence, if there is one."""
     rivals = {m: e for m, e in by_method.items() if m not in ("weights", "random", "oracle")}
     if not rivals:
-        return None
+        return ()
     best = max(rivals, key=lambda m: -1.0 if rivals[m].value is None else rivals[m].value or 0.0)
-    lead = average(
-        values_of(_tried(frame, best), f"auroc.{best}")
-        - values_of(_tried(frame, best), "auroc.weights"),
-        facts.settings,
-        statistic="auroc_lead", subject=f"{best}-weights", null=0.0,
-    )  # fmt: skip
-    return best if lead.low is not None and lead.low > 0 else None
+    some = _tried(frame, best)
+    over = values_of(some, f"auroc.{best}") - values_of(some, "auroc.weights")
+    return (
+        average(over, facts.settings, statistic="auroc_lead", subject=f"{best}-weights", null=0.0),
+    )
+
+
+def _best(leads: Sequence[Estimate], facts: Facts) -> str | None:
+    """The method that finds more evidence than the weights by the margin, if there is one."""
+    bars = facts.settings.thresholds
+    worth = [e for e in leads
+             if worth_recommending(e, bars.truth_margin, bars.least_instances)]  # fmt: skip
+    return worth[0].subject.removesuffix("-weights") if worth else None
 
 
 def _sentence(

@@ -62,8 +62,14 @@ class Thresholds(BaseModel):
     )
     erasure_margin: Share = Field(
         0.05,
-        description="How much comprehensiveness (probability) weights may lose against the best "
-        "other attribution. The ε of the adversary. Ours.",
+        description="How much mean comprehensiveness (probability) weights may lose against the "
+        "best other attribution, and another must gain on them to be recommended. The ε of the "
+        "adversary. Ours.",
+    )
+    truth_margin: Share = Field(
+        0.05,
+        description="How much AUROC for known evidence another attribution must have over the "
+        "weights to be recommended, mean over instances. As the erasure margin. Ours.",
     )
     truth_auroc: Share = Field(
         0.8,

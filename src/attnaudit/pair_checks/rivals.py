@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from attnaudit.checks.estimates import above, average, spoken, values_of
+from attnaudit.checks.estimates import above, average, spoken, values_of, worth_recommending
 from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.pair_checks.curves import NULL
 from attnaudit.pair_checks.pair_methods import PAIR_METHODS
@@ -89,7 +89,7 @@ def judged_curves(
                 thresholds={"margin": settings.thresholds.margin,
                             "least_pairs": float(settings.thresholds.least_pairs)},
                 notes=tuple(notes) if own else (),
-                recommended=_method(lead) if own and _better(lead, settings) else None,
+                recommended=_method(lead) if own and _recommends(lead, settings) else None,
             )
         )  # fmt: skip
     return findings
@@ -149,6 +149,11 @@ def _better(lead: Estimate | None, settings: PairSettings) -> bool:
     """A rival is better for certain only on enough pairs."""
     enough = lead is not None and lead.n >= settings.thresholds.least_pairs
     return enough and lead is not None and lead.low is not None and lead.low > NOTHING
+
+
+def _recommends(lead: Estimate | None, settings: PairSettings) -> bool:
+    bars = settings.thresholds
+    return lead is not None and worth_recommending(lead, bars.margin, bars.least_pairs)
 
 
 def _rule(gain: Estimate, lead: Estimate | None, settings: PairSettings) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from attnaudit.checks.estimates import lead_of, spoken
 from attnaudit.checks.findings import Finding, Verdict
 from attnaudit.pair_checks.declaration import PairCheck
 from attnaudit.pair_checks.pair_methods import PAIR_METHODS
@@ -32,14 +33,15 @@ def judge_pairs(findings: Sequence[Finding], declared: Mapping[str, PairCheck]) 
         )
         for f in findings if f.subject == OWN
     )  # fmt: skip
-    recommended = _recommended(findings)
+    better = _recommended(findings)
+    recommended = better.recommended if better is not None else None
     cautions = [f"{declared[c].title}: {VOID}" for c in sorted(void)]
     cautions += [
         f"{declared[r.check].title}: {r.sentence}" for r in reasons
         if r.verdict is Verdict.INCONCLUSIVE
         or (r.verdict is Verdict.FAIL and not declared[r.check].decisive)
     ]  # fmt: skip
-    verdict, headline, advice = _answer(reasons, declared, recommended)
+    verdict, headline, advice = _answer(reasons, declared, _instead(better))
     return Judgement(
         verdict=verdict, headline=headline, advice=advice, reasons=reasons,
         cautions=tuple(cautions), recommended=recommended,
@@ -47,11 +49,10 @@ def judge_pairs(findings: Sequence[Finding], declared: Mapping[str, PairCheck]) 
 
 
 def _answer(
-    reasons: Sequence[Reason], declared: Mapping[str, PairCheck], recommended: str | None
+    reasons: Sequence[Reason], declared: Mapping[str, PairCheck], instead: tuple[str, str] | None
 ) -> tuple[Verdict, str, str]:
     found = {r.check: r.verdict for r in reasons}
     decisive = [name for name, check in declared.items() if check.decisive]
-    instead = PAIR_METHODS[recommended].title if recommended else None
     if found.get(GATE) is Verdict.FAIL:
         return (
             Verdict.FAIL,
@@ -65,7 +66,7 @@ def _answer(
             Verdict.FAIL,
             "These token pairs may not be shown as the reason for the similarity, because of: "
             f"{_titles(failed, declared)}.",
-            f"Show {instead} instead: it is more faithful here."
+            f"Show {instead[0]} instead: {instead[1]}."
             if instead
             else "Do not show them. No method tried here is clearly more faithful.",
         )
@@ -82,21 +83,31 @@ def _answer(
             "This audit cannot say whether these token pairs may be shown as the reason for the "
             f"similarity: {_open(open_, found, declared)}.",
             "Run every check on more pairs, or show "
-            + (f"{instead}, which is more faithful here." if instead else "nothing for now."),
+            + (f"{instead[0]}: {instead[1]}." if instead else "nothing for now."),
         )
     return (
         Verdict.PASS,
         "These token pairs may be shown as a reason for the similarity: every check that could "
         "forbid it passed.",
         "Say 'an explanation', not 'the explanation', and audit again after retraining."
-        + (f" More faithful still: {instead}." if instead else ""),
+        + (f" More faithful still is {instead[0]}: {instead[1]}." if instead else ""),
     )
 
 
-def _recommended(findings: Sequence[Finding]) -> str | None:
-    """What the deletion of pairs recommends, else that of tokens."""
-    named = {f.check: f.recommended for f in findings if f.recommended}
+def _recommended(findings: Sequence[Finding]) -> Finding | None:
+    """The finding whose recommendation counts: that of deleting pairs, else of deleting tokens."""
+    named = {f.check: f for f in findings if f.recommended}
     return next((named[check] for check in reversed(RANKING) if check in named), None)
+
+
+def _instead(finding: Finding | None) -> tuple[str, str] | None:
+    """What to show instead of the table, and why: by how much it is ahead."""
+    if finding is None or finding.recommended is None:
+        return None
+    lead, title = lead_of(finding), PAIR_METHODS[finding.recommended].title
+    if lead is None:
+        return title, "it is more faithful here"
+    return title, f"by its order the similarity falls by {spoken(lead)} more, mean over pairs"
 
 
 def _open(

@@ -18,6 +18,8 @@ LEAST_SEEDS = 3
 """With fewer seeds nothing is decided: two give one difference to tell a remedy from chance by."""
 TRUTH = "truth_auroc"
 """The one quantity that only some data allow."""
+SHOWN_DIGITS = 3
+"""Digits of a difference in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -212,11 +214,14 @@ def spread_of(frames: Sequence[pl.DataFrame], name: str) -> float:
 def _sign(difference: Estimate, by_seed: Sequence[float], spread: float) -> int:
     """1 or -1 where the interval lies on one side of 0 and all seeds agree, else 0.
 
-    And 0 where the change is no larger than what seeds alone make, or where that is not known.
+    And 0 where the change is no larger than what seeds alone make, or where that is not known, or
+    where it rounds to 0 as it is shown.
     """
     if difference.value is None or difference.low is None or difference.high is None:
         return 0
     if len(by_seed) < LEAST_SEEDS or not abs(difference.value) > spread:
+        return 0
+    if round(difference.value, SHOWN_DIGITS) == 0:
         return 0
     if difference.low > 0 and all(value > 0 for value in by_seed):
         return 1
@@ -240,7 +245,7 @@ def _sentence(
     seeds = len(verdicts[0])
     over = "one seed" if seeds == 1 else f"{seeds} seeds"
     said = {
-        q: f"{TITLES[q]} {spoken(found, 3)}"
+        q: f"{TITLES[q]} {spoken(found, SHOWN_DIGITS)}"
         + ("" if np.isnan(spread[q]) else f"; seeds alone {spread[q]:.3f}")
         for q, found in differences.items()
     }

@@ -109,7 +109,8 @@ STATISTICS = {
     "comprehensiveness_lead": Statistic(
         "lead in comprehensiveness", "best other attribution less this one, paired"
     ),
-    "auroc": Statistic("AUROC", "per instance, for the evidence; 0.5 is chance"),
+    "auroc": Statistic("mean AUROC", "of each instance, for the evidence; 0.5 is chance"),
+    "auroc_lead": Statistic("lead in AUROC", "best other attribution less the weights, paired"),
     "average_precision": Statistic("average precision", "chance is the share of evidence"),
     "token_f1": Statistic("unit F1", "at as many units as are evidence"),
     "evidence_share": Statistic("share of evidence", "among the units", percent=True),

@@ -7,9 +7,17 @@ from typing import Any
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS, Finding, Verdict
+from attnaudit.checks.estimates import lead_of, spoken
 from attnaudit.runs.schema import Judgement, Reason
 
 SUBJECT = "weights"
+LEADS = {
+    "comprehensiveness_lead": "erasing by it lowers the predicted probability by {lead} more than "
+    "erasing by the weights, mean over instances",
+    "auroc_lead": "its AUROC for the known evidence is {lead} above that of the weights, mean over "
+    "instances",
+}
+"""What a recommendation rests on, by statistic."""
 
 
 def judge(
@@ -31,7 +39,8 @@ def judge(
         Reason(check=f.check, verdict=_counted(f, void), sentence=f.sentence) for f in own
     )
     decisive = [r for r in reasons if decides(r.check, reasons)]
-    recommended = _recommended(own)
+    better = _recommended(own)
+    recommended = better.recommended if better is not None else None
     cautions = (
         *cautions,
         *_cautions(performance, reasons),
@@ -47,7 +56,7 @@ def judge(
             cautions=cautions,
             advice="Train the model further, then audit it again.",
         )  # fmt: skip
-    answer = _answer(decisive, recommended)
+    answer = _answer(decisive, _instead(better))
     missing = [c.title.lower() for n, c in CHECKS.items() if c.decisive and n not in
                {f.check for f in own}]  # fmt: skip
     doubts = [f"not run: {_join(missing)}"] if missing else []
@@ -73,9 +82,9 @@ def decides(check: str, reasons: Sequence[Reason]) -> bool:
     return declared.decisive and declared.stands_in_for not in decided
 
 
-def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, Any]:
+def _answer(decisive: Sequence[Reason], instead: tuple[str, str] | None) -> dict[str, Any]:
+    """The verdict in words; `instead` is what to show instead, and by how much it is better."""
     verdicts = [r.verdict for r in decisive]
-    instead = METHODS[recommended].title if recommended else None
     if Verdict.FAIL in verdicts:
         names = _join(
             [CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.FAIL]
@@ -84,7 +93,7 @@ def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, An
             "verdict": Verdict.FAIL,
             "headline": "These weights may not be shown as the reason for a prediction, because "
             f"of: {names}.",
-            "advice": f"Show {instead} instead: it is more faithful here."
+            "advice": f"Show {instead[0]} instead: {instead[1]}."
             if instead
             else "Do not show them. No attribution tried here is clearly more faithful.",
         }
@@ -104,14 +113,14 @@ def _answer(decisive: Sequence[Reason], recommended: str | None) -> dict[str, An
             "headline": "This audit cannot say whether these weights may be shown as an "
             f"explanation: undecided is {names}.",
             "advice": "Audit more instances, or show "
-            + (f"{instead}, which is more faithful here." if instead else "nothing for now."),
+            + (f"{instead[0]}: {instead[1]}." if instead else "nothing for now."),
         }
     return {
         "verdict": Verdict.PASS,
         "headline": "These weights may be shown as an explanation: every check that could forbid "
         "it passed.",
         "advice": "Say 'an explanation', not 'the explanation', and audit again after retraining."
-        + (f" More faithful still: {instead}." if instead else ""),
+        + (f" More faithful still is {instead[0]}: {instead[1]}." if instead else ""),
     }
 
 
@@ -145,10 +154,21 @@ def _cautions(performance: Finding, reasons: Sequence[Reason]) -> list[str]:
     return cautions
 
 
-def _recommended(findings: Sequence[Finding]) -> str | None:
-    """What known evidence recommends, else what erasure recommends."""
-    named = {f.check: f.recommended for f in findings if f.recommended}
+def _recommended(findings: Sequence[Finding]) -> Finding | None:
+    """The finding whose recommendation counts: that of known evidence, else that of erasure."""
+    named = {f.check: f for f in findings if f.recommended}
     return named.get("ground_truth") or named.get("erasure")
+
+
+def _instead(finding: Finding | None) -> tuple[str, str] | None:
+    """What to show instead of the weights, and why: by how much it is ahead of them."""
+    if finding is None or finding.recommended is None:
+        return None
+    lead = lead_of(finding)
+    title = METHODS[finding.recommended].title
+    if lead is None:
+        return title, "it is more faithful here"
+    return title, LEADS[lead.statistic].format(lead=spoken(lead))
 
 
 def _join(names: Sequence[str]) -> str:
