@@ -172,7 +172,7 @@ def test_every_finding_and_caution_is_shown(page: Page) -> None:
     for caution in report.judgement.cautions:
         assert typeset(caution) in page.text
     assert report.judgement.headline in page.text
-    assert report.judgement.advice in page.text
+    assert typeset(report.judgement.advice) in page.text
 
 
 def test_every_estimate_is_a_row_with_value_interval_size_and_null(source: str) -> None:

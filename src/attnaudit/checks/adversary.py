@@ -198,7 +198,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     }[verdict]
     means = {e.subject: e for e in estimates if e.statistic == "max_jsd" and e.group == "all"}
     sentence += (
-        " Mean divergence (0 to 0.69): "
+        " Largest divergence found (0 to 0.69), mean over instances: "
         + "; ".join(f"{KINDS[kind]} {spoken(means[kind])}" for kind in kinds)
         + "."
     )

@@ -150,7 +150,7 @@ def _judge(
         f"{'leave-one-out' if y == 'leave_one_out' else y} {spoken(e)}" for y, e in own.items()
     )
     who = "The weights" if subject == "weights" else "Random weights, for calibration,"
-    sentence = f"{who} agree with {agreements} (Kendall tau)"
+    sentence = f"{who} agree with {agreements} (Kendall tau, mean over instances)"
     if mutual is not None:
         sentence += f"; gradient and leave-one-out agree with each other {spoken(mutual)}"
     whose = ", the yardsticks' own" if bar < bars.agreement_tau else ""
@@ -197,7 +197,7 @@ AGREEMENT = Check(
     title="Agreement with gradient and leave-one-out",
     paper="Jain & Wallace 2019, section 4.1; Wiegreffe & Pinter 2019",
     question="Do the weights rank the units as gradient and leave-one-out rank them?",
-    statistic="mean Kendall tau-b, the lower of the two",
+    statistic="mean over instances of Kendall tau-b, the lower of the two means",
     null="0, give or take the bound that unrelated orders of the same lengths stay below",
     higher_is_better=True,
     range=(-1.0, 1.0),

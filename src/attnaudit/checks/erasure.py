@@ -323,7 +323,8 @@ def _sentence(
         who, own = "by random scores, for calibration,", "random scores"
     base = (
         f"Erasing {who} lowers the predicted probability by {spoken(gain, 3)} more than erasing "
-        f"random units; erasing by {title} lowers it {spoken(lead, 3)} further."
+        f"random units; erasing by {title} lowers it {spoken(lead, 3)} further (means over "
+        "instances)."
     )
     better = title[0].upper() + title[1:]
     judged = {
@@ -370,7 +371,8 @@ ERASURE = Check(
     title="Erasure",
     paper="DeYoung et al. 2020; Serrano & Smith 2019",
     question="Does the predicted probability fall when the highest-scoring units are erased?",
-    statistic="comprehensiveness: mean fall in probability over fixed fractions erased",
+    statistic="comprehensiveness: fall in probability, mean over fixed fractions erased and over "
+    "instances",
     null="what erasing random units does",
     higher_is_better=True,
     range=(-1.0, 1.0),

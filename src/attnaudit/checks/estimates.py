@@ -122,8 +122,8 @@ def worth_recommending(lead: Estimate, margin: float, least: int) -> bool:
     """
     if lead.value is None or lead.low is None or lead.n < least:
         return False
-    # a margin of 0 may be asked for, and a lead that the report shows as 0.00 is none even then
-    return lead.low > 0 and lead.value >= margin and round(lead.value, SHOWN_DIGITS) > 0
+    # a lead that may be 0.00 as the report shows it is none, whatever margin is asked for
+    return lead.value >= margin and round(lead.low, SHOWN_DIGITS) > 0
 
 
 def lead_of(finding: Finding) -> Estimate | None:

@@ -162,7 +162,7 @@ def _on_kinds(kinds: list[Estimate]) -> str:
         return ""
     return (
         " Where an instance holds several kinds of evidence, the weights stand on one of them: the "
-        f"least kind has {spoken(least)} of the weight on evidence."
+        f"least kind has on average {spoken(least)} of the weight on evidence."
     )
 
 
@@ -201,15 +201,15 @@ def _sentence(
     if verdict is Verdict.NOT_APPLICABLE:
         return "No instance has both evidence and other units."
     if subject != "weights":
-        return f"{subject.capitalize()} scores, for calibration: AUROC {spoken(headline)}."
+        return f"{subject.capitalize()} scores, for calibration: mean AUROC {spoken(headline)}."
     found = {
         Verdict.PASS: "The weights find the known evidence",
         Verdict.FAIL: "The weights do not find the known evidence",
         Verdict.INCONCLUSIVE: "Whether the weights find the known evidence cannot be decided",
     }[verdict]
     return (
-        f"{found}: AUROC {spoken(headline)}, 0.5 by chance. {spoken(mass)} of the weight lies on "
-        f"evidence, which is {spoken(share)} of the units."
+        f"{found}: AUROC {spoken(headline)}, mean over instances, 0.5 by chance. On average "
+        f"{spoken(mass)} of the weight lies on evidence, which is {spoken(share)} of the units."
     )
 
 

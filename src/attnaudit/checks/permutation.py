@@ -62,12 +62,13 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     same = share(flags, settings, statistic="same_prediction_share", subject="weights")
     verdict = above(headline, bars.permutation_tvd, bars.least_instances)
     sentence = {
-        Verdict.PASS: "Giving the same weights to other units changes the prediction: the median "
-        f"change is {spoken(headline)}.",
+        Verdict.PASS: "Giving the same weights to other units changes the prediction: the "
+        f"median change over permutations is {spoken(headline)}, mean over instances.",
         Verdict.FAIL: "Giving the same weights to other units hardly changes the prediction: the "
-        f"median change is {spoken(headline)}.",
+        f"median change over permutations is {spoken(headline)}, mean over instances.",
         Verdict.INCONCLUSIVE: "Whether the prediction depends on where the weights stand cannot "
-        f"be decided: the median change is {spoken(headline)}.",
+        f"be decided: the median change over permutations is {spoken(headline)}, mean over "
+        "instances.",
         Verdict.NOT_APPLICABLE: "The weights of every instance are all equal, so permuting them "
         "changes nothing.",
     }[verdict]
@@ -90,7 +91,7 @@ PERMUTATION = Check(
     title="Permuted weights",
     paper="Jain & Wallace 2019, section 4.2.1",
     question="Does the prediction change when the same weights are given to other units?",
-    statistic="mean over instances of the median total variation distance",
+    statistic="mean over instances of the median total variation distance over permutations",
     null="0: the prediction does not depend on which unit has which weight",
     higher_is_better=True,
     range=(0.0, 1.0),

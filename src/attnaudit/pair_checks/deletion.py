@@ -14,13 +14,13 @@ from attnaudit.pair_checks.settings import PairSettings
 
 WORDING = {
     "deletion": Wording(
-        "Removing the tokens of one text that {who} ranked highest lowers the similarity by {gain} "
-        "more than removing tokens at random.",
+        "Removing the tokens of one text that {who} ranked highest lowers the similarity on "
+        "average by {gain} more than removing tokens at random.",
         "the tokens that the similarity rests on",
     ),
     "insertion": Wording(
         "Keeping of one text only the tokens that {who} ranked highest leaves the similarity "
-        "{gain} higher than keeping tokens at random.",
+        "on average {gain} higher than keeping tokens at random.",
         "the tokens that make the similarity",
     ),
 }

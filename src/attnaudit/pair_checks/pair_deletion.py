@@ -14,12 +14,12 @@ from attnaudit.pair_checks.settings import PairSettings
 
 TOGETHER = Wording(
     "Removing from both texts the tokens of the pairs that {who} ranked highest shows a joint "
-    "effect {gain} larger than of random pairs.",
+    "effect that is on average {gain} larger than that of random pairs.",
     "the tokens that make the texts similar together",
 )
 KEPT = Wording(
-    "Keeping only the tokens of the pairs that {who} ranked highest leaves the similarity {gain} "
-    "higher than keeping random pairs.",
+    "Keeping only the tokens of the pairs that {who} ranked highest leaves the similarity on "
+    "average {gain} higher than keeping random pairs.",
     "the pairs that make the texts similar",
 )
 

@@ -70,8 +70,8 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     ]  # fmt: skip
     verdict = _rule(estimates[0], bar, settings.thresholds.least_pairs)
     base = (
-        "The pairs' scores and those of the same encoder with shuffled weights have a rank "
-        f"correlation of {spoken(estimates[0])}; 0 is expected of unrelated rankings."
+        "The pairs' scores and those of the same encoder with shuffled weights have a mean "
+        f"Spearman correlation of {spoken(estimates[0])}; 0 is expected of unrelated rankings."
     )
     sentence = {
         Verdict.PASS: f"{base} The explanation depends on what the encoder has learnt.",
@@ -107,7 +107,7 @@ RANDOMISED_WEIGHTS = PairCheck(
     title="Randomised weights",
     paper="Adebayo et al. 2018",
     question="Does the explanation change when what the encoder has learnt is destroyed?",
-    statistic="Spearman's ρ of pair scores with those of a copy whose weights are shuffled",
+    statistic="mean Spearman's ρ of pair scores with those of a copy whose weights are shuffled",
     null="0",
     higher_is_better=False,
     decisive=True,

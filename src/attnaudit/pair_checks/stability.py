@@ -110,7 +110,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     verdict = above(headline, bars.stable_rank, bars.least_pairs)
     base = (
         f"Where {settings.word!r} or {settings.mark!r} in the first text moves the similarity by "
-        f"at most {bars.same_score:g}, the pairs' scores keep a rank correlation of "
+        f"at most {bars.same_score:g}, the pairs' scores keep a mean Spearman correlation of "
         f"{spoken(headline)}."
     )
     sentence = {
@@ -145,8 +145,8 @@ STABILITY = PairCheck(
     title="Stability",
     paper="Alvarez-Melis & Jaakkola 2018",
     question="Where an added word or mark leaves the score, does it leave the explanation too?",
-    statistic="Spearman's ρ of the other tokens' pair scores before and after, where the score "
-    "moves little",
+    statistic="mean Spearman's ρ of the other tokens' pair scores before and after, where the "
+    "score moves little",
     null="0",
     higher_is_better=True,
     decisive=False,

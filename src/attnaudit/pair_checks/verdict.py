@@ -107,7 +107,7 @@ def _instead(finding: Finding | None) -> tuple[str, str] | None:
     lead, title = lead_of(finding), PAIR_METHODS[finding.recommended].title
     if lead is None:
         return title, "it is more faithful here"
-    return title, f"by its order the similarity falls by {spoken(lead)} more, mean over pairs"
+    return title, f"it is ahead by {spoken(lead)} in units of the similarity, mean over pairs"
 
 
 def _open(

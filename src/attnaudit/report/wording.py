@@ -46,21 +46,22 @@ STATISTICS = {
     "skill": Statistic("skill", "balanced accuracy over chance; 0 is chance, 1 is perfect"),
     "accuracy": Statistic("accuracy", "share of labels predicted", percent=True),
     "roc_auc": Statistic("ROC-AUC", "0.5 is chance, 1 is perfect"),
-    "kendall_tau": Statistic("Kendall tau-b", "−1 opposite order, 0 unrelated, 1 same order"),
+    "kendall_tau": Statistic("mean Kendall tau-b", "−1 opposite order, 0 unrelated, 1 same order"),
     "kendall_tau_null_bound": Statistic(
         "bound of unrelated orders", "the mean tau that unrelated orders stay below"
     ),
     "significant_share": Statistic(
         "share significant", "instances with p ≤ 0.05; grows with length", percent=True
     ),
-    "spearman": Statistic("Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
-    "top_k_overlap": Statistic("top-k overlap", "share of the highest units in common", True),
+    "spearman": Statistic("mean Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
+    "top_k_overlap": Statistic("mean top-k overlap", "share of highest units in common", True),
     "agreement_bar": Statistic(
         "bar in force", "the tau asked of weights: the yardsticks' own where that is lower"
     ),
-    "tau_above_bar": Statistic("tau above its bar", "paired by instance; below 0 falls short"),
+    "tau_above_bar": Statistic("mean tau above its bar", "paired by instance; below 0 falls short"),
     "median_tvd": Statistic(
-        "median output change", "total variation under permuted weights, 0 to 1"
+        "mean of median output changes",
+        "mean over instances of the median total variation over permutations, 0 to 1",
     ),
     "flip_share": Statistic("share of flips", "other weights that change the decision", True),
     "same_prediction_share": Statistic(
@@ -79,51 +80,58 @@ STATISTICS = {
     "p_value": Statistic("p", "share of shuffled labels that are predicted as well"),
     "leak": Statistic("leak", "balanced accuracy of the best probe over its reference"),
     "judge_gap": Statistic("gap", "balanced accuracy beyond a neutral judge, paired"),
-    "default_mass": Statistic("weight on default tokens", "share of the weight", percent=True),
+    "default_mass": Statistic("mean weight on default tokens", "share of the weight", percent=True),
     "flips_by_class": Statistic(
         "flips by class", "by weights of another class, less those of the same class"
     ),
     "shortcut_share": Statistic(
         "shortcut share", "flips by weights, of flips by weights and by content", percent=True
     ),
-    "max_jsd": Statistic("largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
-    "max_jsd_upper_bound": Statistic("upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"),
+    "max_jsd": Statistic("mean largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
+    "max_jsd_upper_bound": Statistic("mean upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"),
     "comprehensiveness": Statistic(
-        "comprehensiveness", "fall in probability when the highest units go; higher is better"
+        "mean comprehensiveness", "fall in probability when the highest units go; higher is better"
     ),
     "sufficiency": Statistic(
-        "sufficiency", "fall in probability when only they stay; lower is better"
+        "mean sufficiency", "fall in probability when only they stay; lower is better"
     ),
     "completeness_error": Statistic(
-        "completeness error", "how far the scores are from their sum, in probability; 0 is exact"
+        "mean completeness error",
+        "how far the scores are from their sum, in probability; 0 is exact",
     ),
     "drifted_share": Statistic("share drifted", "erased inputs that lie outside the data", True),
-    "flip_fraction": Statistic("units to a flip", "share of units; lower is better", True),
-    "flip_mass": Statistic("weight to a flip", "share of the weight that must go", True),
+    "flip_fraction": Statistic("mean units to a flip", "share of units; lower is better", True),
+    "flip_mass": Statistic("mean weight to a flip", "share of the weight that must go", True),
     "never_flipped": Statistic("never flipped", "share of instances", percent=True),
-    "delta_js": Statistic("difference in divergence", "largest weight zeroed, less another one"),
+    "delta_js": Statistic(
+        "mean difference in divergence", "largest weight zeroed, less another one"
+    ),
     "flip_by": Statistic("decision flipped by zeroing", "share of instances", percent=True),
     "comprehensiveness_over_random": Statistic(
-        "comprehensiveness over random", "paired by instance, in probability"
+        "mean comprehensiveness over random", "paired by instance, in probability"
     ),
     "comprehensiveness_lead": Statistic(
-        "lead in comprehensiveness", "best other attribution less this one, paired"
+        "mean lead in comprehensiveness", "best other attribution less this one, paired"
     ),
     "auroc": Statistic("mean AUROC", "of each instance, for the evidence; 0.5 is chance"),
-    "auroc_lead": Statistic("lead in AUROC", "best other attribution less the weights, paired"),
-    "average_precision": Statistic("average precision", "chance is the share of evidence"),
-    "token_f1": Statistic("unit F1", "at as many units as are evidence"),
-    "evidence_share": Statistic("share of evidence", "among the units", percent=True),
-    "mass_on_evidence": Statistic("weight on evidence", "share of the weight", percent=True),
+    "auroc_lead": Statistic(
+        "mean lead in AUROC", "best other attribution less the weights, paired"
+    ),
+    "average_precision": Statistic("mean average precision", "chance is the share of evidence"),
+    "token_f1": Statistic("mean unit F1", "at as many units as are evidence"),
+    "evidence_share": Statistic("mean share of evidence", "among the units", percent=True),
+    "mass_on_evidence": Statistic("mean weight on evidence", "share of the weight", percent=True),
     "top_one": Statistic("evidence first", "the highest weight stands on evidence", percent=True),
-    "lift": Statistic("lift", "weight on evidence over its share of the units; 1 is chance"),
+    "lift": Statistic("mean lift", "weight on evidence over its share of the units; 1 is chance"),
     "coverage": Statistic(
-        "coverage", "evidence with more than an even share of the weight", percent=True
+        "mean coverage", "evidence with more than an even share of the weight", percent=True
     ),
     "pooled_auroc": Statistic("pooled AUROC", "all units as one sample; n counts instances"),
-    "key_type_mass": Statistic("weight on a kind", "share of it, by kind of evidence", True),
+    "key_type_mass": Statistic("mean weight on a kind", "share of it, by kind of evidence", True),
     "least_type_share": Statistic(
-        "least kind", "smallest share of the weight on evidence that one kind has", percent=True
+        "mean least kind",
+        "smallest share of the weight on evidence that one kind has",
+        percent=True,
     ),
 }
 

@@ -160,7 +160,7 @@ def _sentence(verdict: Verdict, estimates: Sequence[Estimate], headline: Estimat
     return (
         f"{said}: two seeds have the same top instance in a share of {spoken(headline)} of the "
         f"bags, {headline.null or 0.0:.2f} by chance; Spearman between their weights is "
-        f"{spoken(rank)}."
+        f"{spoken(rank)}, mean over bags."
     )
 
 

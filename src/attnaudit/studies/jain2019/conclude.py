@@ -11,7 +11,7 @@ from attnaudit.studies.jain2019.paper import SOURCE, Paper
 from attnaudit.studies.jain2019.settings import SETTINGS, difference_of
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
 
-TAU = "Kendall tau-b (−1 to 1)"
+TAU = "mean Kendall tau-b (−1 to 1)"
 WELL = 0.1
 """How far below counts as well below. Ours; the paper's gaps are .2 and more."""
 WEAK = 0.5
@@ -137,7 +137,7 @@ def _yardsticks(results: Results, paper: Paper) -> Claim:
 
 
 def _permutation(results: Results) -> Claim:
-    found = _value("median_tvd", "weights", "mean median output change (0 to 1)")
+    found = _value("median_tvd", "weights", "mean over texts of the median output change (0 to 1)")
 
     def parts(data: str, attention: str) -> Iterator[Part]:
         if SETTINGS[data].kind == "answers":
