@@ -159,8 +159,8 @@ def test_distances_in_the_table_are_those_of_scipy(report: ControlReport, place:
 
 def models_in(place: Path) -> dict[Path, int]:
     """The trained models in a run folder, with when they were written."""
-    return {path: path.stat().st_mtime_ns for path in place.rglob("*.safetensors")
-            if path.parent.name == "model"}  # fmt: skip
+    paths = (path for path in place.rglob("*.safetensors") if path.parent.name == "model")
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(

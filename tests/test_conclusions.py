@@ -1,0 +1,157 @@
+"""From columns to findings: verdicts, sample sizes and means of tables that are written by hand."""
+
+import math
+
+import polars as pl
+import pytest
+
+from attnaudit.checks import CHECKS, Settings, Verdict
+from attnaudit.checks.declaration import Facts
+
+FACTS = Facts(("neg", "pos"), Settings(resamples=200))
+ROWS = 40
+
+
+def table(rows=ROWS, **columns):
+    """Instances by turns of both predicted classes; a column is a list that repeats, or a value."""
+
+    def whole(value):
+        values = value if isinstance(value, list) else [value]
+        return [values[row % len(values)] for row in range(rows)]
+
+    usual = {"predicted": [0, 1], "max_weight": 0.6, "length": 5}
+    return pl.DataFrame({name: whole(value) for name, value in {**usual, **columns}.items()})
+
+
+def concluded(check, frame):
+    return {finding.subject: finding for finding in CHECKS[check].conclude(frame, FACTS)}
+
+
+def estimate(finding, statistic, subject="weights", group="all"):
+    (found,) = (
+        e
+        for e in finding.estimates
+        if (e.statistic, e.subject, e.group) == (statistic, subject, group)
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "verdict"),
+    [
+        ([0.4, 0.6], ROWS, Verdict.PASS),
+        ([0.0, 0.02], ROWS, Verdict.FAIL),
+        ([0.4, 0.6], 20, Verdict.INCONCLUSIVE),  # too few instances
+        (math.nan, ROWS, Verdict.NOT_APPLICABLE),
+    ],
+)
+def test_permutation(change, rows, verdict):
+    frame = table(rows, median_tvd=change, largest_tvd=change, flip_share=0.25)
+    finding = concluded("permutation", frame)["weights"]
+    assert finding.verdict is verdict
+    assert finding.headline == estimate(finding, "median_tvd")
+    if verdict is not Verdict.NOT_APPLICABLE:
+        assert finding.headline.value == pytest.approx(sum(change) / 2)
+        assert estimate(finding, "flip_share").value == pytest.approx(0.25)
+        by_class = estimate(finding, "median_tvd", group="predicted=pos")
+        assert (by_class.value, by_class.n) == (pytest.approx(change[1]), rows // 2)
+        same = sum(value <= 0.05 for value in change) / 2
+        assert estimate(finding, "same_prediction_share").value == pytest.approx(same)
+
+
+def test_permutation_counts_equal_weights_apart():
+    change = [0.5, math.nan, 0.5, 0.5]
+    finding = concluded("permutation", table(median_tvd=change, flip_share=change))["weights"]
+    assert (finding.headline.n, finding.headline.undefined) == (30, 10)
+    assert finding.headline.value == pytest.approx(0.5)
+    assert estimate(finding, "same_prediction_share").n == 30
+    assert any("10 instances have equal weights" in note for note in finding.notes)
+
+
+@pytest.mark.parametrize(
+    ("jsd", "rows", "certified", "verdict"),
+    [
+        (0.6, ROWS, True, Verdict.FAIL),
+        (0.1, ROWS, True, Verdict.PASS),
+        (0.1, ROWS, False, Verdict.INCONCLUSIVE),  # what random orders do not find may exist
+        (0.6, 20, True, Verdict.INCONCLUSIVE),
+        ([0.6, 0.1], ROWS, True, Verdict.INCONCLUSIVE),  # half of them: at the bar
+    ],
+)
+def test_adversary(jsd, rows, certified, verdict):
+    more = {"permutation_upper": 0.65} if certified else {}
+    frame = table(
+        rows, permutation_jsd=jsd, permutation_weights=[[0.5, 0.5]], attainable=0.69, **more
+    )
+    finding = concluded("adversary", frame)["weights"]
+    assert finding.verdict is verdict
+    values = jsd if isinstance(jsd, list) else [jsd]
+    over = sum(value >= 0.4 for value in values) / len(values)
+    assert finding.headline.value == pytest.approx(over)
+    assert finding.headline.n == rows
+    mean = estimate(finding, "max_jsd", "permutation")
+    assert mean.value == pytest.approx(sum(values) / len(values))
+    if certified:
+        assert estimate(finding, "max_jsd_upper_bound", "permutation").value == pytest.approx(0.65)
+
+
+def test_adversary_counts_flat_weights_apart():
+    frame = table(
+        permutation_jsd=[0.6, 0.1],
+        permutation_weights=[[0.5, 0.5]],
+        permutation_upper=0.65,
+        attainable=[0.69, 0.2],
+    )
+    finding = concluded("adversary", frame)["weights"]
+    assert (finding.headline.n, finding.headline.undefined) == (20, 20)
+    assert finding.headline.value == 1
+    flat = concluded("adversary", frame.with_columns(attainable=pl.lit(0.2)))["weights"]
+    assert flat.verdict is Verdict.NOT_APPLICABLE
+
+
+def agreement(own, mutual, rows=ROWS, chance=0.0):
+    """Tau of the weights and of random scores with both yardsticks, and of those two."""
+    pairs = {
+        "weights~gradient": own,
+        "weights~leave_one_out": own,
+        "random~gradient": chance,
+        "random~leave_one_out": chance,
+        "gradient~leave_one_out": mutual,
+    }
+    columns = {
+        f"{kind}.{pair}": value
+        for pair, value in pairs.items()
+        for kind in ("tau", "significant", "spearman", "top_k")
+    }
+    return concluded("agreement", table(rows, null_sd=0.3, top_k_null=0.2, **columns))
+
+
+@pytest.mark.parametrize(
+    ("own", "mutual", "rows", "verdict"),
+    [
+        ([0.7, 0.9], 0.8, ROWS, Verdict.PASS),
+        ([0.1, 0.2], 0.8, ROWS, Verdict.FAIL),
+        ([0.1, 0.2], 0.05, ROWS, Verdict.INCONCLUSIVE),  # the yardsticks measure two things
+        ([0.7, 0.9], 0.8, 10, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_agreement(own, mutual, rows, verdict):
+    found = agreement(own, mutual, rows)
+    assert set(found) == {"weights", "random"}
+    assert found["weights"].verdict is verdict
+    assert found["random"].verdict is not Verdict.PASS
+    tau = estimate(found["weights"], "kendall_tau", "weights~gradient")
+    assert (tau.value, tau.n) == (pytest.approx(sum(own) / 2), rows)
+    assert estimate(found["weights"], "top_k_overlap", "weights~gradient").null == pytest.approx(
+        0.2
+    )
+    # the mean of n unrelated orders: 1.96 of its standard deviation
+    bound = estimate(found["weights"], "kendall_tau_null_bound", "weights~gradient")
+    assert bound.value == pytest.approx(1.959964 * 0.3 / math.sqrt(rows))
+
+
+def test_agreement_asks_no_more_than_the_yardsticks_share():
+    found = agreement(0.35, 0.3)["weights"]
+    bar = next(e for e in found.estimates if e.statistic == "agreement_bar")
+    assert bar.value == pytest.approx(0.3)
+    assert found.verdict is Verdict.PASS
