@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -188,15 +189,12 @@ def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(
     assert trained() == {folder_of(wider, place, "seed 3")}
 
 
-def in_the_way(
-    splits: dict[str, Dataset], asked: dict[str, object], place: Path, *names: str
-) -> None:
-    """Files where these trainings would put their models, so that they cannot."""
-    options = {name: value for name, value in asked.items() if name != "settings"}
-    work = prepare_controls(splits, Design(RECIPE, **options), list(CONTROLS), place)
+def in_the_way(found: ControlReport, place: Path, *names: str) -> None:
+    """Files where these trainings would put their models, so that they cannot be done again."""
     for name in names:
-        folder = work.store.folder_of(work.cells[name])
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = folder_of(found, place, name)
+        shutil.rmtree(folder)
+        folder.mkdir()
         (folder / "model").write_text("in the way")
 
 
@@ -204,7 +202,9 @@ def test_a_training_that_fails_takes_nothing_else_down(
     splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     asked = {**ASKED, "lambdas": (2e-3,)}
-    in_the_way(splits, asked, tmp_path / "run", "position", "adversary 0.002")
+    whole = run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
+    in_the_way(whole, tmp_path / "run", "position", "adversary 0.002")
+    shutil.rmtree(folder_of(whole, tmp_path / "run", "guide adversary"))
     found = run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
     assert found.finding("uniform").headline is not None
     assert found.finding("uniform", "position").verdict is Verdict.NOT_APPLICABLE
@@ -214,9 +214,9 @@ def test_a_training_that_fails_takes_nothing_else_down(
     assert found.finding("trained_adversary").verdict is Verdict.NOT_APPLICABLE
     lines = {line.name: line.failed for line in found.report.trainings}
     assert lines["guide adversary"] == "it needs 'adversary 0.002', which failed"
-    in_the_way(splits, ASKED, tmp_path / "other", "base")
+    in_the_way(whole, tmp_path / "run", "base")
     with pytest.raises(DataError, match=r"the model itself could not be trained: .*be written"):
-        run_controls(splits, RECIPE, ["uniform"], out=tmp_path / "other", progress=False, **ASKED)
+        run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
 
 
 def test_a_model_that_is_trained_already_is_the_base(
