@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from attnaudit.errors import DataError
 from attnaudit.siamese.boundaries import word_spans
+from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.table import PairTable
 from attnaudit.siamese.tokens import Tokens
 from attnaudit.siamese.words import by_words, gathered, grouped, merged, words_of
 from tests.pair_tables import A, B, any_grouping, pieces_of, table_of, tables, texts, tokens
+from tests.tiny_siamese import tiny_siamese
 
 
 @pytest.mark.parametrize(
@@ -197,3 +200,39 @@ def test_words_can_be_merged_again() -> None:
     straight = by_words(table, phrases_a=["play the"])
     assert again.a.shown == straight.a.shown
     torch.testing.assert_close(again.values, straight.values)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "offsets", "words"),
+    [
+        ("मैं हूँ", ("म", "ह"), ((0, 1), (4, 5)), ("मैं", "हूँ")),
+        (unicodedata.normalize("NFD", "phở"), ("pho",), ((0, 3),),
+         (unicodedata.normalize("NFD", "phở"),)),
+        ("กิน ข้าว", ("ก", "น", "ข้าว"), ((0, 1), (2, 3), (4, 8)), ("กิ", "น", "ข้าว")),
+    ],
+)  # fmt: skip
+def test_marks_that_a_tokenizer_drops_stay_with_their_word(
+    text: str, pieces: tuple[str, ...], offsets: tuple[tuple[int, int], ...], words: tuple[str, ...]
+) -> None:
+    made = Tokens(text, tuple(range(len(pieces))), pieces, offsets, (False,) * len(pieces))
+    assert words_of(made).shown == words
+
+
+def test_a_word_that_is_cut_ends_where_the_model_stops_reading() -> None:
+    made = Tokens("a guitarist plays", (0, 1), ("a", "guitar"), ((0, 1), (2, 8)),
+                  (False, False), cut="ist plays")  # fmt: skip
+    assert words_of(made).shown == ("a", "guitar")
+
+
+def test_whitespace_that_is_trimmed_is_no_special_token(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path, "roberta")
+    encoder = SiameseEncoder(model)
+    (read,) = encoder.tokens(["a good   film  "])
+    blank = [i for i, piece in enumerate(read.pieces) if not piece.strip("Ġ")]
+    assert blank
+    assert not any(read.special[i] for i in blank)
+    assert [i for i, special in enumerate(read.special) if special] == [0, len(read) - 1]
+    assert words_of(read).shown == ("<s>", "a", "good", "film", "</s>")
+    # the tokens of a prompt stay special, blank or not
+    (asked,) = SiameseEncoder(model, prompt="made:  ").tokens(["film"])
+    assert words_of(asked).special == (*[True] * (len(words_of(asked)) - 2), False, True)

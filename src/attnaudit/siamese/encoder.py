@@ -188,6 +188,10 @@ class SiameseEncoder:
             self._fingerprint = stamp, digest.hexdigest()
         return self._fingerprint[1]
 
+    def forget(self) -> None:
+        """Take the fingerprint anew: weights may have changed in ways that leave no trace."""
+        self._fingerprint = None
+
     # --- text
 
     def tokens(self, texts: Sequence[str], role: Role | None = None) -> list[Tokens]:
@@ -209,7 +213,7 @@ class SiameseEncoder:
         prompt, limit = self.sides[role].prompt, self.limit
         whole, shift = prompt + text, len(prompt)
         read = self.tokenizer(
-            whole, truncation=limit is not None, max_length=limit, verbose=False,
+            whole, truncation=limit is not None, max_length=limit or UNBOUNDED, verbose=False,
             return_offsets_mapping=True, return_special_tokens_mask=True,
         )  # fmt: skip
         ids, mapping = read["input_ids"], read["offset_mapping"]
@@ -260,7 +264,14 @@ class SiameseEncoder:
 
     def _check_ids(self, text: str, whole: str, ids: list[int], role: Role) -> None:
         """What is attributed to must be what the model reads."""
-        features = _preprocessed(self.model, text, self.sides[role].prompt, role)
+        try:
+            features = _preprocessed(self.model, text, self.sides[role].prompt, role)
+        # the model's own code may fail in any way, as where max_seq_length is None
+        except Exception as error:
+            raise ModelError(
+                f"the model itself fails to read {whole[:40]!r}: {type(error).__name__}: "
+                f"{next(iter(str(error).splitlines()), '')[:200]}; try model.encode on it"
+            ) from error
         own = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
         if own != ids:
             raise NotApplicable(

@@ -164,6 +164,7 @@ class PairExplainer:
             if not used:
                 raise
             # weights that were changed through `.data` leave no trace but this
+            self.encoder.forget()
             self.cache = self._empty(self.cache.folder)
             found = list(self._window(sides, tokens, progress))
             check_scores(pairs, [table.score for table in found], own)
