@@ -1,5 +1,7 @@
 """Word pieces of units: what the tokenizer makes of the whole text, word by word."""
 
+import warnings
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from attnaudit.data.records import Text
 from attnaudit.data.tokens import pair_record, text_record
 from attnaudit.errors import DataError, ModelError
-from attnaudit.nets.pretrained_words import WordPieces, assigned, reading
+from attnaudit.nets.pretrained_words import UnknownWordsWarning, WordPieces, assigned, reading
 
 transformers = pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 
@@ -145,3 +147,14 @@ def test_a_slow_tokenizer_is_refused():
 
     with pytest.raises(ModelError, match=r"give a model with a tokenizer\.json"):
         WordPieces(Slow(), "old")
+
+
+def test_texts_of_unknown_words_only_are_told_of_once():
+    words = WordPieces(tokenizer_of("bert"), "tiny")
+    records = [text_record("a", TEXTS[0]), text_record("b", "𐍈𐍈 ฉัน")]
+    with pytest.warns(UnknownWordsWarning, match="tiny knows no word of record 'b'"):
+        words(records)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        words(records)
+        WordPieces(tokenizer_of("bert"), "tiny")(records[:1])

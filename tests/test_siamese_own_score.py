@@ -28,9 +28,10 @@ from transformers import (
 )
 
 from attnaudit.errors import AttnauditError, DataError, ModelError, NotApplicable
+from attnaudit.nets.pretrained_words import UnknownWordsWarning
 from attnaudit.pair_checks import audit_pairs
 from attnaudit.pairs import similarities, similarity
-from attnaudit.siamese.encoder import SiameseEncoder, UnknownWordsWarning
+from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.finetune import finetune
 from attnaudit.siamese.supported import check_object, check_saved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,10 @@ def reading(record: Text, apart: frozenset[int] = frozenset()) -> tuple[str, lis
     return "".join(parts), spans
 
 
+class UnknownWordsWarning(UserWarning):
+    """A model reads nothing of a text but its token for unknown words."""
+
+
 class WordPieces:
     """A pretrained tokenizer, read unit by unit.
 
@@ -88,6 +93,7 @@ class WordPieces:
         self.mask: int | None = tokenizer.mask_token_id
         most = tokenizer.model_max_length
         self.most = int(most) if most and most < UNBOUNDED else None
+        self._warned = False
 
     def __call__(self, records: Sequence[Text]) -> list[list[list[int]]]:
         """The ids of the pieces of each unit of each record, at least one a unit.
@@ -111,7 +117,26 @@ class WordPieces:
             rows = self._attempt(records, rows, apart, pieces)
         for record, found in zip(records, pieces, strict=True):
             self._fill(record, found)
+        self._tell_of_unknown(records, pieces)
         return pieces
+
+    def _tell_of_unknown(
+        self, records: Sequence[Text], pieces: Sequence[Sequence[Sequence[int]]]
+    ) -> None:
+        """Say once that there are texts of which the tokenizer knows no word."""
+        unknown = self.tokenizer.unk_token_id
+        for record, found in zip(records, pieces, strict=True):
+            ids = {id for unit in found for id in unit}
+            if unknown is None or ids != {unknown} or self._warned:
+                continue
+            self._warned = True
+            warnings.warn(
+                f"{self.name} knows no word of record {record.id!r} ({record.text[:40]!r}) and "
+                "perhaps of others: it reads every text of as many unknown words alike, so no "
+                "word of such a text explains anything",
+                UnknownWordsWarning,
+                stacklevel=3,
+            )
 
     def _attempt(
         self,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
-from attnaudit.nets.pretrained_words import UNBOUNDED
+from attnaudit.nets.pretrained_words import UNBOUNDED, UnknownWordsWarning
 from attnaudit.siamese.boundaries import past_marks
 from attnaudit.siamese.layers import (
     Stamp,
@@ -44,10 +44,6 @@ single precision and in half."""
 
 class CutTextWarning(UserWarning):
     """A text is longer than the model reads; the message says what was cut."""
-
-
-class UnknownWordsWarning(UserWarning):
-    """A model reads nothing of a text but its token for unknown words."""
 
 
 class PrecisionWarning(UserWarning):
