@@ -113,6 +113,17 @@ def test_a_model_of_an_earlier_version_can_be_replaced(saved: Path, tmp_path: Pa
         check_place(folder, overwrite=True)
 
 
+def test_a_model_with_a_damaged_manifest_can_be_replaced(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path / "model")
+    path = folder / "manifest.json"
+    whole = path.read_text()
+    for damaged in ("{", whole.replace("config.json", "xonfig.json"), whole.replace("model", "m")):
+        path.write_text(damaged)
+        check_place(folder, overwrite=True)
+        with pytest.raises(ModelError, match="holds a model already"):
+            check_place(folder)
+
+
 def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None:
     (tmp_path / "file").write_text("mine")
     place = str(tmp_path / "file" / "out")

@@ -305,7 +305,7 @@ def test_round_trip(folders, tmp_path, attention):
     batch = saved.collate(RECORDS)
     torch.testing.assert_close(read.forward(batch), saved.forward(batch), atol=1e-5, rtol=1e-5)
     assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == [
-        "config.json", "model.safetensors",
+        "config.json", "manifest.json", "model.safetensors",
     ]  # fmt: skip
 
 

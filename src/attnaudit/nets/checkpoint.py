@@ -171,16 +171,14 @@ def check_place(
 def _foreign(folder: Path, held: Iterable[str]) -> str | None:
     """A file that is none of a model's that attnaudit saved, or None."""
     manifest = known_manifest(folder)
-    if manifest.kind == "model":
-        return next((name for name in held if name not in manifest.files), None)
-    # saved by a version that noted no digests
+    own = set(manifest.files) if manifest.kind == "model" else set()
     header = read_header(folder) or {}
-    if not str(header.get("format", "")).startswith("attnaudit-"):
-        return next(iter(held), MANIFEST)
-    members = header.get("members")
-    folders = ("", *members) if isinstance(members, list) else ("",)
-    own = {f"{place}/{name}".lstrip("/") for place in folders for name in SAVED}
-    return next((name for name in held if name not in own), None)
+    if own or str(header.get("format", "")).startswith("attnaudit-"):
+        # by name, for a version that noted no digests, and for a manifest that is damaged
+        members = header.get("members")
+        folders = ("", *members) if isinstance(members, list) else ("",)
+        own |= {f"{place}/{name}".lstrip("/") for place in folders for name in (*SAVED, MANIFEST)}
+    return next((name for name in (*held, MANIFEST) if name not in own), None)
 
 
 def refuse_changed(folder: Path) -> None:
