@@ -209,7 +209,7 @@ def test_a_csv_counts_its_header(tmp_path):
         ),
         ({"instances": np.array([["a"]] * 3)}, "the instances are no numbers"),
         ({"coordinates": np.ones((3, 3))}, "coordinates are two numbers for each instance"),
-        ({"bag": np.array(["b", "a", None], dtype=object)}, "Arrays of Python objects are refused"),
+        ({"bag": np.array(["b", "a", None], dtype=object)}, "the array 'bag' holds Python objects"),
     ],
 )
 def test_npz_files_that_cannot_be_used(change, message, tmp_path):

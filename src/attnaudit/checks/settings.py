@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attnaudit.errors import SettingsError
+from attnaudit.files import read_json
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Some = Annotated[float, Field(gt=0, le=1)]
@@ -131,11 +131,11 @@ def read_settings(path: Path) -> Settings:
         SettingsError: The file cannot be read, or names a setting or value that does not exist.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:
-        raise SettingsError(f"{path} is no JSON: {error}.") from error
+        raise SettingsError(f"{path}: {error}.") from error
     try:
         return Settings.model_validate(content)
     except ValidationError as error:

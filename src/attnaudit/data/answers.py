@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attnaudit.data.frames import listed
+from attnaudit.data.frames import listed, shown, storable
 from attnaudit.errors import DataError
+from attnaudit.files import parse_json
 
 Allowed = tuple[str, ...] | tuple[int, ...]
 
@@ -56,8 +56,8 @@ def allowed_indices(
         )
     if not 0 <= chosen[0] <= chosen[-1] < len(classes):
         raise DataError(
-            f"{place}: {chosen} is no list of class indices; there are {len(classes)} classes, "
-            "counted from 0"
+            f"{place}: {shown(chosen)} is no list of class indices; there are {len(classes)} "
+            "classes, counted from 0"
         )
     if label is not None and label not in chosen:
         raise DataError(
@@ -70,18 +70,20 @@ def allowed_indices(
 def _allowed(value: Any, place: str) -> Allowed | None:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError as error:
-            raise DataError(f"{place}: {value[:40]!r} is no list of allowed answers") from error
+            raise DataError(
+                f"{place}: {shown(value)} is no list of allowed answers ({error})"
+            ) from error
     if value is None:
         return None
     if isinstance(value, list | tuple) and value:
         if all(isinstance(item, str) for item in value):
-            return tuple(item.strip() for item in value)
+            return tuple(storable(item.strip(), place) for item in value)
         if all(isinstance(item, int) and not isinstance(item, bool) for item in value):
             return tuple(value)
     raise DataError(
-        f"{place}: {str(value)[:40]!r} is no list of allowed answers. Give class names, or class "
+        f"{place}: {shown(value)} is no list of allowed answers. Give class names, or class "
         "indices counted from 0; leave it empty where every class is allowed"
     )
 

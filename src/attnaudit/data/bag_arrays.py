@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +21,13 @@ import numpy as np
 
 from attnaudit.data.bag_build import Array, Rows, missing_array
 from attnaudit.data.bag_records import Bag, BagDataset
-from attnaudit.data.frames import listed
+from attnaudit.data.frames import listed, storable
+from attnaudit.data.npz import read_npz
 from attnaudit.errors import DataError
 
 ARRAYS = (
     "instances", "bag", "label", "truth", "key_type", "coordinates", "name", "classes", "features",
 )  # fmt: skip
-
-
-def read_npz(path: Path) -> dict[str, Array]:
-    """All arrays of a file; those that only a pickle could hold are refused.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} holds a single array: save bags with numpy.savez")
-        with found as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read as .npz ({error}). Arrays of Python objects are refused: save "
-            "strings with a NumPy string type"
-        ) from error
 
 
 def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | None]:
@@ -73,7 +53,7 @@ def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | 
     size = len(arrays["instances"]) if arrays["instances"].ndim else 0
     for name, array in arrays.items():
         axes = {"instances": array.ndim, "coordinates": 2}.get(name, 1)
-        if array.ndim != axes or len(array) != size:
+        if array.ndim == 0 or array.ndim != axes or len(array) != size:
             raise DataError(
                 f"{path}: the array {name!r} has the shape {array.shape}, for {size} instances"
             )
@@ -93,9 +73,20 @@ def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | 
         key_types=plain("key_type"),
         coordinates=arrays.get("coordinates"),
         names=plain("name"),
-        features=() if features is None else tuple(str(name) for name in features.tolist()),
+        features=() if features is None else _names(path, "features", features),
     )
-    return rows, None if classes is None else tuple(str(name) for name in classes.tolist())
+    return rows, None if classes is None else _names(path, "classes", classes)
+
+
+def _names(path: Path, array: str, values: Array) -> tuple[str, ...]:
+    if values.ndim != 1:
+        raise DataError(
+            f"{path}: the array {array!r} has the shape {values.shape}; it is a list of names"
+        )
+    return tuple(
+        storable(str(name), f"{path}, array {array!r}, entry {row}")
+        for row, name in enumerate(values.tolist())
+    )
 
 
 def save_bags(data: BagDataset, path: str | Path) -> Path:

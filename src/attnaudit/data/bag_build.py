@@ -11,11 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.data.frames import listed
-from attnaudit.data.labels import Scheme, class_indices, found_classes, label_keys
+from attnaudit.data.frames import id_of, listed, shown, storable
+from attnaudit.data.labels import (
+    Scheme,
+    class_indices,
+    found_classes,
+    label_keys,
+    missing_label,
+    near_doubles,
+)
 from attnaudit.errors import DataError
 
 Array = npt.NDArray[Any]
+_MOST_KINDS = 1_000_000
+"""Types of keys; what exceeds it is damage."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,9 @@ def build_bags(
             )
     members = _members(rows)
     labels, names_of_classes = _labels(rows, members, classes, regression)
+    names = [
+        storable(str(value), rows.at(row, "name")) for row, value in enumerate(rows.names or ())
+    ]
     bags = []
     for number, (bag, index) in enumerate(members.items()):
         part = np.asarray(index)
@@ -99,11 +111,13 @@ def build_bags(
                 None if truth is None else truth[part],
                 None if key_types is None else key_types[part],
                 None if coordinates is None else coordinates[part],
-                None if rows.names is None else [str(rows.names[row]) for row in index],
+                None if rows.names is None else [names[row] for row in index],
             )
         )
+    doubles = near_doubles(names_of_classes) if classes is None else []
+    notes = (*rows.notes, *doubles)
     return BagDataset(
-        name, tuple(bags), names_of_classes, values.shape[1:], split, rows.notes, rows.features
+        name, tuple(bags), names_of_classes, values.shape[1:], split, notes, rows.features
     )
 
 
@@ -115,7 +129,7 @@ def _members(rows: Rows) -> dict[str, list[int]]:
             value = int(value)  # a column of whole numbers with a gap somewhere
         if value is None or value != value or str(value).strip() == "":
             raise DataError(f"{rows.at(row, 'bag')}: the bag is missing; every instance is in one")
-        members.setdefault(str(value), []).append(row)
+        members.setdefault(id_of(value, rows.at(row, "bag")), []).append(row)
     return members
 
 
@@ -138,13 +152,16 @@ def _labels(
         numbers = [_number(rows, row) for row in range(len(rows.labels))]
         _agree(rows, members, numbers)
         return [numbers[row] for row in firsts], ()
-    _agree(rows, members, label_keys(rows.labels, column, rows.place))
-    keys = label_keys([rows.labels[row] for row in firsts], column, place)
+    known = tuple(classes or ())
+    _agree(rows, members, label_keys(rows.labels, column, rows.place, known=known))
+    given = [rows.labels[row] for row in firsts]
+    keys = label_keys(given, column, place, known=known)
     for number, key in enumerate(keys):
         if key is None:
             raise DataError(
-                f"{place(number)}, column {column!r}: the label is missing. Fill it in, or read "
-                "bags without labels with label_column=None"
+                f"{place(number)}, column {column!r}: the label is missing."
+                f"{missing_label(given, [number])} Fill it in, or read bags without labels with "
+                "label_column=None"
             )
     scheme = Scheme(None if classes is None else tuple(classes))
     found = scheme.classes or found_classes(keys, column, rows.name)
@@ -167,10 +184,10 @@ def _number(rows: Rows, row: int) -> float:
     value = (rows.labels or ())[row]
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{rows.at(row, 'label')}: {value!r} is no finite number")
+        raise DataError(f"{rows.at(row, 'label')}: {shown(value)} is no finite number")
     return number
 
 
@@ -216,9 +233,9 @@ def _whole(
     found = np.zeros(len(values), np.int64)
     for row, value in enumerate(values):
         number = _as_whole(value)
-        if number is None or (most is not None and number > most):
+        if number is None or number > (_MOST_KINDS if most is None else most):
             known = "0 or 1" if most == 1 else "0 for no key, or 1, 2, … for the type of a key"
-            raise DataError(f"{rows.at(row, what)}: {value!r} cannot be used; give {known}")
+            raise DataError(f"{rows.at(row, what)}: {shown(value)} cannot be used; give {known}")
         found[row] = number
     return found
 
@@ -227,7 +244,7 @@ def _as_whole(value: Any) -> int | None:
     if isinstance(value, str):
         words = {"true": 1, "false": 0}
         text = value.strip().lower()
-        return int(text) if text.isdecimal() else words.get(text)
+        return int(text) if text.isdecimal() and len(text) < 19 else words.get(text)
     try:
         return int(value) if value == int(value) and value >= 0 else None
     except (TypeError, ValueError, OverflowError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnaudit.data.frames import listed
+from attnaudit.data.unpacking import gunzip, read_whole
 from attnaudit.errors import DataError, SettingsError
 
 Pool = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -134,11 +133,8 @@ def _find(places: list[Path], name: str) -> Path | None:
 
 def _read_idx(path: Path, magic: int, axes: int) -> npt.NDArray[np.uint8]:
     """An array of bytes in the IDX format of MNIST: magic number, sizes, values."""
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}): fetch it again") from error
+    raw = read_whole(path)
+    raw = gunzip(raw, path) if raw.startswith(b"\x1f\x8b") else raw
     start = 4 * (axes + 1)
     header = np.frombuffer(raw[:start], ">u4") if len(raw) >= start else np.zeros(1)
     if header[0] != magic:

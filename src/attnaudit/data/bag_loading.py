@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from attnaudit.data.bag_generated import generate_bag_splits, generate_bags
 from attnaudit.data.bag_modalities import MODALITIES
 from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.bag_rules import RULES
 from attnaudit.data.bag_sets import BAG_SETS
-from attnaudit.data.bag_sources import load_bags
+from attnaudit.data.bag_sources import CLAM, CLAM_RECIPE, load_bags
 from attnaudit.data.bag_splits import split_bags
 from attnaudit.data.build import check_limit, draw
 from attnaudit.data.files import path_exists
 from attnaudit.data.folders import split_name
-from attnaudit.data.sources import Source, read_source
+from attnaudit.data.sources import Source, folder_note, read_source
 from attnaudit.data.splits import SPLITS
 from attnaudit.errors import DataError, SettingsError
 
@@ -44,7 +44,7 @@ def load_bag_data(source: Source, *, split: str | None = None, **options: Any) -
         >>> load_bag_data("presence-gaussian", n_bags=4).name
         'presence-gaussian'
     """
-    if isinstance(source, str) and source in GENERATED:
+    if _means_generated(source):
         options.pop("classes", None)
         rule, modality = source.rsplit("-", 1)
         part = split_name(split or "test")
@@ -58,7 +58,7 @@ def load_bag_data(source: Source, *, split: str | None = None, **options: Any) -
         part = split_name(split or "test")
         if part not in files:
             raise DataError(f"{source} has no split {part!r}; it has {', '.join(sorted(files))}")
-        return replace(load_bags(files[part], **options), split=part)
+        return _told(replace(load_bags(files[part], **options), split=part), source)
     if split is None and _has_splits(source):
         split = "test"
     return load_bags(source, split=split, **options)
@@ -89,7 +89,7 @@ def load_bag_splits(
         {'train': 20, 'dev': 20, 'test': 20}
     """
     check_limit(limit)
-    if isinstance(source, str) and source in GENERATED:
+    if _means_generated(source):
         rule, modality = source.rsplit("-", 1)
         sizes = {f"n_{name}": min(limit or size, size) for name, size in SIZES.items()}
         return generate_bag_splits(
@@ -114,7 +114,18 @@ def load_bag_splits(
     if "test" not in parts:
         cut = split_bags(parts["train"], (1 - DEV_SHARE, 0, DEV_SHARE), seed)
         parts |= {"train": cut["train"], "test": cut["test"]}
-    return {name: draw(parts[name], limit, seed) for name in SPLITS}
+    return {name: draw(_told(parts[name], source), limit, seed) for name in SPLITS}
+
+
+def _means_generated(source: Source) -> TypeGuard[str]:
+    """Whether a source is generated data, and not a folder here of the same name."""
+    return isinstance(source, str) and source in GENERATED and not Path(source).is_dir()
+
+
+def _told(data: BagDataset, source: Source) -> BagDataset:
+    """The data with a note where a folder was read that is called as generated data are."""
+    known = isinstance(source, str) and source in GENERATED
+    return data.noted(folder_note(str(source))) if known else data
 
 
 def _generating(options: dict[str, Any], modality: str) -> dict[str, Any]:
@@ -159,6 +170,8 @@ def _folder(source: Source) -> dict[str, Path]:
                     f"{path.name}; move one away"
                 )
             files[name] = path
+    if not files and any(path.suffix.lower() in CLAM for path in folder.iterdir()):
+        raise DataError(f"{folder}: {CLAM_RECIPE}")
     if not files:
         raise DataError(
             f"{folder} holds no file of a split (train.npz, dev.npz, test.npz, or tables of these "
@@ -171,7 +184,9 @@ def _has_splits(source: Source) -> bool:
     """Whether the source is a table with a column `split`."""
     if isinstance(source, str | Path):
         path = Path(source)
-        if str(source) in BAG_SETS or path.suffix.lower() == ".npz" or not path_exists(path):
+        if str(source) in BAG_SETS or not path_exists(path):
+            return False
+        if path.suffix.lower() in (".npz", *CLAM):
             return False
     elif hasattr(source, "obs"):
         return False

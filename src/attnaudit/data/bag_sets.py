@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attnaudit.data.bag_arrays import read_npz
 from attnaudit.data.bag_build import Rows, build_bags, missing_array
 from attnaudit.data.bag_records import BagDataset
+from attnaudit.data.npz import read_npz
 from attnaudit.errors import DataError, SettingsError
 
 _ARRAYS = ("X", "bag", "bag_label")
@@ -84,6 +84,9 @@ def load_bag_set(name: str, data_dir: str | Path) -> BagDataset:
         if array not in arrays:
             raise missing_array(str(path), array, list(arrays))
     values, bag, labels = (arrays[array] for array in _ARRAYS)
+    for array, axes in zip(_ARRAYS, (2, 1, 1), strict=True):
+        if arrays[array].ndim != axes:
+            raise DataError(f"{path}: the array {array!r} has the shape {arrays[array].shape}")
     names = arrays.get("bag_name", np.arange(len(labels)))
     found = (len(labels), int((labels == 1).sum()), *values.shape)
     expected = (entry.bags, entry.positive, entry.instances, entry.features)
@@ -93,7 +96,14 @@ def load_bag_set(name: str, data_dir: str | Path) -> BagDataset:
             f"{path} holds {words.format(*found)}; {name} has {words.format(*expected)}. Is it "
             "another set under this name?"
         )
-    index = bag.tolist()
+    if names.shape != labels.shape or not np.isin(bag, np.arange(len(labels))).all():
+        raise DataError(
+            f"{path}: 'bag' holds an index that is none of the {len(labels)} bags, or 'bag_name' "
+            f"has the shape {names.shape}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise DataError(f"{path}: 'bag_label' holds a label that is not 0 or 1")
+    index = [int(number) for number in bag.tolist()]
     rows = Rows(
         name=str(path),
         place=lambda row: f"{path}, instance {row}",

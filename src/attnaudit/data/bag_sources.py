@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,23 @@ from attnaudit.data.bag_build import Array, Rows, build_bags
 from attnaudit.data.bag_records import BagDataset
 from attnaudit.data.bag_sets import BAG_SETS, load_bag_set
 from attnaudit.data.files import SUFFIXES, path_exists
-from attnaudit.data.frames import Table, from_pandas, listed
+from attnaudit.data.frames import Table, column_name, from_pandas, listed, shown
 from attnaudit.data.sources import Source, read_source
 from attnaudit.errors import DataError, SettingsError
 
 _USUAL = ("bag", "label", "truth", "key_type", "name", "split")
 """Columns that are no features, unless they are asked for."""
+_INDEX = re.compile(r"|__index_level_\d+__|Unnamed: \d+")
+"""What the index of a pandas frame is called once it has been written: to Parquet, to CSV (where it
+has no name), and to CSV and back. It is no feature, unless it is asked for."""
+CLAM = (".h5", ".hdf5", ".pt")
+CLAM_RECIPE = (
+    "this is not read. CLAM keeps the bag of one slide per file: gather them into one .npz with "
+    "numpy.savez(path, instances=, coordinates=, bag=, label=), where instances and coordinates "
+    "are the arrays `features` and `coords` of all files one below the other (numpy.concatenate), "
+    "bag is the name of the slide once per instance, and label its label once per instance. Bags "
+    f"are read from .npz, {', '.join(SUFFIXES)}"
+)
 
 
 @dataclass(frozen=True)
@@ -100,13 +112,20 @@ def load_bags(
     if coordinate_columns is not None and len(coordinate_columns) != 2:
         raise SettingsError(f"coordinate_columns are two names, got {tuple(coordinate_columns)}")
     columns = BagColumns(
-        bag_column,
-        label_column,
-        None if feature_columns is None else tuple(feature_columns),
-        truth_column,
-        key_type_column,
-        None if coordinate_columns is None else (coordinate_columns[0], coordinate_columns[1]),
-        name_column,
+        column_name(bag_column, "bag_column"),
+        _optional(label_column, "label_column"),
+        None
+        if feature_columns is None
+        else tuple(column_name(name, "feature_columns") for name in feature_columns),
+        _optional(truth_column, "truth_column"),
+        _optional(key_type_column, "key_type_column"),
+        None
+        if coordinate_columns is None
+        else (
+            column_name(coordinate_columns[0], "coordinate_columns"),
+            column_name(coordinate_columns[1], "coordinate_columns"),
+        ),
+        _optional(name_column, "name_column"),
     )
     if isinstance(source, str) and source in BAG_SETS:
         if data_dir is None:
@@ -134,6 +153,10 @@ def load_bags(
     return replace(data, notes=(note, *data.notes)) if note else data
 
 
+def _optional(name: object, option: str) -> str | None:
+    return None if name is None else column_name(name, option)
+
+
 def _no_options(
     what: str,
     columns: BagColumns,
@@ -152,7 +175,9 @@ def _no_options(
 
 
 def _only_file(source: str | Path) -> None:
-    if not path_exists(source) or not Path(source).is_file():
+    if path_exists(source) and Path(source).suffix.lower() in CLAM:
+        raise DataError(f"{source}: {CLAM_RECIPE}")
+    if not path_exists(source) or Path(source).is_dir():
         raise DataError(
             f"there is no file {str(source)!r}. Bags are read from .npz, {', '.join(SUFFIXES)}; "
             f"classic sets are {listed(list(BAG_SETS))}"
@@ -184,10 +209,13 @@ def _rows(table: Table, columns: BagColumns, annotated: Any = None) -> Rows:
         "y": places and optional(places[1], "y", "coordinate"),
     }
     taken = {column for column in known.values() if column is not None}
+    notes = table.notes
     if annotated is None:
-        names = columns.features or tuple(
-            column for column in table.columns if column not in taken and column not in _USUAL
-        )
+        free = [name for name in table.columns if name not in taken and name not in _USUAL]
+        index = [name for name in free if _INDEX.fullmatch(name)]
+        names = columns.features or tuple(name for name in free if name not in index)
+        if index and columns.features is None:
+            notes = (*notes, f"the column {listed(index)} is the index of a frame, and no feature")
         values = _numbers(table, names)
     else:
         values, names = _matrix(annotated, table, columns.features)
@@ -214,7 +242,7 @@ def _rows(table: Table, columns: BagColumns, annotated: Any = None) -> Rows:
         coordinates=None if places is None else _numbers(table, places).astype(np.float64),
         names=labels,
         columns=tuple((what, name) for what, name in known.items() if name is not None),
-        notes=table.notes,
+        notes=notes,
         features=features,
     )
 
@@ -232,11 +260,11 @@ def _numbers(table: Table, names: Sequence[str]) -> Array:
         column = table.column(name, "feature")
         try:
             values[:, place] = [np.nan if value is None else value for value in column]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             for row, value in enumerate(column):
                 if not _is_number(value):
                     raise DataError(
-                        f"{table.place(row)}, column {name!r}: {str(value)[:40]!r} is no number. "
+                        f"{table.place(row)}, column {name!r}: {shown(value)} is no number. "
                         "Features are numbers; name their columns with feature_columns="
                     ) from error
             raise
@@ -255,14 +283,22 @@ def _lists(table: Table, name: str) -> Array:
             )
     try:
         return np.array(column, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{table.name}, column {name!r}: not all are numbers ({error})") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        row = next((row for row, value in enumerate(column) if not _all_numbers(value)), 0)
+        raise DataError(
+            f"{table.place(row)}, column {name!r}: {shown(column[row])} holds something that is no "
+            "number"
+        ) from error
+
+
+def _all_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float | None) and _is_number(value) for value in values)
 
 
 def _is_number(value: Any) -> bool:
     try:
         float(value) if value is not None else 0.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

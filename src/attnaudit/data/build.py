@@ -9,9 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from attnaudit.data.answers import Allowed, allowed_answers, allowed_indices, named_answers
-from attnaudit.data.frames import Table, listed
+from attnaudit.data.frames import Table, id_of, listed
 from attnaudit.data.kinds import AnyDataset
-from attnaudit.data.labels import Scheme, class_indices, found_classes, label_keys, unseen
+from attnaudit.data.labels import (
+    Scheme,
+    class_indices,
+    found_classes,
+    label_keys,
+    missing_label,
+    near_doubles,
+    unseen,
+)
 from attnaudit.data.lengths import Bounds, within
 from attnaudit.data.records import Dataset, Text, TextPair
 from attnaudit.data.texts import Cutter, cutter, rows_with_text
@@ -22,6 +30,8 @@ from attnaudit.errors import DataError, SettingsError
 Data = TypeVar("Data", bound=AnyDataset)
 # Marks a row that is not used; no class has this index.
 _LEFT_OUT = -1
+# More texts of one unit than this share are no accident.
+_MOST_SINGLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,17 +150,22 @@ def _labels(
     if column is None:
         return [None] * table.size, scheme.classes or (), []
     values = table.column(column, "label")
-    keys = label_keys(values, column, table.place, table.class_names.get(column, ()))
+    known = {*(scheme.classes or ()), *(scheme.rename or ()), *named}
+    keys = label_keys(values, column, table.place, table.class_names.get(column, ()), known)
     notes: list[str] = []
     left_out = {row for row, key in enumerate(keys) if key is None}
     if left_out and not columns.drop_unlabelled:
         raise DataError(
             f"{table.place(min(left_out))}, column {column!r}: the label is missing "
-            f"({len(left_out)} of {table.size} rows). Fill it in, or leave such rows out with "
-            "drop_unlabelled=True (--drop-unlabelled)"
+            f"({len(left_out)} of {table.size} rows).{missing_label(values, left_out)} Fill it "
+            "in, or leave such rows out with drop_unlabelled=True (--drop-unlabelled)"
         )
     if left_out:
-        notes.append(f"{len(left_out)} of {table.size} rows have no label and are left out")
+        about = missing_label(values, left_out).removesuffix(".")
+        notes.append(
+            f"{len(left_out)} of {table.size} rows have no label and are left out"
+            + (f";{about}" if about else "")
+        )
     if scheme.rename is not None:
         others = {row for row, key in enumerate(keys) if key and key not in scheme.rename}
         if others:
@@ -170,7 +185,9 @@ def _labels(
             )
         left_out |= new
         keys = [None if row in new else key for row, key in enumerate(keys)]
-    classes = classes or found_classes(keys, column, table.name, named)
+    if not classes:
+        classes = found_classes(keys, column, table.name, named)
+        notes.extend(near_doubles(classes))
     labels = class_indices(keys, scheme, classes, column, table.place)
     marked = [_LEFT_OUT if row in left_out else label for row, label in enumerate(labels)]
     return marked, classes, notes
@@ -184,7 +201,7 @@ def _ids(table: Table, columns: Columns) -> list[str]:
     for row, value in enumerate(table.column(columns.id, "id")):
         if value is None or value != value or str(value).strip() == "":
             raise DataError(f"{table.place(row)}, column {columns.id!r}: the id is missing")
-        key = str(value)
+        key = id_of(value, f"{table.place(row)}, column {columns.id!r}")
         if key in seen:
             raise DataError(
                 f"{table.place(row)}, column {columns.id!r}: the id {key!r} is also in "
@@ -293,6 +310,13 @@ def _observations(
         notes.append(
             f"{len(repeated)} {what} occur more than once, in {sum(repeated)} of {len(records)} "
             "records"
+        )
+    single = sum(len(record.units) == 1 for record in records)
+    if single > _MOST_SINGLE * len(records):
+        notes.append(
+            f"{single} of {len(records)} texts are one unit each, whose weight is always 1. "
+            "Scripts without blanks between words (Thai, Lao, Khmer) need a list of units in "
+            "the text column"
         )
     present = {label for label in labels if label is not None and label != _LEFT_OUT}
     absent = [name for index, name in enumerate(classes) if present and index not in present]

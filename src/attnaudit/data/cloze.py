@@ -13,6 +13,7 @@ from typing import Any
 from attnaudit.data.files import decode
 from attnaudit.data.folders import SPLIT_NAMES, SplitReader, split_name, standard_splits
 from attnaudit.data.frames import Table, from_rows
+from attnaudit.data.unpacking import most_bytes, read_whole, too_large
 from attnaudit.errors import DataError
 
 _SUFFIX = ".question"
@@ -76,7 +77,7 @@ def _folder_reader(folder: Path) -> SplitReader:
         total = len(names)
         if limit is not None and limit < total:
             names = sorted(random.Random(seed).sample(names, limit))
-        files = ((str(folder / name), (folder / name).read_bytes()) for name in names)
+        files = ((str(folder / name), read_whole(folder / name)) for name in names)
         return _table(files, str(folder), total, seed)
 
     return read
@@ -92,13 +93,18 @@ def _archive_reader(archive: Path, split: str) -> SplitReader:
 
 def _members(archive: Path, split: str) -> Iterator[tuple[str, bytes]]:
     """The question files of a split, one after the other, as they stand in the archive."""
+    total = 0
     try:
+        packed = archive.stat().st_size
         with tarfile.open(archive, "r|*") as tar:
             for member in tar:
                 place = Path(member.name)
                 if place.suffix == _SUFFIX and split_name(place.parent.name) == split:
                     file = tar.extractfile(member)
                     if file is not None:
+                        total += member.size
+                        if total > most_bytes(packed):
+                            raise too_large(archive, packed)
                         yield f"{archive}, {member.name}", file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{archive} is a damaged archive ({error}): fetch it again") from error

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import json
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,10 @@ from typing import Any
 import polars as pl
 
 from attnaudit.data.frames import Table, from_polars, from_rows, listed
+from attnaudit.data.parquet import text_size, unpacked_size
+from attnaudit.data.unpacking import gunzip, most_bytes, read_whole, too_large
 from attnaudit.errors import DataError
+from attnaudit.files import parse_json
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 _GZIP = b"\x1f\x8b"
@@ -69,7 +69,8 @@ def read_file(path: Path) -> Table:
             byte order mark.
 
     Raises:
-        DataError: The file cannot be read, or is not what its suffix says.
+        DataError: The file cannot be read, is not what its suffix says, or unpacks to more than
+            `attnaudit.data.unpacking` allows.
     """
     suffix = data_suffix(path)
     if suffix is None:
@@ -77,7 +78,7 @@ def read_file(path: Path) -> Table:
             f"{path} has no suffix that can be read: use one of {', '.join(SUFFIXES)} "
             "(text formats also with .gz)"
         )
-    raw = _bytes(path)
+    raw = read_whole(path)
     if suffix == ".parquet":
         return _read_parquet(raw, str(path))
     return _TEXT_READERS[suffix](decode(_unpack(raw, path), str(path)), str(path))
@@ -89,17 +90,7 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: It cannot be read, or is no UTF-8.
     """
-    return decode(_unpack(_bytes(path), path), str(path))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not raw:
-        raise DataError(f"{path} is empty: there is nothing in the file")
-    return raw
+    return decode(_unpack(read_whole(path), path), str(path))
 
 
 def decode(raw: bytes, name: str) -> str:
@@ -133,22 +124,24 @@ def _unpack(raw: bytes, path: Path) -> bytes:
         if path.suffix.lower() == ".gz":
             raise DataError(f"{path} is no gzip file, although its name ends in .gz")
         return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(
-            f"{path} is a damaged gzip file ({error}): it may be cut short, fetch it again"
-        ) from error
+    return gunzip(raw, path)
 
 
 def _read_parquet(raw: bytes, name: str) -> Table:
     try:
+        if unpacked_size(raw) > most_bytes(len(raw)):
+            raise too_large(name, len(raw))
         frame = pl.read_parquet(io.BytesIO(raw))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+    except (
+        pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError
+    ) as error:  # fmt: skip
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{name} is no readable Parquet file ({reason}): it may be cut short, fetch it again"
         ) from error
+    # One text in many rows is one in the frame, and many once rows are made of it.
+    if sum(text_size(column) for column in frame) > most_bytes(len(raw)):
+        raise too_large(name, len(raw))
     return from_polars(frame, name)
 
 
@@ -170,15 +163,13 @@ def _read_json(text: str, name: str) -> Table:
 
 def _parse(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, " if error.lineno > 1 else ""
+        return parse_json(text)
+    except ValueError as error:
+        # a line of JSON lines is line 1 of what was parsed
+        reason = str(error).replace(", line 1, column", ", column")
         raise DataError(
-            f"{place}: not valid JSON ({error.msg}, {where}column {error.colno}). "
-            "Expected one object a line, or a list of objects"
+            f"{place}: {reason}. Expected one object per line, or a list of objects"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: JSON that cannot be read ({error})") from error
 
 
 def _read_csv(text: str, name: str) -> Table:
@@ -219,10 +210,11 @@ _TEXT_READERS: dict[str, Callable[[str, str], Table]] = {
 
 def _csv_rows(text: str, delimiter: str, name: str) -> list[list[str]]:
     rows: list[list[str]] = []
+    blank: list[str] = []  # one for all, so that blank rows take no memory of their own
     try:
         with long_fields():
             for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-                rows.append(row)  # noqa: PERF402 - the count is needed where a row fails
+                rows.append(row or blank)  # noqa: PERF401 - the count is needed where one fails
     except csv.Error as error:
         raise DataError(
             f"{name}, row {len(rows) + 1}: {error}. Texts that hold quotation marks must be "

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from attnaudit.errors import DataError
+from attnaudit.errors import DataError, SettingsError
 
 _LONGEST_NAME = 40
 _MOST_NAMES = 20
+# Bits: Python refuses to write much longer numbers.
+_LONGEST_NUMBER = 2048
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _LONGEST_NAME
+_SHORT.fillvalue = "…"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Table:
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     parts: tuple[Table, ...] = ()
+
+    def __post_init__(self) -> None:
+        for number, column in enumerate(self.columns, start=1):
+            storable(column, f"{self.name}, the name of column {number}")
 
     def place(self, index: int) -> str:
         """Where row `index` is, in words: `reviews.csv, row 3`."""
@@ -72,6 +83,60 @@ class Table:
             class_names=self.class_names,
             notes=self.notes,
         )
+
+
+def storable(value: str, place: str) -> str:
+    """The string, which files and reports can hold.
+
+    Raises:
+        DataError: It holds half of a character (a lone surrogate), as a broken escape of JSON may.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: {shown(value)} holds half of a character (a lone surrogate) at position "
+            f"{error.start}. Write the file again as UTF-8"
+        ) from None
+    return value
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut where it is long or deep.
+
+    Example:
+        >>> shown("x" * 99), shown(10**5000)
+        ("'xxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxx'", 'a number of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    return _SHORT.repr(value)
+
+
+def id_of(value: object, place: str) -> str:
+    """The id of a record, or the bag of an instance, as a string.
+
+    Raises:
+        DataError: It is a list or an object, too long, or cannot be stored.
+    """
+    if isinstance(value, list | tuple | Mapping):
+        raise DataError(f"{place}: {shown(value)} is no id. An id is a string or a number")
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        raise DataError(f"{place}: {shown(value)} is too long for an id")
+    return storable(str(value), place)
+
+
+def column_name(value: object, option: str) -> str:
+    """The name of a column as tables have it: pandas also numbers columns.
+
+    Raises:
+        SettingsError: It is neither a string nor a number.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return str(int(value))
+    raise SettingsError(f"{option}= is the name of a column, got {shown(value)}")
 
 
 def required(table: Table, names: Sequence[str], format: str) -> dict[str, list[Any]]:
@@ -123,23 +188,24 @@ def from_rows(
     Raises:
         DataError: There are no rows, or a row is no mapping.
     """
-    numbers = numbers or range(1, len(rows) + 1)
-    columns: dict[str, None] = {}
-    for number, row in zip(numbers, rows, strict=True):
+    counted = numbers or range(1, len(rows) + 1)
+    # a key need not be a string, and is looked up as it came
+    keys: dict[str, Any] = {}
+    for number, row in zip(counted, rows, strict=True):
         if not isinstance(row, Mapping):
             raise DataError(
                 f"{name}, {row_word} {number}: expected names with values such as "
                 f'{{"text": …, "label": …}}, found {type(row).__name__}'
             )
-        columns.update(dict.fromkeys(str(key) for key in row))
+        keys.update({str(key): key for key in row})
     if not rows:
         raise DataError(f"{name} is empty: there are no rows")
     return Table(
         name=name,
-        columns=tuple(columns),
+        columns=tuple(keys),
         size=len(rows),
-        values=lambda column: [row.get(column) for row in rows],
-        numbers=numbers,
+        values=lambda column: [row.get(keys[column]) for row in rows],
+        numbers=counted,
         row_word=row_word,
     )
 

@@ -65,10 +65,15 @@ def from_hub(data: Any, name: str) -> Table:
     """A `datasets.Dataset` as a table; rows count from 1.
 
     Raises:
-        DataError: It has no rows, or is a dictionary of splits.
+        DataError: It has no rows, is streamed, or is a dictionary of splits.
     """
     if isinstance(data, dict):
         raise DataError(f"{name} is a dictionary of splits {sorted(data)}: give one of them")
+    if not hasattr(data, "__len__"):
+        raise DataError(
+            f"{name} is streamed ({type(data).__name__}), so that its size is not known: give its "
+            "first rows as a list, such as list(data.take(1000)), or load it without streaming=True"
+        )
     if not len(data):
         raise DataError(f"{name} is empty: there are no rows")
     class_names = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnaudit.data.frames import listed
+from attnaudit.data.frames import listed, shown, storable
 from attnaudit.errors import DataError, SettingsError
 
 # More distinct labels than this share of the rows means: the wrong column.
@@ -14,6 +16,13 @@ _MOST_DISTINCT = 0.5
 _FEW_ROWS = 50
 # The hub's sign for "label withheld" in a column that declares its class names.
 _WITHHELD = -1
+# A longer label is a text, or damage; reports show the names of classes.
+_LONGEST = 1000
+# Only the usual spelling, and no more digits than are compared as numbers: "01" is a name.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_OF_R = "NA"
+"""How R writes a missing value."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +51,21 @@ def label_keys(
     column: str,
     place: Callable[[int], str],
     names: Sequence[str] = (),
+    known: Collection[str] = (),
 ) -> list[str | None]:
     """Labels as strings, None where missing.
 
     Args:
         values: The labels as they come. Whole floats count as integers; None, NaN and empty
-            strings as missing.
+            strings as missing, and so does `NA`, which R writes, where no known class is called
+            so. Where all are strings of whole numbers, `1.0` is `1`, as it is in a frame.
         column: The name of their column, for messages.
         place: Row index to words, for messages.
         names: Names behind integer labels, where the column declares them.
+        known: The classes, where they are known before the labels are read.
 
     Raises:
-        DataError: A label that is no class (a fraction, a list), or numbers among strings.
+        DataError: A label that is no class (a fraction, a list, a text), or numbers among strings.
 
     Example:
         >>> label_keys([1, 0.0, None, float("nan")], "label", str)
@@ -62,21 +74,24 @@ def label_keys(
     keys: list[str | None] = []
     first: dict[bool, int] = {}
     for index, value in enumerate(values):
-        key = _key(value, names)
-        if key is None and not _missing(value, names):
+        missing = _missing(value, names, known)
+        key = None if missing else _key(value, names)
+        if key is None and not missing:
             raise DataError(
-                f"{place(index)}, column {column!r}: {_shown(value)} is no class. "
+                f"{place(index)}, column {column!r}: {shown(value)} is no class. "
                 "A label is an integer, true or false, or a string"
             )
+        if key is not None:
+            _check_name(key, f"{place(index)}, column {column!r}")
         keys.append(key)
         if key is not None:
             first.setdefault(isinstance(value, str), index)
     if len(first) == 2:
         raise DataError(
-            f"column {column!r} mixes strings and numbers: {_shown(values[first[True]])} "
-            f"({place(first[True])}) and {_shown(values[first[False]])} ({place(first[False])})"
+            f"column {column!r} mixes strings and numbers: {shown(values[first[True]])} "
+            f"({place(first[True])}) and {shown(values[first[False]])} ({place(first[False])})"
         )
-    return keys
+    return _as_integers(keys, known)
 
 
 def found_classes(
@@ -109,6 +124,39 @@ def found_classes(
     if all(_is_integer(key) for key in distinct):
         return tuple(sorted(distinct, key=int))
     return tuple(sorted(distinct))
+
+
+def near_doubles(classes: Sequence[str]) -> list[str]:
+    """Notes on classes that are one but for upper and lower case.
+
+    Example:
+        >>> near_doubles(["Pos", "neg", "pos"])
+        ["the classes 'Pos', 'pos' differ in upper and lower case alone: if they are one, spell..."]
+    """
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        spelt[name.casefold()].append(name)
+    return [
+        f"the classes {listed(group)} differ in upper and lower case alone: if they are one, spell "
+        "it one way"
+        for group in spelt.values()
+        if len(group) > 1
+    ]
+
+
+def missing_label(values: Sequence[Any], rows: Collection[int]) -> str:
+    """What to know of labels that are missing in these rows: a sentence, or nothing.
+
+    Example:
+        >>> missing_label(["NA", "DE"], [0])
+        " 'NA' stands for a missing value, as R writes it; if it is a class, name all..."
+    """
+    if not any(isinstance(values[row], str) and values[row].strip() == _OF_R for row in rows):
+        return ""
+    return (
+        f" {_OF_R!r} stands for a missing value, as R writes it; if it is a class, name all "
+        "classes with classes= (--classes)."
+    )
 
 
 def unseen(keys: Sequence[str | None], classes: Collection[str]) -> set[int]:
@@ -154,7 +202,7 @@ def class_indices(
 def _key(value: Any, names: Sequence[str]) -> str | None:
     """A label as a string; None where it is missing or no label at all."""
     if isinstance(value, str):
-        return None if _missing(value, names) else value.strip()
+        return value.strip()
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and value.is_integer():
@@ -163,23 +211,42 @@ def _key(value: Any, names: Sequence[str]) -> str | None:
         return None
     if names:
         return names[value] if 0 <= value < len(names) else None
-    return str(value)
+    return str(value) if value.bit_length() < 2048 else None
 
 
-def _missing(value: Any, names: Sequence[str]) -> bool:
+def _missing(value: Any, names: Sequence[str], known: Collection[str]) -> bool:
     if value is None or (isinstance(value, float) and value != value):
         return True
     if isinstance(value, str):
-        # A NaN that went through a text file; "none" and "NA" may be names of classes.
-        return value.strip().lower() in {"", "nan"}
+        # A NaN that went through a text file; "none" may be the name of a class.
+        text = value.strip()
+        return text.lower() in {"", "nan"} or (text == _OF_R and text not in (*names, *known))
     return bool(names) and value == _WITHHELD
 
 
 def _is_integer(key: str) -> bool:
-    # Only the usual spelling: "01" is a name, and int() would merge it with "1".
-    return key.removeprefix("-").isdecimal() and str(int(key)) == key
+    return _INTEGER.fullmatch(key) is not None
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "…"
+def _check_name(key: str, place: str) -> None:
+    """Refuse a label that cannot be the name of a class."""
+    if len(key) > _LONGEST:
+        raise DataError(
+            f"{place}: {shown(key)} has {len(key):,} characters, more than the {_LONGEST:,} that a "
+            "class may have. Is it the label column? Name another with label_column= "
+            "(--label-column)"
+        )
+    storable(key, place)
+
+
+def _as_integers(keys: list[str | None], known: Collection[str]) -> list[str | None]:
+    """Keys where `1.0` is `1`, if all are whole numbers and no class is called otherwise."""
+    given = {key for key in keys if key is not None}
+    whole = {key: match[1] for key in given if (match := _WHOLE.fullmatch(key))}
+    if (
+        not whole
+        or whole.keys() & set(known)
+        or any(not _is_integer(whole.get(key, key)) for key in given)
+    ):
+        return keys
+    return [None if key is None else whole.get(key, key) for key in keys]

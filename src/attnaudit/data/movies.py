@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from attnaudit.data.files import read_file, read_text
 from attnaudit.data.folders import SplitReader, folder_splits, standard_splits
-from attnaudit.data.frames import Table, from_rows, required
+from attnaudit.data.frames import Table, from_rows, required, shown
 from attnaudit.errors import DataError
 
 
@@ -35,27 +37,54 @@ def _reader(path: Path, documents: Path) -> SplitReader:
         names = ("annotation_id", "classification", "evidences")
         columns = required(table, names, "ERASER")
         rows = []
+        other: list[str] = []
         for row in range(table.size):
             id, label, evidences = (columns[name][row] for name in names)
-            spans = _spans(evidences, table.place(row))
+            place = f"{table.place(row)}, column 'evidences'"
+            parts = _parts(evidences, str(id), place)
             file = documents / str(id)
             if file.parent != documents or not file.is_file():
                 raise DataError(
-                    f"{table.place(row)}: there is no document {str(id)!r} in {documents}"
+                    f"{table.place(row)}: there is no document {shown(id)} in {documents}"
                 )
-            tokens = " ".join(read_text(file).split())
-            rows.append({"id": id, "label": label, "tokens": tokens, "rationales": spans})
-        return from_rows(rows, table.name, table.numbers, table.row_word)
+            tokens = read_text(file).split()
+            other += [place for part in parts if not _says(part, tokens)]
+            spans = [[part["start_token"], part["end_token"]] for part in parts]
+            rows.append({"id": id, "label": label, "tokens": " ".join(tokens), "rationales": spans})
+        found = from_rows(rows, table.name, table.numbers, table.row_word)
+        if not other:
+            return found
+        note = (
+            f"{len(other)} pieces of evidence have another text than the tokens at their place, "
+            f"first in {other[0]}: the tokens count"
+        )
+        return replace(found, notes=(*found.notes, note))
 
     return read
 
 
-def _spans(evidences: Any, place: str) -> list[list[int]]:
-    """Evidence of all groups as spans of tokens."""
+def _parts(evidences: Any, document: str, place: str) -> list[Mapping[str, Any]]:
+    """The pieces of evidence of all groups, which are on this document."""
     try:
-        return [[part["start_token"], part["end_token"]] for group in evidences for part in group]
+        parts: list[Mapping[str, Any]] = [part for group in evidences for part in group]
+        for part in parts:
+            _ = part["start_token"], part["end_token"]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{place}, column 'evidences': expected groups of evidence with start_token and "
-            "end_token"
+            f"{place}: expected groups of evidence with start_token and end_token"
         ) from error
+    for part in parts:
+        if part.get("docid", document) != document:
+            raise DataError(
+                f"{place}: evidence on the document {shown(part['docid'])} stands with "
+                f"{shown(document)}, whose tokens it does not count. Put it right, or leave it out"
+            )
+    return parts
+
+
+def _says(part: Mapping[str, Any], tokens: Sequence[str]) -> bool:
+    """Whether the text of a piece of evidence, where it has one, is that of its tokens."""
+    text, start, end = part.get("text"), part["start_token"], part["end_token"]
+    if not (isinstance(text, str) and isinstance(start, int) and isinstance(end, int)):
+        return True
+    return text.split() == list(tokens[max(start, 0) : max(end, 0)])

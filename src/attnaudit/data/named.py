@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 from attnaudit.data.build import Columns, build_dataset, check_limit, draw
-from attnaudit.data.folders import SPLIT_NAMES, choose_split
+from attnaudit.data.folders import SPLIT_NAMES, choose_split, data_files
 from attnaudit.data.frames import Table, listed
 from attnaudit.data.hub import hub_splits, read_hub
 from attnaudit.data.labels import Scheme
@@ -24,6 +25,7 @@ __all__ = [
     "load_named",
     "load_named_with",
     "make_splits",
+    "means_named",
     "named_splits",
     "strip_line_breaks",
 ]
@@ -77,6 +79,14 @@ def load_named_with(
         data = build_dataset(table, found, name, chosen, limit, seed)
         data = _with_classes(data, columns.scheme.classes)
     return replace(data, notes=(note, *data.notes)) if note else data
+
+
+def means_named(source: object, data_dir: str | Path | None = None) -> TypeGuard[str]:
+    """Whether a source is a named set, and not a folder here of the same name that holds data."""
+    if not isinstance(source, str) or source not in NAMED_SETS:
+        return False
+    folder = Path(source)
+    return data_dir is not None or not (data_files(folder) or data_files(folder / "data"))
 
 
 def make_splits(

@@ -11,8 +11,8 @@ from typing import Any
 
 from attnaudit.data.build import check_limit
 from attnaudit.data.files import data_suffix, path_exists
-from attnaudit.data.folders import folder_splits, split_name, unknown_split
-from attnaudit.data.frames import Table, listed
+from attnaudit.data.folders import data_files, folder_splits, split_name, unknown_split
+from attnaudit.data.frames import Table, id_of, listed, shown
 from attnaudit.data.hub import hub_splits, is_hub_name
 from attnaudit.data.sources import Source, read_source, split_of_table
 from attnaudit.data.splits import FRACTIONS, SPLITS
@@ -180,7 +180,8 @@ def _place(source: PairSource, data_dir: str | Path | None) -> Source:
     """What `read_source` takes."""
     if isinstance(source, str) and source in PAIR_SETS:
         if data_dir is None:
-            return PAIR_SETS[source]
+            # a folder here of that name is what is meant
+            return source if data_files(Path(source)) else PAIR_SETS[source]
         own = Path(data_dir) / source
         return own if own.is_dir() else Path(data_dir)
     if data_dir is not None:
@@ -241,7 +242,10 @@ def _pairs(
     ]
     ids = [str(number) for number in table.numbers]
     if id is not None:
-        ids = [str(value) for value in table.column(id, "id")]
+        ids = [
+            id_of(value, f"{table.place(row)}, column {id!r}")
+            for row, value in enumerate(table.column(id, "id"))
+        ]
         if len(set(ids)) < len(ids):
             raise DataError(f"{table.name}, column {id!r}: ids must be unique; leave out id_column")
     return tuple(map(ScoredPair, ids, first, second, scores))
@@ -280,12 +284,12 @@ def _found(table: Table, names: Sequence[str], purpose: str) -> str:
 def _score(value: Any, place: str) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise DataError(
-            f"{place}: the score is {value!r}, which is no finite number. Fill it in, or leave the "
-            "row out"
+            f"{place}: the score is {shown(value)}, which is no finite number. Fill it in, or "
+            "leave the row out"
         )
     return number
 

@@ -13,10 +13,18 @@ import polars as pl
 from attnaudit.data.build import Columns, build_dataset, check_limit
 from attnaudit.data.files import data_stem, data_suffix, path_exists, read_file
 from attnaudit.data.folders import read_folder, split_name, unknown_split
-from attnaudit.data.frames import Table, from_pandas, from_polars, from_rows, listed
+from attnaudit.data.frames import (
+    Table,
+    column_name,
+    from_pandas,
+    from_polars,
+    from_rows,
+    listed,
+    storable,
+)
 from attnaudit.data.hub import from_hub, is_hub_name, read_hub
 from attnaudit.data.labels import Scheme
-from attnaudit.data.named import NAMED_SETS, load_named_with
+from attnaudit.data.named import NAMED_SETS, load_named_with, means_named
 from attnaudit.data.paper import piped
 from attnaudit.data.records import Dataset
 from attnaudit.data.tokens import find_tokenizer
@@ -137,13 +145,19 @@ def columns_of(
         raise SettingsError(f"classes is a list of names, got the string {classes!r}")
     if tokenizer is not None:
         find_tokenizer(tokenizer)
+
+    def named(column: object, option: str) -> str | None:
+        return None if column is None else column_name(column, option)
+
+    for name in classes or ():
+        storable(str(name), "classes")
     return Columns(
-        text=text_column,
-        label=label_column,
-        id=id_column,
-        truth=truth_column,
-        question=question_column,
-        allowed=allowed_column,
+        text=column_name(text_column, "text_column"),
+        label=named(label_column, "label_column"),
+        id=named(id_column, "id_column"),
+        truth=named(truth_column, "truth_column"),
+        question=named(question_column, "question_column"),
+        allowed=named(allowed_column, "allowed_column"),
         tokenizer=tokenizer,
         scheme=Scheme(tuple(classes) if classes is not None else None),
         drop_unlabelled=drop_unlabelled,
@@ -162,7 +176,7 @@ def load_with(
 ) -> Dataset:
     """`load_data` with its options gathered in `columns`."""
     check_limit(limit)
-    if isinstance(source, str) and source in NAMED_SETS:
+    if means_named(source, data_dir):
         data = load_named_with(source, columns, data_dir, split, limit, seed)
         return replace(data, name=name or data.name)
     if data_dir is not None:
@@ -185,7 +199,8 @@ def read_source(source: Source, split: str | None) -> tuple[Table, str, str, str
         if path_exists(source):
             if path.is_dir():
                 table, chosen, note = read_folder(path, split)
-                return table, path.resolve().name, chosen, note
+                notes = [*([folder_note(str(source))] if str(source) in NAMED_SETS else ()), note]
+                return table, path.resolve().name, chosen, "; ".join(filter(None, notes))
             return split_of_table(read_file(path), data_stem(path), split)
         if isinstance(source, str) and is_hub_name(source) and data_suffix(path) is None:
             table, chosen, note = read_hub(source, split)
@@ -193,6 +208,11 @@ def read_source(source: Source, split: str | None) -> tuple[Table, str, str, str
         raise DataError(_no_source(str(source), path))
     table, name = _in_memory(source)
     return split_of_table(table, name, split)
+
+
+def folder_note(name: str) -> str:
+    """The note on a folder that is called as a known set is."""
+    return f"the folder {name!r} here was read, not the set that is known by this name"
 
 
 def _in_memory(source: Any) -> tuple[Table, str]:

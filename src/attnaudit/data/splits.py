@@ -17,7 +17,7 @@ from attnaudit.data.frames import listed
 from attnaudit.data.hub import hub_splits, is_hub_name
 from attnaudit.data.labels import Scheme
 from attnaudit.data.lengths import Bounds, within
-from attnaudit.data.named import NAMED_SETS, make_splits, named_splits
+from attnaudit.data.named import NAMED_SETS, make_splits, means_named, named_splits
 from attnaudit.data.paper import piped
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources import Source, columns_of, load_with, read_source, split_of_table
@@ -69,9 +69,17 @@ def split_dataset(
     for name in shares:
         records = [record for record in data.records if chosen[record.text] == name]
         if not records:
+            texts = len({record.text for record in data.records})
+            equal = (
+                "" if texts == len(data)
+                else ", whose texts are all equal" if texts == 1
+                else f" with {texts} different texts"
+            )  # fmt: skip
+            together = "; equal texts are kept in one split" if equal else ""
             raise DataError(
-                f"{data.name} has {len(data)} records, too few for a {name} split of "
-                f"{shares[name]:.0%}: give more data, or other fractions"
+                f"{data.name} has {len(data)} records{equal}, too few for a {name} split of "
+                f"{shares[name]:.0%}{together}: give more {'different texts' if equal else 'data'},"
+                " or other fractions"
             )
         note = f"{name}: {len(records)} of {len(data)} records, cut with seed {seed}"
         parts[name] = replace(data.select(records, name), notes=(*data.notes, note))
@@ -110,7 +118,7 @@ def load_splits(
     columns = piped(columns_of(**options), source, **reading)
     bounds = columns.bounds
     columns = replace(columns, bounds=Bounds())
-    entry = NAMED_SETS.get(source) if isinstance(source, str) else None
+    entry = NAMED_SETS[source] if means_named(source, data_dir) else None
     if entry is not None and entry.make is not None:
         splits = make_splits(entry, columns, data_dir)
     else:
@@ -159,7 +167,7 @@ def _opened(
     def load(split: str | None, columns: Columns, limit: int | None) -> Dataset:
         return load_with(source, columns, split, limit, seed, name, data_dir)
 
-    if isinstance(source, str) and source in NAMED_SETS:
+    if means_named(source, data_dir):
         return tuple(split for split in named_splits(source, data_dir) if split != "all"), load
     if isinstance(source, str | Path) and data_dir is None:
         path = Path(source)

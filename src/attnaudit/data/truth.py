@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from attnaudit.data.frames import shown
 from attnaudit.errors import DataError
+from attnaudit.files import parse_json
 
 
 def unit_truth(value: Any, n: int, place: str) -> tuple[bool, ...] | None:
@@ -27,9 +28,11 @@ def unit_truth(value: Any, n: int, place: str) -> tuple[bool, ...] | None:
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError as error:
-            raise DataError(f"{place}: {value[:40]!r} is no list of truth values") from error
+            raise DataError(
+                f"{place}: {shown(value)} is no list of truth values ({error})"
+            ) from error
     if value is None:
         return None
     if not isinstance(value, list | tuple):
@@ -50,9 +53,9 @@ def char_spans(value: Any, n: int, place: str) -> list[tuple[int, int]]:
     for span in spans:
         whole = isinstance(span, list | tuple) and len(span) == 2
         if not whole or not all(isinstance(end, int) for end in span):
-            raise DataError(f"{place}: {str(span)[:40]!r} is no span [start, end] in characters")
+            raise DataError(f"{place}: {shown(span)} is no span [start, end] in characters")
         if not 0 <= span[0] <= span[1] <= n:
-            raise DataError(f"{place}: {list(span)} is no span of a text of {n} characters")
+            raise DataError(f"{place}: {shown(list(span))} is no span of a text of {n} characters")
     return [(start, end) for start, end in spans]
 
 
@@ -75,7 +78,9 @@ def marked_units(
 def _from_flags(flags: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
     for flag in flags:
         if not isinstance(flag, bool | int | float) or flag not in (0, 1):
-            raise DataError(f"{place}: {flag!r} is no truth value; give 0 or 1 per unit, or spans")
+            raise DataError(
+                f"{place}: {shown(flag)} is no truth value; give 0 or 1 per unit, or spans"
+            )
     if len(flags) != n:
         raise DataError(
             f"{place}: {len(flags)} truth values for {n} units. They must be counted in the same "
@@ -93,8 +98,8 @@ def _from_spans(spans: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
         )
         if not whole or not 0 <= span[0] <= span[1] <= n:
             raise DataError(
-                f"{place}: {list(span)} is no span of the {n} units. A span is [start, end], "
-                "counted from 0, end exclusive, in the same units as the text (--tokenizer)"
+                f"{place}: {shown(list(span))} is no span of the {n} units. A span is [start, "
+                "end], counted from 0, end exclusive, in the same units as the text (--tokenizer)"
             )
         truth[span[0] : span[1]] = [True] * (span[1] - span[0])
     return tuple(truth)

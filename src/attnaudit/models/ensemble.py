@@ -28,6 +28,8 @@ FORMAT, VERSION = "attnaudit-ensemble", 1
 RULES = ("mean", "ranks")
 """How the weights of members become one: their mean, or the mean of their ranks in the instance,
 over the sum of these means."""
+MOST_MEMBERS = 1000
+"""Members of an ensemble that is read; one of more is damaged, or made to exhaust memory."""
 LEAST = 1e-30
 """Stands for a weight of 0 where members are compared at one unit."""
 
@@ -230,9 +232,16 @@ def member_folders(folder: Path) -> tuple[str, str, list[Path]]:
         ModelError: The header is damaged, or names a folder elsewhere.
     """
     header = checked_header(folder, Header, FORMAT, VERSION)
+    if len(header.members) > MOST_MEMBERS:
+        raise ModelError(
+            f"{folder / CONFIG}: {len(header.members):,} members, more than the {MOST_MEMBERS:,} "
+            "that are read: each takes the memory of a model"
+        )
     for name in header.members:
-        if Path(name).name != name or name in (".", ".."):
-            raise ModelError(f"{folder / CONFIG}: a member lies elsewhere: {name!r}")
+        if "\0" in name or Path(name).name != name or name in (".", ".."):
+            raise ModelError(f"{folder / CONFIG}: a member lies elsewhere: {name!r:.99}")
+        if folder.resolve().is_relative_to((folder / name).resolve()):
+            raise ModelError(f"{folder / CONFIG}: the member {name!r:.99} is the ensemble itself")
     refuse_changed(folder)
     return header.name, header.rule, [folder / name for name in header.members]
 

@@ -18,7 +18,7 @@ from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained
 from attnaudit.models.seen import read_splits
 from attnaudit.models.selective import FORMAT as SELECTIVE
 from attnaudit.models.selective import SelectiveModel, load_selective
-from attnaudit.nets.checkpoint import CONFIG, FORMAT, read_header
+from attnaudit.nets.checkpoint import CONFIG, FORMAT, no_header, read_header
 from attnaudit.nets.devices import check_device
 
 Loaded: TypeAlias = TextClassifier | PretrainedClassifier | SelectiveModel | BagModel | Ensemble
@@ -62,8 +62,8 @@ def load(source: str | Path | Model, device: str | None = None) -> Model:
     header = read_header(folder)
     if header is None:
         raise ModelError(
-            f"{folder / CONFIG}: missing or no JSON object, so what kind of model this is cannot "
-            "be told; give the folder that a model was saved to"
+            f"{folder / CONFIG}: {no_header(folder)}, so what kind of model this is cannot be "
+            "told; give the folder that a model was saved to"
         )
     loader = LOADERS.get(str(header.get("format")))
     if loader is None:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from attnaudit.data.bag_arrays import read_npz, save_bags
+from attnaudit.data.bag_arrays import save_bags
 from attnaudit.data.bag_records import Bag, BagDataset
 from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import build_dataset
 from attnaudit.data.files import read_file
 from attnaudit.data.kinds import AnyDataset, Record
+from attnaudit.data.npz import read_npz
 from attnaudit.data.records import Dataset, TextPair
 from attnaudit.data.sources import columns_of
 from attnaudit.errors import ModelError
@@ -120,7 +121,7 @@ def read_splits(folder: str | Path) -> SeenTexts | None:
         return None
     mend = "Train the model again, or remove the file: texts it was trained on are then not known"
     try:
-        found = cast(dict[str, Any], read_json(path))
+        found: Any = read_json(path)
         if (found["format"], found["version"]) != (FORMAT, VERSION):
             raise ModelError(
                 f"{path}: format {found['format']!r}, version {found['version']!r} is unknown; "
@@ -150,7 +151,7 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
     if seen.test is None:
         return None
     if seen.test.name == TEST_BAGS:
-        if "label" in read_npz(seen.test):
+        if "label" in read_npz(seen.test, ("label",)):
             bags = load_bags(seen.test, classes=classes, name=seen.data)
         else:
             bags = load_bags(seen.test, label_column=None, name=seen.data)

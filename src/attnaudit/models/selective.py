@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from attnaudit.data.records import Text, TextPair
-from attnaudit.errors import DataError, ModelError
+from attnaudit.errors import DataError
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.models.wrap import module_fingerprint, refuse_broken
 from attnaudit.nets.checkpoint import (
@@ -24,6 +24,7 @@ from attnaudit.nets.checkpoint import (
     checked_header,
     header_bytes,
     load_state,
+    read_vocabulary,
     state_bytes,
     write_files,
 )
@@ -218,9 +219,6 @@ def load_selective(folder: Path) -> SelectiveModel:
         ModelError: A file is missing or damaged, or does not fit the others.
     """
     header = checked_header(folder, Header, FORMAT, VERSION)
-    try:
-        vocabulary = Vocabulary.from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
-    except (DataError, OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder / VOCABULARY}: {error}") from error
+    vocabulary = read_vocabulary(folder / VOCABULARY)
     net = load_state(folder / PARAMETERS, lambda: SelectiveNet(header.config, len(vocabulary)))
     return SelectiveModel(net, vocabulary, header.name)

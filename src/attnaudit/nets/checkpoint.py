@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from attnaudit.errors import DataError, ModelError, SettingsError
-from attnaudit.files import read_json, tidy, whole_folder, writable
+from attnaudit.files import JSON_LIMIT, read_bytes, read_json, tidy, whole_folder, writable
 from attnaudit.manifest import MANIFEST, changes, contents, known_manifest, seal
 from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.vocabulary import Vocabulary
@@ -218,6 +218,17 @@ def read_header(folder: str | Path) -> dict[str, Any] | None:
     return header if isinstance(header, dict) else None
 
 
+def no_header(folder: Path) -> str:
+    """Why `read_header` gave None: a clause for a message that begins with the file."""
+    try:
+        read_json(folder / CONFIG)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    except ValueError as error:
+        return str(error)
+    return "not a JSON object"
+
+
 def checked_header(folder: Path, kind: type[Kind], format: str, version: int) -> Kind:
     """The header in a folder's `config.json`, where it is of this kind.
 
@@ -234,7 +245,7 @@ def checked_header(folder: Path, kind: type[Kind], format: str, version: int) ->
     path = folder / CONFIG
     data = read_header(folder)
     if data is None:
-        raise ModelError(f"{path}: no JSON object; copy the file again")
+        raise ModelError(f"{path}: {no_header(folder)}; copy the file again")
     if data.get("format") != format:
         raise ModelError(f"{path}: format is {data.get('format')!r}, expected {format!r}")
     if data.get("version") != version:
@@ -284,6 +295,18 @@ def load_state(path: Path, build: Callable[[], Net]) -> Net:
     return net
 
 
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The vocabulary in a file.
+
+    Raises:
+        ModelError: It is missing, damaged, or not of that form.
+    """
+    try:
+        return Vocabulary.from_json(read_bytes(path, JSON_LIMIT).decode())
+    except (DataError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
 def load_checkpoint(folder: str | Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote.
 
@@ -299,10 +322,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
                 f"{VOCABULARY} and {PARAMETERS}, as its save method writes them"
             )
     header = checked_header(folder, Header, FORMAT, VERSION)
-    try:
-        vocabulary = Vocabulary.from_json((folder / VOCABULARY).read_text(encoding="utf-8"))
-    except (DataError, OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder / VOCABULARY}: {error}") from error
+    vocabulary = read_vocabulary(folder / VOCABULARY)
     net = load_state(
         folder / PARAMETERS, lambda: AttentionClassifier(header.config, len(vocabulary))
     )

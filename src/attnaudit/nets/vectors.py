@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attnaudit.data.npz import read_npz
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.nets.vocabulary import PAD, Vocabulary
 
+LONGEST_LINE = 1 << 20
+"""Bytes of a word with its vector, as text: more than 50,000 numbers."""
 Found = Iterator[tuple[str, int, NDArray[np.float32]]]
 """Where a vector stands (for messages), the id of its word, the vector."""
 
@@ -79,7 +81,7 @@ def load_vectors(
                 raise DataError(f"{place}: the vector holds NaN or infinity; mend the file")
             rows.setdefault(index, vector)
             width = len(vector)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read to its end ({error}); fetch it again") from error
     if width is None or not rows:
         raise DataError(
@@ -95,15 +97,11 @@ def load_vectors(
 
 
 def _from_npz(path: Path, vocabulary: Vocabulary, dim: int | None) -> Found:
+    arrays = read_npz(path, ("words", "vectors"))
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            words, vectors = archive["words"], archive["vectors"]
+        words, vectors = arrays["words"], arrays["vectors"]
     except KeyError as error:
         raise DataError(f"{path}: must hold the arrays 'words' and 'vectors'; {error}") from error
-    except ValueError as error:
-        raise DataError(
-            f"{path}: {error}; store words as fixed-width text (dtype U), not as objects"
-        ) from error
     if words.dtype.kind == "S":
         words = np.char.decode(words, "utf-8")
     if words.dtype.kind != "U" or words.ndim != 1:
@@ -127,8 +125,10 @@ def _from_text(path: Path, vocabulary: Vocabulary, dim: int | None) -> Found:
     wanted = {word.encode(): index for word, index in vocabulary.ids.items()}
     width: int | None = None
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), b""), start=1):
             place = f"{path}, line {number}"
+            if len(line) == LONGEST_LINE:
+                raise DataError(f"{place}: longer than {LONGEST_LINE:,} bytes; it is no vector")
             if line.isspace():
                 continue
             if width is None:

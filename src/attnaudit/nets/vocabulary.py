@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from attnaudit.data.frames import shown, storable
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.files import parse_json
@@ -85,7 +86,8 @@ class Vocabulary:
             )
         for row, word in enumerate(words):
             if not isinstance(word, str):
-                raise DataError(f"the vocabulary's word {row} is {word!r}, which is no text")
+                raise DataError(f"the vocabulary's word {row} is {shown(word)}, which is no text")
+            storable(word, f"the vocabulary's word {row}")
         return cls(tuple(words), lowercase)
 
 
