@@ -80,7 +80,7 @@ def test_settings_from_a_file_and_a_strict_exit_code(folder: Path, tmp_path: Pat
     path.write_text('{"thresholds": {"truth_auroc": 7}}')
     assert "thresholds.truth_auroc" in audit(folder, "--settings", str(path), code=2)
     path.write_text("{")
-    assert "no JSON" in audit(folder, "--settings", str(path), code=2)
+    assert "not valid JSON" in audit(folder, "--settings", str(path), code=2)
 
 
 def test_the_held_out_split_is_audited_without_naming_it(folder: Path, tmp_path: Path) -> None:

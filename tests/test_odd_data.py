@@ -16,6 +16,10 @@ from attnaudit.data.scored_pairs import load_scored_pairs
 from attnaudit.data.sources import load_data
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.models.pooled import TextClassifier
+from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.runs.held_out import choose
 
 
 def csv_of(tmp_path, labels, name="x.csv"):
@@ -258,6 +262,18 @@ def test_texts_of_one_unit_are_told():
 
     assert "2 of 2 texts are one unit each" in notes(["ฉันชอบกินข้าว", "ฉันไม่ชอบ"])
     assert "one unit each" not in notes(["good film", "bad", "not a good film"])
+
+
+def test_texts_without_a_known_word_are_told():
+    vocabulary = Vocabulary(("good", "film"))
+    config = ClassifierConfig(("neg", "pos"), hidden=4, embedding_dim=4)
+    model = TextClassifier(AttentionClassifier(config, len(vocabulary)), vocabulary)
+    rows = [{"text": "good film", "label": "pos"}, {"text": "kein Wort", "label": "neg"}]
+    (note,) = (note for note in choose(model, rows).data.notes if "no word" in note)
+    assert note.startswith("1 of 2 texts hold no word that the model knows, first '2'")
+    assert "no word" not in " ".join(
+        choose(model, [*rows[:1], {**rows[0], "label": "neg"}]).data.notes
+    )
 
 
 # --- evidence -----------------------------------------------------------------------------------

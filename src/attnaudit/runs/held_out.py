@@ -12,11 +12,14 @@ from attnaudit.data.bag_sets import BAG_SETS
 from attnaudit.data.bag_sources import load_bags
 from attnaudit.data.build import check_limit, draw
 from attnaudit.data.kinds import AnyDataset
-from attnaudit.data.records import Dataset
+from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources import load_data
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
+from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.seen import read_held_out
+from attnaudit.models.selective import SelectiveModel
+from attnaudit.nets.vocabulary import UNK
 from attnaudit.runs.schema import DataFacts
 
 INCLUDE = "include_training_texts=True (--include-training-texts)"
@@ -65,7 +68,8 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
             f"(train or dev), so none is left to audit on. {_instead(model)}, or keep them with "
             f"{INCLUDE}"
         )
-    return Chosen(draw(data.select(kept), limit, seed), left_out)
+    chosen = draw(data.select(kept), limit, seed)
+    return Chosen(chosen.noted(*_unknown(chosen, model)), left_out)
 
 
 def fitted(data: AnyDataset, model: Model) -> AnyDataset:
@@ -78,6 +82,21 @@ def fitted(data: AnyDataset, model: Model) -> AnyDataset:
     if kind != model.reads:
         raise DataError(f"{data.name} holds {kind}, and {model.name} reads {model.reads}")
     return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
+
+
+def _unknown(data: AnyDataset, model: Model) -> list[str]:
+    """A note on texts of which the model knows no word, where it has a vocabulary of words."""
+    if not isinstance(model, TextClassifier | SelectiveModel):
+        return []
+    texts = [record for record in data if isinstance(record, Text)]
+    blank = [text for text in texts if {*model.vocabulary.encode(text.units)} == {UNK}]
+    if not blank:
+        return []
+    return [
+        f"{len(blank)} of {len(texts)} texts hold no word that the model knows, first "
+        f"{blank[0].id!r}: it reads all of their words as one, so that any other unknown words "
+        "would do"
+    ]
 
 
 def cautions_on(data: DataFacts) -> list[str]:
