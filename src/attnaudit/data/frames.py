@@ -105,8 +105,8 @@ def shown(value: object) -> str:
     """A value for a message, cut where it is long or deep.
 
     Example:
-        >>> shown("x" * 99), shown(10**5000)
-        ("'xxxxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxxxx'", 'a number of 16610 bits')
+        >>> shown(10**5000), shown([[1], "a"])
+        ('a number of 16610 bits', "[[1], 'a']")
     """
     if isinstance(value, int) and value.bit_length() > 256:
         return f"a number of {value.bit_length()} bits"
