@@ -194,3 +194,20 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(ModelError, match="cannot be written"):
         model().save(tmp_path / "file")
     shutil.rmtree(tmp_path)
+
+
+def test_loaded_parameters_lie_as_new_ones_do(tmp_path):
+    # a header of any length before them, as other names or metadata make it
+    from safetensors.torch import save_file
+
+    from attnaudit.nets.checkpoint import load_state
+
+    net = torch.nn.Linear(7, 3)
+    for length in range(8):
+        path = tmp_path / f"{length}.safetensors"
+        save_file(net.state_dict(), path, {"note": "x" * length})
+        loaded = load_state(path, lambda: torch.nn.Linear(7, 3))
+        for name, value in loaded.state_dict().items():
+            assert value.data_ptr() % 64 == 0
+            assert torch.equal(value, net.state_dict()[name])
+        assert all(p.requires_grad for p in loaded.parameters())

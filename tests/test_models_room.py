@@ -78,7 +78,7 @@ def test_nan_parameters_are_refused_by_name() -> None:
 
 
 def test_without_embeddings_there_are_no_gradients() -> None:
-    model = wrapped(embed=None)
+    model = wrapped(embed=None, encode=lambda ids, present: ids.unsqueeze(-1).repeat(1, 1, 4) / 9)
     with pytest.raises(NotApplicable, match="without `embed`"):
         model.embed(model.collate(sentences(2)))
 

@@ -30,6 +30,7 @@ from attnaudit.errors import NotApplicable, SettingsError
 from attnaudit.measures.bootstrap import bootstrap_metric
 from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.measures.seeded import instance_uniform
+from attnaudit.measures.ties import settled
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
@@ -311,7 +312,8 @@ def _exchanged_words(
     fine = (encoded.units.sum(1) > count).cpu()
     columns: dict[str, Tensor] = {}
     for name, scores in (("top", encoded.weights), ("random", draws.to(encoded.weights))):
-        ranks = scores.masked_fill(~encoded.units, -1.0).argsort(descending=True, stable=True)
+        ranked = settled(scores, encoded.units, "own").masked_fill(~encoded.units, -1.0)
+        ranks = ranked.argsort(descending=True, stable=True)
         changed = []
         for row, record in enumerate(records):
             positions = encoded.units[row].nonzero().squeeze(1).tolist()

@@ -37,7 +37,7 @@ def measure(view: View) -> Columns:
     for first, second in PAIRS:
         if first not in known or second not in known:
             continue
-        a, b = view.scores(first).abs(), view.scores(second).abs()
+        a, b = view.ranked(first, size=True), view.ranked(second, size=True)
         tau = kendall_tau(a, b, view.units)
         undefined = ~tau.defined
         pair = f"{first}~{second}"

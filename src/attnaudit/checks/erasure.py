@@ -21,7 +21,7 @@ from attnaudit.checks.estimates import (
     worth_recommending,
 )
 from attnaudit.checks.findings import Estimate, Finding, Verdict
-from attnaudit.checks.view import View, column
+from attnaudit.checks.view import View, as_ranked, column
 from attnaudit.errors import NotApplicable
 from attnaudit.measures.curves import area_over_fractions, removal_order, selected
 from attnaudit.measures.divergence import jensen_shannon
@@ -67,6 +67,7 @@ def measure(view: View) -> Columns:
         scores[by_size(name)] = scores[name].abs()
     if any(view.records[int(row)].truth is not None for row in rows):
         scores["oracle"] = view.truth[rows]
+    scores = {name: as_ranked(name, values, some.units) for name, values in scores.items()}
     undefined, constant = view.single[rows], view.constant[rows]
     ranks = {name: removal_order(torch.nan_to_num(s), some.units) for name, s in scores.items()}
     columns: dict[str, Tensor] = {}
@@ -156,7 +157,7 @@ def _flips(some: Encoded, order: Tensor, name: str) -> dict[str, Tensor]:
 
 def _single_weight(some: Encoded, seed: int) -> dict[str, Tensor]:
     """Zero the largest weight or a random other one (Serrano & Smith 2019, section 4)."""
-    top = some.weights.masked_fill(~some.units, -1.0).argmax(1)
+    top = as_ranked("weights", some.weights, some.units).masked_fill(~some.units, -1.0).argmax(1)
     others = some.units.clone()
     others.scatter_(1, top.unsqueeze(1), False)
     draws = instance_uniform(some.batch.ids, some.units, 1, seed, "other weight")[:, 0]

@@ -47,17 +47,19 @@ def measure(view: View) -> Columns:
     flags = truth.nan_to_num() > 0
     columns = {}
     for name in (*view.applicable(), "oracle"):
-        scores = view.scores(name)
+        scores = view.ranked(name)
         missing = unknown | scores.isnan().any(1)
         for statistic, function in STATISTICS.items():
             value = function(scores.nan_to_num(), flags, view.units).double()
             columns[f"{statistic}.{name}"] = column(value.masked_fill(missing, float("nan")))
     for statistic, of_weights in OF_WEIGHTS.items():
-        value = of_weights(view.encoded.weights, flags, view.units).double()
+        # the place of the largest is a matter of rank, the others are of the values themselves
+        own = view.ranked("weights") if statistic == "top_one" else view.encoded.weights
+        value = of_weights(own, flags, view.units).double()
         columns[f"{statistic}.weights"] = column(value.masked_fill(unknown, float("nan")))
     share = (flags & view.units).sum(1) / view.units.sum(1).clamp(min=1)
     # of the instances that the other statistics are defined on, so that the two compare
-    some = unknown | auroc(view.encoded.weights, flags, view.units).isnan()
+    some = unknown | auroc(view.ranked("weights"), flags, view.units).isnan()
     columns["evidence_share"] = column(share.double().masked_fill(some, float("nan")))
     return columns
 

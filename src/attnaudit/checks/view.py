@@ -16,6 +16,7 @@ from attnaudit.data.kinds import Record
 from attnaudit.errors import NotApplicable
 from attnaudit.measures.drift import DriftReference
 from attnaudit.measures.seeded import permuted
+from attnaudit.measures.ties import settled
 from attnaudit.models.encoded import Encoded
 
 EQUAL_WEIGHTS = 1e-7
@@ -96,6 +97,16 @@ class View:
         """The scores of one attribution; `oracle` is the truth itself, NaN where unknown."""
         return self.truth if name == "oracle" else self.attribution(name).scores
 
+    def ranked(self, name: str, *, size: bool = False) -> Float[Tensor, "B L"]:
+        """The scores of one attribution as they are to be ranked: rounding orders nothing.
+
+        Args:
+            name: As in `scores`.
+            size: Rank the magnitudes.
+        """
+        scores = self.scores(name)
+        return as_ranked(name, scores.abs() if size else scores, self.units)
+
     def applicable(self, wanted: Collection[str] = METHODS) -> list[str]:
         """Which of these methods the model allows, in the order of `METHODS`."""
         names = []
@@ -153,6 +164,11 @@ class View:
         values, units = values.detach().float().cpu(), self.units.cpu()
         rows = [values[row][units[row]].tolist() for row in range(len(values))]
         return [None if any(value != value for value in row) else row for row in rows]
+
+
+def as_ranked(name: str, scores: Tensor, units: Tensor) -> Tensor:
+    """Scores of the attribution `name`, with those equal but for rounding made equal."""
+    return settled(scores, units, "own" if name == "weights" else "largest")
 
 
 def column(values: Tensor) -> np.ndarray:

@@ -131,17 +131,26 @@ class Encoded:
         return log_probabilities.gather(-1, index).squeeze(-1).exp()
 
 
-def check_weights(weights: Tensor, units: Tensor, name: str, ids: tuple[str, ...]) -> None:
-    """Refuse weights that are no distribution over the units.
+def check_shape(weights: Tensor, units: Tensor, name: str) -> None:
+    """Refuse weights that are not one per position.
 
     Raises:
-        ModelError: Naming the instance and what is wrong with it.
+        ModelError: Naming both shapes.
     """
     if weights.shape != units.shape:
         raise ModelError(
             f"{name}: attend gave weights of shape {tuple(weights.shape)}, but the batch has "
             f"{tuple(units.shape)} positions. Return one weight per stored position."
         )
+
+
+def check_weights(weights: Tensor, units: Tensor, name: str, ids: tuple[str, ...]) -> None:
+    """Refuse weights that are no distribution over the units.
+
+    Raises:
+        ModelError: Naming the instance and what is wrong with it.
+    """
+    check_shape(weights, units, name)
     some = units.any(1)
     sums = weights.sum(1)
     off = ((sums - 1).abs() > SUM_TOLERANCE) & some

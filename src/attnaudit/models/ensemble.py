@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attnaudit.errors import ModelError, SettingsError
 from attnaudit.measures.rank import average_ranks
+from attnaudit.measures.ties import settled
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.checkpoint import (
     CONFIG,
@@ -162,7 +163,7 @@ class Ensemble(Model):
     def _shown(self, own: Float[Tensor, "B S L"], units: Tensor) -> Float[Tensor, "B L"]:
         if self.rule == "mean":
             return own.mean(1)
-        each = [average_ranks(weights, units) for weights in own.unbind(1)]
+        each = [average_ranks(settled(weights, units, "own"), units) for weights in own.unbind(1)]
         ranks = torch.stack(each, 1).mean(1).to(own.dtype)
         return ranks / ranks.sum(-1, keepdim=True).clamp_min(1)
 

@@ -13,6 +13,19 @@ from torch import Tensor, nn
 from attnaudit.data.records import Text
 from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
+from attnaudit.models.encoded import check_shape
+from attnaudit.models.self_check import (
+    Outputs,
+    check_passes,
+    check_states,
+    kind_of_outputs,
+    probes,
+)
+
+CHECKED = 6
+"""Texts of the first batch on which the functions are tried."""
+LONGEST = 200
+"""Units of each of them."""
 
 Tokenize = Callable[[Sequence[str]], Sequence[int]]
 
@@ -48,6 +61,13 @@ class WrappedModel(Model):
 
     A deep copy has parameters of its own: the user's functions, which hold on to the module that
     they were written for, run on that module with the parameters of the copy in their places.
+
+    Whatever is done with a model begins with `collate`, so that its first batch is the place where
+    the user's functions are tried, once; see `self_check`.
+
+    Attributes:
+        gives: What `decode` was found to give: `logits` or `log-probabilities`; None before the
+            first batch.
     """
 
     def __init__(
@@ -73,6 +93,7 @@ class WrappedModel(Model):
         self._tokenize, self._embed = tokenize, embed
         self._encode, self._attend, self._decode = encode, attend, decode
         self._head = linear_head
+        self.gives: Outputs | None = None
         # what the user has frozen stays as it is where others train a copy
         self.trainable = frozenset(
             f"module.{name}" for name, value in module.named_parameters() if value.requires_grad
@@ -110,7 +131,12 @@ class WrappedModel(Model):
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
     def collate(self, records: Sequence[Text]) -> Batch:
-        """Token ids of the records' units, padded on the right."""
+        """Token ids of the records' units, padded on the right.
+
+        Raises:
+            ModelError: `tokenize` does not give one id per unit; or, with the first batch, one of
+                the functions does not keep to what `wrap` asks for.
+        """
         rows = []
         for record in records:
             row = list(self._tokenize(record.units))
@@ -120,22 +146,47 @@ class WrappedModel(Model):
                     f"of {record.id!r}. It must give exactly one id per unit."
                 )
             rows.append(row)
+        batch = self._batch(tuple(record.id for record in records), rows)
+        if self.gives is None and (found := batch.units.any(1).nonzero().squeeze(1).tolist()):
+            # the shortest to the longest of them
+            found.sort(key=lambda row: len(rows[row]))
+            some = found[:: max(1, -(-len(found) // CHECKED))]
+            ids = tuple(batch.ids[row] for row in some)
+            self._check(self._batch(ids, [rows[row][:LONGEST] for row in some]))
+        return batch
+
+    def _batch(self, ids: tuple[str, ...], rows: Sequence[Sequence[int]]) -> Batch:
         length = max((len(row) for row in rows), default=1) or 1
-        ids = torch.full((len(rows), length), int(self.pad_value), dtype=torch.long)
+        inputs = torch.full((len(rows), length), int(self.pad_value), dtype=torch.long)
         units = torch.zeros(len(rows), length, dtype=torch.bool)
         for index, row in enumerate(rows):
-            ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+            inputs[index, : len(row)] = torch.tensor(row, dtype=torch.long)
             units[index, : len(row)] = True
-        return Batch(tuple(r.id for r in records), ids, units, units).to(self.device)
+        return Batch(ids, inputs, units, units).to(self.device)
+
+    @torch.no_grad()
+    def _check(self, batch: Batch) -> None:
+        """Try the user's functions on a few texts.
+
+        Raises:
+            ModelError: One of them does not keep to what `wrap` asks for.
+        """
+        check_passes(self, batch)
+        states = self.encode(batch)
+        asked = probes(states, self.attend(states))
+        self.gives = kind_of_outputs(self._run(self._decode, asked), self.name)
 
     def encode(self, batch: Batch) -> States:
         """The user's encoder, from ids, or from embeddings where those were given."""
         inputs = batch.inputs if self._embed is None else self.embed(batch)
-        return States(self._run(self._encode, inputs, batch.present), batch.units)
+        states = States(self._run(self._encode, inputs, batch.present), batch.units)
+        check_states(states, batch, self.name)
+        return states
 
     def attend(self, states: States) -> Tensor:
         """The user's weights, with instances that have no unit set to 0."""
         weights = self._run(self._attend, states.hidden, states.units)
+        check_shape(weights, states.units, self.name)
         return torch.where(states.units.any(1, keepdim=True), weights, torch.zeros_like(weights))
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
@@ -209,7 +260,8 @@ def wrap(
         encode: `(inputs, present)` to states `(B, T, H)`. `inputs` are what `embed` returns, or
             the ids `(B, T)` where `embed` is not given; `present (B, T)` is False on padding.
         attend: `(hidden, units)` to weights `(B, T)`, 0 where `units` is False, sums of 1.
-        decode: Weighted sums `(..., H)` to logits `(..., C)`, or `(..., 1)` for a sigmoid.
+        decode: Weighted sums `(..., H)` to logits or log-probabilities `(..., C)`, or one logit
+            `(..., 1)`, of which the sigmoid is the second class. Probabilities are refused.
         embed: Ids `(B, T)` to vectors `(B, T, E)`. Gradient methods need it.
         linear_head: The layer, where `decode` is that one linear layer and nothing else: then
             candidates cost O(T) and the adversary of a two-class model is exact.
@@ -218,7 +270,9 @@ def wrap(
         name: What reports call the model.
 
     Returns:
-        A model that `attnaudit.audit` takes.
+        A model that `attnaudit.audit` takes. The functions are tried on its first batch: two
+        passes agree, a text alone gets what it gets in a batch, padding changes nothing, and
+        outputs are no probabilities; a ModelError names what fails.
 
     Raises:
         ModelError: The module has NaN parameters.

@@ -291,7 +291,8 @@ def load_state(path: Path, build: Callable[[], Net]) -> Net:
     _check(path, state, net.state_dict())
     # last, as what is plainly damaged has a message of its own
     refuse_changed(path.parent)
-    net.load_state_dict(state, assign=True)
+    # tensors of the file lie wherever its header ends; on unaligned memory sums round otherwise
+    net.load_state_dict({name: value.clone() for name, value in state.items()}, assign=True)
     return net
 
 

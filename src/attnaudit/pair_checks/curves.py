@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from attnaudit.measures.curves import area_over_fractions, removal_order, selected
+from attnaudit.measures.ties import settled
 from attnaudit.pair_checks.declaration import Columns
 from attnaudit.pair_checks.editing import Edit
 from attnaudit.pair_checks.pair_methods import (
@@ -66,7 +67,7 @@ def top_units(scores: Sequence[Array], fractions: Sequence[float]) -> list[list[
     mask = torch.arange(values.shape[1]) < lengths[:, None]
     for row, one in enumerate(scores):
         values[row, : len(one)] = torch.as_tensor(one)
-    ranks = removal_order(values, mask)
+    ranks = removal_order(settled(values, mask), mask)
     some = ranks < lengths[:, None] - 1
     chosen = [(selected(ranks, fraction, mask) & some).numpy() for fraction in fractions]
     return [[np.flatnonzero(one[row]) for one in chosen] for row in range(len(scores))]
@@ -85,7 +86,9 @@ def top_matches(scores: Array, fractions: Sequence[float]) -> list[Chosen]:
     """
     least = min(scores.shape)
     counts = [min(math.ceil(fraction * least - 1e-9), least - 1) for fraction in fractions]
-    left = scores.astype(np.float64, copy=True)
+    flat = torch.from_numpy(scores.astype(np.float64)).view(1, -1)
+    left: Array = settled(flat, torch.ones_like(flat, dtype=torch.bool)).view(scores.shape).numpy()
+    left = left.copy()
     taken: list[tuple[int, int]] = []
     for _ in range(max(counts)):
         i, j = divmod(int(left.argmax()), left.shape[1])

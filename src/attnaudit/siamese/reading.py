@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.errors import SettingsError
+from attnaudit.measures.ties import settled
 from attnaudit.siamese.table import PairTable
 
 Side = Literal["a", "b"]
@@ -156,7 +157,9 @@ def _order(flat: Float[Tensor, " n"], order: Order) -> Tensor:
     if order not in ("magnitude", "value"):
         raise SettingsError(f"order is {order!r}; choose 'magnitude' or 'value'")
     # stable: of equal pairs the first in the text leads
-    return (flat.abs() if order == "magnitude" else flat).argsort(descending=True, stable=True)
+    values = (flat.abs() if order == "magnitude" else flat).unsqueeze(0)
+    ranked = settled(values, torch.ones_like(values, dtype=torch.bool)).squeeze(0)
+    return ranked.argsort(descending=True, stable=True)
 
 
 def _share_of(table: PairTable) -> float | None:

@@ -16,6 +16,7 @@ from attnaudit.checks.findings import Estimate, Finding, Verdict
 from attnaudit.checks.settings import Settings
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.rank import kendall_tau, spearman
+from attnaudit.measures.ties import settled
 from attnaudit.measures.top_k import top_shares
 from attnaudit.silent.layout import Layout
 from attnaudit.silent.schema import Bars
@@ -59,11 +60,12 @@ def pair_agreement(
         rows = {name: torch.full((len(layout),), math.nan, dtype=torch.float64) for name in found}
         for bags, index, mask in layout.groups(2):
             x, y = (w[index].double().masked_fill(~mask, 0.0) for w in (weights[a], weights[b]))
+            rows["jsd"][bags] = jensen_shannon(x, y)
+            x, y = (settled(values, mask, "own") for values in (x, y))
             rows["spearman"][bags] = spearman(x, y, mask)
             one = torch.ones(len(bags), dtype=torch.int64)
             tops = top_shares(x, mask, one), top_shares(y, mask, one)
             rows["same_top"][bags] = (tops[0] * tops[1]).sum(-1)
-            rows["jsd"][bags] = jensen_shannon(x, y)
             if "kendall_tau" in found:
                 rows["kendall_tau"][bags] = kendall_tau(x, y, mask).value
         for name, values in rows.items():

@@ -14,6 +14,7 @@ from torch import Tensor
 from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.rank import average_ranks, spearman
+from attnaudit.measures.ties import settled
 from attnaudit.silent.grading import bag_auc
 from attnaudit.silent.layout import Layout
 from attnaudit.silent.schema import EnsembleRow
@@ -33,7 +34,7 @@ def rank_weights(weights: Float[Tensor, "S T"], layout: Layout) -> Float[Tensor,
     found = torch.zeros_like(weights, dtype=torch.float64)
     for _, index, mask in layout.groups(len(weights)):
         for place, row in enumerate(weights):
-            ranks = average_ranks(row[index], mask)
+            ranks = average_ranks(settled(row[index], mask, "own"), mask)
             found[place, index[mask]] = (ranks / ranks.sum(-1, keepdim=True))[mask]
     return found
 
