@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check types tests docs parity sst bench fuzz clean
+.PHONY: help demo test check types tests lowest docs parity sst bench fuzz clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -38,6 +38,12 @@ types: $(VENV)/.dev  ## mypy strict on src/
 tests: $(VENV)/.dev  ## doctests and tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto
 
+lowest:  ## the tests with the lowest versions that pyproject.toml allows, in a venv of their own
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install -q --upgrade "pip>=25.1"
+	.venv-lowest/bin/python -m pip install -q -c constraints-lowest.txt --group dev -e .
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n auto
+
 docs: $(VENV)/.docs  ## build the documentation, strictly
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
@@ -54,4 +60,4 @@ fuzz: $(VENV)/.dev  ## read 2,000 damaged inputs per reader
 	$(PY) -m benchmarks.fuzz
 
 clean:  ## remove what was made
-	rm -rf $(VENV) build site dist
+	rm -rf $(VENV) .venv-lowest build site dist
