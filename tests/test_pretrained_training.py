@@ -163,7 +163,7 @@ def test_the_command_line(folder, tmp_path):
     assert isinstance(model, PretrainedClassifier)
     assert model.trained_on is not None
     assert sum(record in model.trained_on for record in DATA) > len(DATA) / 2
-    command[3] = "bilsm"
+    command[3], command[5] = "bilsm", str(tmp_path / "other")
     done = CliRunner().invoke(app, command)
     assert done.exit_code != 0
     assert "did you mean 'bilstm'" in " ".join(str(done.exception or done.output).split())
