@@ -1,4 +1,4 @@
-"""Findings do not depend on the batch size, the order of records, the chunk or the threads."""
+"""Findings do not depend on the batch size, the order of records or the chunk."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ from tests.tiny_transformers import tiny
 from tests.toys import WORDS, reader
 
 CLASSES = ("neg", "pos")
-TWO_THREADS = ("average", "bags")
-"""Small products on two threads are slow on a busy machine, so that not every kind has them."""
 SETTINGS = Settings(
     resamples=100, permutations=10, costly_limit=24, ig_max_nodes=32, search_steps=5
 )
@@ -122,13 +120,7 @@ def test_findings_are_those_of_the_records_alone(kind: str, tmp_path: Path) -> N
     data = data_of(model)
     one = numbers(model, data)
     backwards = data.select(data.records[::-1])
-    threads = torch.get_num_threads()
-    if kind in TWO_THREADS:
-        torch.set_num_threads(1 if threads > 1 else 2)
-    try:
-        other = numbers(model, backwards, token_budget=40, chunk=9)
-    finally:
-        torch.set_num_threads(threads)
+    other = numbers(model, backwards, token_budget=40, chunk=9)
     assert one.keys() == other.keys()
     far = {
         name: (value, other[name])
