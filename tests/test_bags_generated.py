@@ -338,7 +338,7 @@ def test_mnist_files_that_cannot_be_used(tmp_path):
         (whole[:-1], "cut short"),
         (b"\0\0\0\0" + whole[4:], "no IDX file"),
         (whole[:7], "no IDX file"),
-        (gzip.compress(whole)[:-9], "cannot be read"),
+        (gzip.compress(whole)[:-9], "damaged gzip file"),
         (idx(np.zeros((3, 28, 28))), "has 3 images, .* 20 labels"),
     ):
         images.write_bytes(content)

@@ -69,21 +69,27 @@ def split_dataset(
     for name in shares:
         records = [record for record in data.records if chosen[record.text] == name]
         if not records:
-            texts = len({record.text for record in data.records})
-            equal = (
-                "" if texts == len(data)
-                else ", whose texts are all equal" if texts == 1
-                else f" with {texts} different texts"
-            )  # fmt: skip
-            together = "; equal texts are kept in one split" if equal else ""
-            raise DataError(
-                f"{data.name} has {len(data)} records{equal}, too few for a {name} split of "
-                f"{shares[name]:.0%}{together}: give more {'different texts' if equal else 'data'},"
-                " or other fractions"
-            )
+            raise DataError(_too_few(data, name, shares[name]))
         note = f"{name}: {len(records)} of {len(data)} records, cut with seed {seed}"
         parts[name] = replace(data.select(records, name), notes=(*data.notes, note))
     return parts
+
+
+def _too_few(data: Dataset, name: str, share: float) -> str:
+    """Why a split has no record, and what to do."""
+    texts = len({record.text for record in data.records})
+    if texts == 1:
+        return (
+            f"the texts of {data.name} are all equal ({len(data)} records), and equal texts are "
+            f"kept in one split, so there is none for {name}: give different texts"
+        )
+    different = "" if texts == len(data) else f" with {texts} different texts"
+    together = "; equal texts are kept in one split" if different else ""
+    return (
+        f"{data.name} has {len(data)} records{different}, too few for a {name} split of "
+        f"{share:.0%}{together}: give more {'different texts' if different else 'data'}, or other "
+        "fractions"
+    )
 
 
 def load_splits(
