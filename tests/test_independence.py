@@ -1,4 +1,4 @@
-"""Findings do not depend on the batch size, the order of records or the chunk."""
+"""Findings do not depend on the batch size, the order of records, the chunk or the threads."""
 
 from __future__ import annotations
 
@@ -112,21 +112,39 @@ def numbers(model: Model, data: Dataset | BagDataset, **changes: int) -> dict[st
     return found
 
 
+def far(one: dict[str, float | None], other: dict[str, float | None]) -> dict[str, object]:
+    """What differs by more than 1e-6."""
+    assert one.keys() == other.keys()
+
+    def same(a: float | None, b: float | None) -> bool:
+        return a == b or (
+            a is not None and b is not None and math.isclose(a, b, rel_tol=0, abs_tol=1e-6)
+        )
+
+    return {
+        name: (value, other[name]) for name, value in one.items() if not same(value, other[name])
+    }
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_findings_are_those_of_the_records_alone(kind: str, tmp_path: Path) -> None:
     if kind == "pretrained":
         pytest.importorskip("transformers")
     model = KINDS[kind](tmp_path)
     data = data_of(model)
-    one = numbers(model, data)
     backwards = data.select(data.records[::-1])
-    other = numbers(model, backwards, token_budget=40, chunk=9)
-    assert one.keys() == other.keys()
-    far = {
-        name: (value, other[name])
-        for name, value in one.items()
-        if not (value == other[name]
-                or (value is not None and other[name] is not None
-                    and math.isclose(value, other[name], rel_tol=0, abs_tol=1e-6)))
-    }  # fmt: skip
-    assert not far
+    assert not far(numbers(model, data), numbers(model, backwards, token_budget=40, chunk=9))
+
+
+def test_findings_do_not_depend_on_threads(tmp_path: Path) -> None:
+    model = KINDS["cnn"](tmp_path)
+    data = data_of(model)
+    few = data.select(data.records[:12])
+    one = numbers(model, few)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        other = numbers(model, few)
+    finally:
+        torch.set_num_threads(threads)
+    assert not far(one, other)
