@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from attnaudit.attribution import LONGEST
 from attnaudit.checks import Finding, Settings, Verdict
 from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.data.tokens import text_record
@@ -146,6 +147,7 @@ def explain(
     methods: Sequence[str] | None = None,
     tokenizer: str = "words",
     seed: int = 0,
+    longest: int = LONGEST,
 ) -> Explanation:
     """Explain one prediction by several attributions.
 
@@ -155,12 +157,16 @@ def explain(
         methods: Names of `METHODS`; four by default.
         tokenizer: How the text is cut into units.
         seed: Of random scores.
+        longest: Units above which leave-one-out is left out, where its cost grows with their
+            square.
 
     Raises:
-        SettingsError: An empty text, or a method that does not exist.
+        SettingsError: A bound that is not positive, an empty text, or a method that does not exist.
     """
+    if longest < 1:
+        raise SettingsError(f"longest={longest}: the bound must be 1 or more.")
     model = model if isinstance(model, Model) else load(model)
     record = text_record("text", text, tokenizer=tokenizer) if isinstance(text, str) else text
     if not record.units:
         raise SettingsError("the text has no words, so there is nothing to explain.")
-    return explain_record(model, record, methods or DEFAULT_METHODS, seed)
+    return explain_record(model, record, methods or DEFAULT_METHODS, seed, longest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnaudit.attribution.contract import Attribution, Method, Options
+from attnaudit.attribution.contract import LONGEST, Attribution, Method, Options
 from attnaudit.attribution.gradient import gradient, input_x_gradient
 from attnaudit.attribution.integrated import integrated_gradients
 from attnaudit.attribution.leave_one_out import leave_one_out
@@ -53,4 +53,4 @@ METHODS: dict[str, Method] = {
     )
 }  # fmt: skip
 
-__all__ = ["METHODS", "Attribution", "Method", "Options"]
+__all__ = ["LONGEST", "METHODS", "Attribution", "Method", "Options"]

@@ -11,6 +11,12 @@ from torch import Tensor
 
 from attnaudit.models.encoded import Encoded
 
+LONGEST = 2_000
+"""Units above which leave-one-out is left out where its cost grows with the square of them.
+
+A BiLSTM takes seconds for a thousand units on one core, and minutes for ten thousand.
+"""
+
 
 @dataclass(frozen=True)
 class Attribution:
@@ -35,12 +41,14 @@ class Options:
         tolerance: Largest completeness error, in probability, that integrated gradients accept.
         max_nodes: Quadrature nodes after which integrated gradients give up and say so.
         token_budget: Padded tokens in one pass.
+        longest: Units above which leave-one-out is NaN, unless the model's cost is linear.
     """
 
     seed: int = 0
     tolerance: float = 1e-3
     max_nodes: int = 256
     token_budget: int = 2_048
+    longest: int = LONGEST
 
 
 @dataclass(frozen=True)

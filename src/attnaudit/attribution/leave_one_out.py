@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
@@ -43,8 +43,27 @@ def leave_one_out(encoded: Encoded, options: Options) -> Attribution:
     """How far the output moves without each unit (Jain & Wallace 2019, section 4.1).
 
     The size is the total variation distance between the outputs with and without the unit; the
-    sign is positive where the predicted class loses probability without it.
+    sign is positive where the predicted class loses probability without it. Rows of instances
+    that are too long for it are NaN.
     """
+    long = too_long(encoded, options.longest)
+    if not long.any():
+        return Attribution(_changes(encoded, options))
+    scores = torch.full_like(encoded.weights, torch.nan, dtype=torch.float64)
+    short = (~long).nonzero().squeeze(-1)
+    if len(short):
+        some = Encoded(encoded.model, encoded.batch.take(short))
+        scores[short] = _changes(some, options)
+    return Attribution(on_units(scores, encoded))
+
+
+def too_long(encoded: Encoded, longest: int) -> Bool[Tensor, " B"]:
+    """Instances that have more units than `longest`; none where the cost is linear anyway."""
+    counts = encoded.units.sum(1)
+    return (counts > longest) & (not encoded.model.linear_deletions)
+
+
+def _changes(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:
     # in double precision, or a saturated model's effects drown in the rounding of p near 1
     outputs = deleted_outputs(encoded, options.token_budget).double()
     whole = encoded.outputs.double()
@@ -53,4 +72,4 @@ def leave_one_out(encoded: Encoded, options: Options) -> Attribution:
     signed = torch.where(loss < 0, -change, change)
     # a text of one unit leaves an empty text, for which a model need not have an answer
     alone = encoded.units.sum(1, keepdim=True) <= 1
-    return Attribution(on_units(torch.where(alone & signed.isnan(), 0.0, signed), encoded))
+    return on_units(torch.where(alone & signed.isnan(), 0.0, signed), encoded)

@@ -68,7 +68,8 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     undefined = max((e.undefined for e in estimates if e.group == "all"), default=0)
     if undefined:
         notes.append(
-            f"{undefined} instances have no rank correlation (one unit, or all weights equal) "
+            f"{undefined} instances have no rank correlation (one unit, all weights equal, "
+            "or too long for leave-one-out) "
             "and are counted apart, not averaged in."
         )
     return [

@@ -83,6 +83,8 @@ def measure(view: View) -> Columns:
     # equal scores rank nothing, so the order in which they are erased says nothing of them
     for method, values in scores.items():
         flat = constant if method == "weights" else _equal(values, some.units)
+        if method in METHODS or method.strip("|") in METHODS:
+            flat = flat | values.isnan().any(1)  # left out for their length
         for name in [name for name in columns if name.endswith(f".{method}")]:
             columns[name] = columns[name].masked_fill(flat, torch.nan)
     full: dict[str, np.ndarray] = {}

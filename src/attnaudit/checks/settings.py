@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from attnaudit.attribution.contract import LONGEST
 from attnaudit.errors import SettingsError
 from attnaudit.files import read_json
 
@@ -112,6 +113,11 @@ class Settings(BaseModel):
         500,
         description="Instances, drawn by the seed, for what costs the most: erasure and the best "
         "order of the weights.",
+    )
+    longest: Positive = Field(
+        LONGEST,
+        description="Units above which leave-one-out is not computed, where its cost grows with "
+        "the square of them.",
     )
     ig_tolerance: Annotated[float, Field(gt=0)] = Field(
         0.005, description="Completeness error, in probability, integrated gradients may have."

@@ -54,6 +54,7 @@ class View:
             tolerance=settings.ig_tolerance,
             max_nodes=settings.ig_max_nodes,
             token_budget=settings.token_budget,
+            longest=settings.longest,
         )
 
     @property

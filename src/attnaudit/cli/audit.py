@@ -99,6 +99,10 @@ def audit(
         int | None,
         typer.Option(min=1, help="Instances for what costs the most: erasure, best order."),
     ] = None,
+    longest: Annotated[
+        int | None,
+        typer.Option(min=1, help="Units above which costly leave-one-out is left out."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another audit in the run folder.")
@@ -140,6 +144,7 @@ def audit(
         )
     flags: dict[str, object] = {
         "seed": seed, "search": search or None, "costly_limit": costly_limit,
+        "longest": longest,
         "checks": tuple(check) if check else None,
     }  # fmt: skip
     given = {name: value for name, value in flags.items() if value is not None}

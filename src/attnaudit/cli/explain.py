@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from attnaudit import api
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import LONGEST, METHODS
 from attnaudit.cli.app import OUT, Seed, Tokens, app
 from attnaudit.models.load import load
 from attnaudit.report.terminal import render_explanation
@@ -24,6 +24,9 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     tokenizer: Tokens = None,
     seed: Seed = 0,
+    longest: Annotated[
+        int, typer.Option(min=1, help="Units above which costly leave-one-out is left out.")
+    ] = LONGEST,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
 ) -> None:
     """Explain one prediction by several attributions, side by side.
@@ -31,7 +34,12 @@ def explain(
     Example: attnaudit explain model/ "not a good film"
     """
     explanation = api.explain(
-        load(model, device), text, methods=method, tokenizer=tokenizer or "words", seed=seed
+        load(model, device),
+        text,
+        methods=method,
+        tokenizer=tokenizer or "words",
+        seed=seed,
+        longest=longest,
     )
     if as_json:
         OUT.print_value(explanation.__dict__)

@@ -175,6 +175,11 @@ class BagModel(Model):
         form = self.net.linear_decode(states.hidden, states.extra)
         return None if form is None else LinearDecode(*form)
 
+    @property
+    def linear_deletions(self) -> bool:
+        """True where no instance's state depends on another: no deletion runs the encoder."""
+        return isinstance(self.net.pool, WeightedMean) and not self.net.pool.mixes
+
     def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
         """Log-probabilities `(B, L, C)` with each instance deleted, NaN on padding.
 

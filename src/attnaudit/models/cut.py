@@ -179,6 +179,11 @@ class Model(ABC):
         """
         raise NotApplicable(f"{self.name} gives no embeddings, so gradients cannot be taken")
 
+    @property
+    def linear_deletions(self) -> bool:
+        """Whether the cost of `leave_one_out` grows with the units, not with their square."""
+        return False
+
     def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
         """Log-probabilities `(B, L, C)` with each position deleted, or None for no fast way.
 

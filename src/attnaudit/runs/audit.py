@@ -126,14 +126,30 @@ def conclude(
         own = _columns_of(check, instances)
         found = check.conclude(own, facts) if own is not None else []
         findings += found or [_not_applicable(check, plan)]
+    cautions = [*cautions_on(plan.data), *_too_long(plan, instances)]
     return AuditReport(
         plan=plan,
         created=datetime.now(UTC),
         seconds=seconds,
         performance=performance,
         findings=tuple(findings),
-        judgement=judge(performance, findings, cautions_on(plan.data)),
+        judgement=judge(performance, findings, cautions),
     )
+
+
+def _too_long(plan: Plan, instances: pl.DataFrame) -> list[str]:
+    """How many instances leave-one-out was not computed for, because of their length."""
+    longest, name = plan.settings.longest, "scores.leave_one_out"
+    if name not in instances.columns:
+        return []
+    left = instances.filter((pl.col("length") > longest) & pl.col(name).is_null()).height
+    if not left:
+        return []
+    return [
+        f"{left:,} of the {instances.height:,} {plan.data.reads} have more than {longest:,} units "
+        "and are left out of leave-one-out, whose cost grows with the square of the length; the "
+        "setting longest (--longest) raises the bound."
+    ]
 
 
 def _finished(store: Store | None) -> AuditReport | None:

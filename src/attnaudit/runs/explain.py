@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnaudit.attribution import METHODS, Options
+from attnaudit.attribution import LONGEST, METHODS, Options
+from attnaudit.attribution.leave_one_out import too_long
 from attnaudit.data.kinds import Record
 from attnaudit.data.records import Text
 from attnaudit.errors import NotApplicable, SettingsError
@@ -39,7 +40,11 @@ class Explanation:
 
 
 def explain_record(
-    model: Model, record: Record, methods: Sequence[str] = DEFAULT_METHODS, seed: int = 0
+    model: Model,
+    record: Record,
+    methods: Sequence[str] = DEFAULT_METHODS,
+    seed: int = 0,
+    longest: int = LONGEST,
 ) -> Explanation:
     """Explain one prediction by several methods.
 
@@ -52,9 +57,16 @@ def explain_record(
         raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(METHODS)}.")
     encoded = Encoded(model, model.collate([record]))
     scores, left_out, error = {}, {}, None
+    options = Options(seed=seed, longest=longest)
     for name in methods:
+        if name == "leave_one_out" and too_long(encoded, longest).any():
+            left_out[name] = (
+                f"the {len(record.units):,} units would each need a pass of the model; the bound "
+                f"is {longest:,}, and longest= (--longest) raises it"
+            )
+            continue
         try:
-            attribution = METHODS[name].compute(encoded, Options(seed=seed))
+            attribution = METHODS[name].compute(encoded, options)
         except NotApplicable as reason:
             left_out[name] = str(reason)
             continue
