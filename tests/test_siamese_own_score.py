@@ -34,7 +34,7 @@ from attnaudit.pairs import similarities, similarity
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.finetune import finetune
-from attnaudit.siamese.supported import check_object, check_saved
+from attnaudit.siamese.supported import check_object
 from tests.tiny_siamese import learnable, tiny_siamese
 
 A, B = "not a good film", "a bad film never made well"
@@ -154,33 +154,6 @@ def test_other_types_of_model_are_refused(tmp_path: Path) -> None:
         SiameseEncoder(head)
     with pytest.raises(NotApplicable, match="sparse encoder"):
         check_object(SparseEncoder.__new__(SparseEncoder))
-
-
-@pytest.mark.parametrize(
-    ("settings", "modules", "architectures", "said"),
-    [
-        ({"model_type": "CrossEncoder"}, ["sentence_transformers.models.Transformer"], [], "cross"),
-        ({"model_type": "SparseEncoder"}, None, [], "sparse"),
-        ({"model_type": "New"}, None, [], "of the type 'New'"),
-        ({}, ["sentence_transformers.sparse_encoder.models.SpladePooling"], [], "sparse"),
-        ({}, ["sentence_transformers.models.Transformer", "pylate.models.Dense.Dense"], [], "late"),
-        (None, None, ["BertForSequenceClassification"], "cross"),
-        (None, None, ["DistilBertForMaskedLM"], "sparse"),
-        (None, None, ["HF_ColBERT"], "late"),
-    ],
-)
-def test_saved_models_of_other_types_are_refused(
-    settings: dict[str, str] | None, modules: list[str] | None, architectures: list[str], said: str
-) -> None:
-    with pytest.raises(NotApplicable, match=f"acme/model is .*{said}"):
-        check_saved("acme/model", settings, modules, architectures)
-
-
-def test_saved_sentence_transformers_are_not_refused() -> None:
-    listed = ["sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling"]
-    # the name of the transformer says what it was made from
-    check_saved("all-mpnet-base-v2", {"prompts": {}}, listed, ["MPNetForMaskedLM"])
-    check_saved("plain", None, None, ["BertModel"])
 
 
 OTHERS = {

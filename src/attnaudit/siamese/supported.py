@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -23,10 +22,6 @@ MODULES = {
     "MultiVectorMask": "MultiVectorEncoder", "TokenPooling": "MultiVectorEncoder",
 }  # fmt: skip
 """Modules that only such models have."""
-PACKAGES = {
-    "sparse_encoder": "SparseEncoder", "cross_encoder": "CrossEncoder",
-    "multi_vector_encoder": "MultiVectorEncoder", "pylate": "ColBERT",
-}  # fmt: skip
 HEADS = {
     "ForMaskedLM": "SparseEncoder", "ForSequenceClassification": "CrossEncoder",
     "HF_ColBERT": "ColBERT",
@@ -49,46 +44,6 @@ def check_object(model: object) -> None:
         found = found or next(filter(None, map(_head, inner)), None)
     if found is not None:
         raise NotApplicable(f"the model is {OTHERS[found]}; {USE}")
-
-
-def check_saved(
-    source: str,
-    settings: Mapping[str, object] | None,
-    modules: Sequence[str] | None,
-    architectures: Sequence[str] = (),
-) -> None:
-    """Refuse a saved model of another type, before anything of it is loaded.
-
-    sentence-transformers turns such a model into one that pools the mean, without a word.
-
-    Args:
-        source: The folder or name, for messages.
-        settings: What `config_sentence_transformers.json` holds; None where it is absent.
-        modules: The types that `modules.json` lists; None where it is absent.
-        architectures: Those of `config.json`, which decide only where `modules.json` is absent:
-            with it, they name what the transformer was made from.
-
-    Raises:
-        NotApplicable: It is a cross-encoder, a sparse encoder, a late-interaction model or one of
-            an unknown type.
-    """
-    kind = (settings or {}).get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
-        what = OTHERS.get(str(kind), f"of the type {str(kind)[:40]!r}")
-        raise NotApplicable(f"{source} is {what}; {USE}")
-    found = next(
-        (
-            MODULES.get(name.rpartition(".")[2]) or PACKAGES[part]
-            for name in modules or ()
-            for part in (*name.split("."), "")
-            if part in PACKAGES or name.rpartition(".")[2] in MODULES
-        ),
-        None,
-    )
-    if found is None and modules is None:
-        found = next(filter(None, map(_head, architectures)), None)
-    if found is not None:
-        raise NotApplicable(f"{source} is {OTHERS[found]}; {USE}")
 
 
 def _head(name: str) -> str | None:
