@@ -41,7 +41,7 @@ def harmless(text: str) -> str:
     return STEERING.sub("�", text)
 
 
-def printable_json(value: object) -> str:
+def printable_json(value: object, indent: int | None = 2) -> str:
     r"""A value as JSON that a terminal shows as it is and that parses to the same value.
 
     Example:
@@ -52,7 +52,7 @@ def printable_json(value: object) -> str:
           "é"
         ]
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     # line feeds between the values are the only ones: inside texts they are escaped already
     return re.sub(UNPRINTABLE, lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.text import Text
 from typer.core import TyperGroup
 
-from attnaudit.console import Plain, harmless, visible
+from attnaudit.console import Plain, visible
 from attnaudit.data.paper import PIPELINES
 from attnaudit.data.tokens import TOKENIZERS
 from attnaudit.errors import INTERRUPTED, AttnauditError
@@ -152,14 +152,15 @@ def main() -> None:
     try:
         app()
     except AttnauditError as error:
-        said = harmless(options_only(str(error)))
+        # a name with a line feed must not look like a line of ours
+        said = visible(options_only(str(error)))
         ERR.print(Text.assemble(("attnaudit:", "bold red"), f" {said}"), soft_wrap=True)
         sys.exit(2)
 
 
 def _warned(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     """A warning that no command has taken for itself; it may name files and columns."""
-    ERR.print(Text(f"{category.__name__}: {harmless(str(message))}"), soft_wrap=True)
+    ERR.print(Text(f"{category.__name__}: {visible(str(message))}"), soft_wrap=True)
 
 
 def options_only(message: str) -> str:

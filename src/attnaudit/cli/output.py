@@ -11,7 +11,7 @@ from rich.text import Text
 
 from attnaudit.api import Audit
 from attnaudit.cli.app import ERR, OUT
-from attnaudit.console import harmless
+from attnaudit.console import visible
 from attnaudit.report.terminal import render_terminal
 
 
@@ -32,4 +32,4 @@ def told() -> Iterator[None]:
         yield
     said = (w for w in caught if w.category.__module__.startswith("attnaudit."))
     for message in dict.fromkeys(str(w.message) for w in said):
-        ERR.print(Text.assemble(("note:", "yellow"), f" {harmless(message)}"), soft_wrap=True)
+        ERR.print(Text.assemble(("note:", "yellow"), f" {visible(message)}"), soft_wrap=True)

@@ -144,7 +144,8 @@ def model_line(report: SilentReport) -> str:
 
 def seeds_table(report: SilentReport) -> Table:
     """One row a seed and a reference."""
-    table = Table(title=f"Seeds on {visible(report.report.data)}", title_justify="left")
+    title = f"Seeds on {visible(report.report.data)} (means over test bags)"
+    table = Table(title=title, title_justify="left")
     fields = {"roc_auc": "bag AUC", "dev_roc_auc": "dev bag AUC", "auroc": "instance AUROC",
               "top_one": "top-1", "mass": "mass on keys",
               "least_type_share": "least type"}  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import told
+from attnaudit.console import printable_json
 from attnaudit.errors import RunError, SettingsError
 from attnaudit.files import writable
 
@@ -114,7 +114,7 @@ def similarity(
     if len(found) > SHOWN:
         OUT.print(f"{len(found) - SHOWN} more pairs; --html and --json hold all of them.")
     if as_json is not None:
-        text = json.dumps([one.to_dict() for one in found], ensure_ascii=False)
+        text = printable_json([one.to_dict() for one in found], indent=None)
         OUT.print_place("JSON", write_text(as_json, text))
     if html is not None:
         about = (("Model", model), ("Layer", str(layer)), ("Reference", reference))

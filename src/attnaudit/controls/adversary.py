@@ -128,7 +128,8 @@ def _sentence(
     seed = float(np.mean(results.column(farthest, "jsd")))
     figures = (
         f"λ = {best.strength:g}: mean divergence {spoken(reached)} at a mean output change of "
-        f"{tvd:.3f}; the most different seed {seed:.2f}; difference {spoken(lead)}"
+        f"{tvd:.3f}; mean divergence of the most different seed {seed:.2f}; mean difference "
+        f"{spoken(lead)}"
     )
     found = seeds.calibration(results)
     if found is not None and reached.value is not None:

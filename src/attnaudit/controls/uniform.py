@@ -118,7 +118,9 @@ def _sentence(
     results: Results, name: str, verdict: Verdict, lost: Estimate, mine: Estimate,
     theirs: Estimate, sd: Estimate | None,
 ) -> str:  # fmt: skip
-    rests = "one seed" if sd is None else f"seeds included, SD {sd.value:.3f} of {sd.n} trainings"
+    rests = "one seed" if sd is None else (
+        f"means over seeds, seeds included in the interval, SD {sd.value:.3f} of {sd.n} trainings"
+    )  # fmt: skip
     figures = (
         f"accuracy {theirs.value:.3f} with {WITH[name]}, {mine.value:.3f} with learned ones; "
         f"difference {spoken(lost, 3)}; {rests}"

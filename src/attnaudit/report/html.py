@@ -22,6 +22,10 @@ from attnaudit.report.summary import summarise
 from attnaudit.report.vega import Spec, javascript, static_svg
 from attnaudit.runs.audit import AuditResult
 
+RTL = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+RIGHT_TO_LEFT = re.compile(rf"([{RTL}]+(?:[\s'’\u200c\u200d-]+[{RTL}]+)*)")
+"""Words of Hebrew, Arabic and other scripts that run from right to left."""
+
 
 def render_html(result: AuditResult) -> str:
     """The report of an audit as one HTML document.
@@ -101,6 +105,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_neutral,
     )
+    environment.filters["said"] = said
     environment.policies["json.dumps_function"] = lambda value, **options: json.dumps(
         _neutral(value), **options
     )
@@ -116,6 +121,21 @@ def _neutral(value: object) -> object:
     if isinstance(value, dict):
         return {_neutral(name): _neutral(inner) for name, inner in value.items()}
     return [_neutral(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def said(text: object) -> Markup:
+    """A sentence for a page, in which words that run from right to left are set apart.
+
+    Else a name of the user's would turn the figures and marks beside it.
+
+    Example:
+        >>> said("class אב: 3 < 4")
+        Markup('class <bdi>אב</bdi>: 3 &lt; 4')
+    """
+    parts = RIGHT_TO_LEFT.split(str(_neutral(text)))
+    # the pattern has one group, so every second part is a match
+    apart = (Markup("<bdi>{}</bdi>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(apart)
 
 
 def _stills(figure: Figure) -> dict[str, Markup]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -11,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnaudit.checks.findings import Finding
-from attnaudit.console import visible
+from attnaudit.console import printable_json, visible
 from attnaudit.pair_checks import PAIR_CHECKS, PairAudit
 from attnaudit.report.markdown import escape
 from attnaudit.report.terminal import STYLES
@@ -76,7 +74,7 @@ def render_pair_card(audit: PairAudit, about: str = "") -> str:
 
 def pair_audit_json(audit: PairAudit) -> str:
     """Judgement, findings, settings and sizes."""
-    return json.dumps(
+    return printable_json(
         {
             "schema_version": 1,
             "judgement": audit.judgement.model_dump(mode="json"),
@@ -85,7 +83,6 @@ def pair_audit_json(audit: PairAudit) -> str:
             "sizes": vars(audit.sizes),
         },
         indent=1,
-        ensure_ascii=False,
     )
 
 

@@ -39,8 +39,8 @@ TITLES = {
 ABOUT = {
     "leak": (
         "Bai et al. 2021",
-        "cross-fitted balanced accuracy of a probe that sees the weights and no word, above chance "
-        "or a probe of the number of units, whichever is better",
+        "cross-fitted balanced accuracy of the best probe that sees the weights and no word, above "
+        "chance or a probe of the number of units, whichever is better",
         "A probe of the form misses a code that lies in which words are chosen: see the gap.",
     ),
     "weights_only": (
@@ -51,8 +51,8 @@ ABOUT = {
     ),
     "swaps": (
         "Bai et al. 2021; protocol ours",
-        "predictions changed by weights of another predicted class, less those changed by weights "
-        "of the same class",
+        "share of predictions changed by weights of another predicted class, less the share "
+        "changed by weights of the same class",
         "Weights of other records miss the units that matter; only the difference speaks.",
     ),
     "gap": (
@@ -152,7 +152,7 @@ def _sections(report: ShortcutReport) -> Iterator[StudySection]:
     gap, leak = report.finding("gap"), report.finding("leak")
     yield StudySection(
         "gap", "Model and judges", "What is predicted from the same held-out records.",
-        (*_accuracies(gap.estimates, "judges", "Accuracy of the model and of its judges"),
+        (*_accuracies(gap.estimates, "judges", "Accuracy: the model, and means of judges"),
          _numbers(gap)),
     )  # fmt: skip
     yield StudySection(
@@ -191,7 +191,8 @@ def _defaults(leak: Finding) -> Iterator[Block]:
     if some:
         yield StudyTable(
             "Weight on default tokens", "They stand in every text and mean nothing: a difference "
-            "between classes is a message.", "texts", ("weight", "interval", "n", "even share"),
+            "between classes is a message.", "texts",
+            ("mean weight", "interval", "n", "mean even share"),
             tuple(Row(e.group, (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)),
                                 Value(null_of(e)))) for e in some),
         )  # fmt: skip

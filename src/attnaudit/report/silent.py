@@ -41,8 +41,8 @@ KINDS = {
     "other": ("silent failure: other", THIRD, "diamond"),
 }
 """What a seed is called, with colour and shape."""
-HEAD = ("bag AUC", "dev bag AUC", "accuracy", "instance AUROC", "AP", "top-1", "mass", "lift",
-        "coverage", "pooled AUROC", "least type")  # fmt: skip
+HEAD = ("bag AUC", "dev bag AUC", "accuracy", "mean instance AUROC", "mean AP", "top-1",
+        "mean mass", "mean lift", "mean coverage", "pooled AUROC", "mean least type")  # fmt: skip
 FIELDS = ("roc_auc", "dev_roc_auc", "accuracy", "auroc", "average_precision", "top_one", "mass",
           "lift", "coverage", "pooled_auroc", "least_type_share")  # fmt: skip
 
@@ -118,14 +118,17 @@ def seeds_picture(
 
 def ensembles_picture(
     rows: Sequence[EnsembleRow], instance_bar: float, *, name: str = "ensembles",
-    title: str = "What averaging over seeds gains",
+    title: str = "Ensembles beside single seeds",
 ) -> Figure | None:  # fmt: skip
     """Mean and worst instance AUROC against the size of the ensemble; None without truth."""
     drawn, legend = [], []
     sizes = sorted({r.members for r in rows})
     for average, colour in (("weights", ACCENT), ("ranks", THIRD)):
         some = [r for r in rows if r.average == average and r.mean is not None]
-        for field, shape, words in (("mean", "circle", "mean"), ("worst", "diamond", "worst")):
+        for field, shape, words in (
+            ("mean", "circle", "average of the ensembles"),
+            ("worst", "diamond", "worst of them"),
+        ):
             points = tuple(
                 (float(r.members), float(getattr(r, field)), f"{r.members} seeds") for r in some
                 if r.subsets > 1 or field == "mean"
@@ -144,9 +147,9 @@ def ensembles_picture(
                                                                          strict=False))  # fmt: skip
     return Figure(
         name, title,
-        "Mean and worst of the ensembles drawn of each size; the horizontal line is the bar below "
-        "which an accurate model is a silent failure.",
-        curves(drawn, x=edge, y=(low, 1.0), axes=("seeds in an ensemble", "instance AUROC")),
+        "Average and worst of the ensembles drawn of each size; the horizontal line is the bar "
+        "below which an accurate model is a silent failure.",
+        curves(drawn, x=edge, y=(low, 1.0), axes=("seeds in an ensemble", "mean instance AUROC")),
         f"{said}.", tuple(legend),
     )  # fmt: skip
 
@@ -179,14 +182,21 @@ def curve_picture(points: Sequence[CurvePoint], name: str = "curve") -> Figure |
 def seeds_table(rows: Sequence[Grade], title: str, folded: bool = False) -> StudyTable:
     """Every measure of every row."""
     typed = max((len(r.type_mass) for r in rows), default=0)
-    head = (*HEAD, *(f"mass on type {k + 1}" for k in range(typed)), "kind")
+    head = (*HEAD, *(f"mean mass on type {k + 1}" for k in range(typed)), "kind")
     made = []
     for row in rows:
         shares = (*row.type_mass, *[None] * (typed - len(row.type_mass)))
         values = [Value(number(getattr(row, field))) for field in FIELDS]
         values += [Value(number(share)) for share in shares]
         made.append(Row(row.subject, (*values, Value(row.kind or NOTHING))))
-    return StudyTable(title, "", "weights", head, tuple(made), folded=folded)
+    return StudyTable(
+        title,
+        "Means are over the bags of the test split.",
+        "weights",
+        head,
+        tuple(made),
+        folded=folded,
+    )
 
 
 def ensembles_table(rows: Sequence[EnsembleRow], folded: bool = False) -> StudyTable:
@@ -204,11 +214,13 @@ def ensembles_table(rows: Sequence[EnsembleRow], folded: bool = False) -> StudyT
         for r in rows
     )  # fmt: skip
     return StudyTable(
-        "Ensembles", "In small print: the middle 95 % of the ensembles; of how many the worst is, "
-        "since the worst of more is lower by chance alone. Silent failures: the share of the "
-        "accurate ensembles, with the interval of as many as share no seed.", "seeds",
-        ("ensembles", "bag AUC", "accurate", "mean AUROC", "worst AUROC", "silent failures",
-         "agreement"),
+        "Ensembles", "Bag AUC and AUROC are averages over the ensembles of a size; the AUROC of "
+        "each is the mean over bags. In small print: the middle 95 % of the ensembles; of how "
+        "many the worst is, since the worst of more is lower by chance alone. Silent failures: "
+        "the share of the accurate ensembles, with the interval of as many as share no seed. "
+        "Agreement: mean Spearman of ensembles that share no seed.", "seeds",
+        ("ensembles", "average bag AUC", "share accurate", "average AUROC", "worst AUROC",
+         "silent failures", "agreement"),
         made, folded=folded,
     )  # fmt: skip
 

@@ -131,7 +131,7 @@ def render_study(finished: Finished) -> str:
 def render_study_markdown(finished: Finished) -> str:
     """Claims, what is missing, and the tables of a study as Markdown."""
     s = summarise_study(finished)
-    lines = [f"# {s.title}", "", s.paper, "", s.headline, "", "## Claims", ""]
+    lines = [f"# {_cell(s.title)}", "", _cell(s.paper), "", _cell(s.headline), "", "## Claims", ""]
     for claim in s.claims:
         lines += [f"### {_cell(claim.claim)}", "", f"**{claim.answer}**. {_cell(claim.paper)}", "",
                   f"Rule: {_cell(claim.rule)}", ""]  # fmt: skip
@@ -151,10 +151,10 @@ def render_study_markdown(finished: Finished) -> str:
     for section in s.sections:
         tables = [b for b in section.blocks if isinstance(b, StudyTable)]
         if tables:
-            lines += [f"## {section.title}", "", section.lead, ""]
+            lines += [f"## {_cell(section.title)}", "", _cell(section.lead), ""]
         for table in tables:
             lines += _table(table)
-    lines += ["## Source", "", s.citation, ""]
+    lines += ["## Source", "", _cell(s.citation), ""]
     return "\n".join(lines)
 
 

@@ -89,12 +89,12 @@ def _sums(records: Sequence[CellRecord]) -> StudySection:
         kinds += [("spearman_labels", s) for s in ("score", FULL, PLAIN)]
         ranks.append(Row(name, tuple(_value(record, *kind, 3) for kind in kinds)))
     head = tuple(f"{name}: {what}" for name in ("full", "plain")
-                 for what in ("adds up", "mean error", "largest"))  # fmt: skip
+                 for what in ("share that adds up", "mean error", "largest error"))  # fmt: skip
     blocks: list[Block] = [
         StudyTable(
             "Do the tables add up?", "Errors are |score − sum|, in units of the cosine. The corner "
             "is what the two references add by themselves.",
-            "setting", (*head, "|e(r)| / |e(x)|", "corner"), tuple(errors),
+            "setting", (*head, "mean |e(r)| / |e(x)|", "mean corner"), tuple(errors),
         ),
         StudyTable(
             "Do the sums order pairs as the score does?", "Spearman's ρ over pairs of texts: with "

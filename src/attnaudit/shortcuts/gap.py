@@ -117,7 +117,7 @@ def conclude_gap(
         if below(spared, bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
             doubts.append(
                 "a decoder trained on the model's own weights, in the same way as the judges, is "
-                f"not clearly better than they are (difference {spoken(spared, 3)}): their "
+                f"not clearly better than they are on average ({spoken(spared, 3)}): their "
                 "training is too short, or has too few records, to show a code"
             )
         if (behind := _behind(judged, labels, right - by_judges.mean(0), settings)) is not None:
@@ -183,7 +183,8 @@ def _sentence(
     verdict: Verdict, accuracy: float, chance: float, by_judges: np.ndarray, labels: np.ndarray,
     headline: Estimate,
 ) -> str:  # fmt: skip
-    judges = f"neutral judge {class_mean(by_judges.mean(0), labels):.3f}"
+    several = "neutral judge" if len(by_judges) == 1 else f"mean of {len(by_judges)} neutral judges"
+    judges = f"{several} {class_mean(by_judges.mean(0), labels):.3f}"
     if headline.subject == LARGER:
         judges = f"a neutral judge can but guess {chance:.3f}"
     figures = f"balanced accuracy {accuracy:.3f}, {judges}; gap {spoken(headline, 3)}"

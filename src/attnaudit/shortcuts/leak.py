@@ -134,10 +134,9 @@ def conclude_leak(
             "the probe is compared with that"
         )
     figures = (
-        f"a probe of {'the weights' if source.name == 'weights' else 'the default tokens'} "
-        f"has a balanced accuracy of {source.balanced[source.best]:.3f}, the reference "
-        f"{level:.3f}; difference "
-        f"{spoken(headline, 3)}"
+        f"the best probe of {'the weights' if source.name == 'weights' else 'the default tokens'} "
+        f"has a cross-fitted balanced accuracy of {source.balanced[source.best]:.3f}, the "
+        f"reference {level:.3f}; difference {spoken(headline, 3)}"
     )
     sentence = {
         Verdict.FAIL: f"The weights alone tell the label: they leak ({figures}).",

@@ -144,7 +144,9 @@ def conclude_forward(model: Model, reading: Reading, settings: ShortcutSettings)
             estimates.append(estimate.model_copy(update={"null": null}))
     headline = max(above_chance, key=lambda e: e.value or 0.0)
     verdict = below(headline, settings.bars.leak, audit.thresholds.least_instances)
-    figures = f"balanced accuracy above chance {spoken(headline, 3)}"
+    figures = (
+        f"balanced accuracy above chance {spoken(headline, 3)}, the better of two replacements"
+    )
     sentence = {
         Verdict.FAIL: "With the content taken away, the decoder still reads the label from the "
         f"weights ({figures}).",
@@ -255,8 +257,8 @@ def conclude_swaps(model: Model, reading: Reading, settings: ShortcutSettings) -
     verdict = below(headline, settings.bars.swap, audit.thresholds.least_instances)
     other, same, content = (e.value if e.value is not None else float("nan") for e in shown[:3])
     figures = (
-        f"flips by weights of another class {other:.2f}, of the same class {same:.2f}, difference "
-        f"{spoken(headline)}; by content of another class {content:.2f}"
+        f"share flipped by weights of another class {other:.2f}, of the same class {same:.2f}, "
+        f"mean paired difference {spoken(headline)}; by content of another class {content:.2f}"
     )
     sentence = {
         Verdict.FAIL: f"Predictions follow the weights of another instance ({figures}).",

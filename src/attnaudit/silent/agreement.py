@@ -160,9 +160,9 @@ def _sentence(verdict: Verdict, estimates: Sequence[Estimate], headline: Estimat
     }.get(verdict, "The weights of seeds cannot be compared")
     rank = next(e for e in estimates if e.statistic == "spearman" and e.group == "accurate")
     return (
-        f"{said}: two seeds have the same top instance in a share of {spoken(headline)} of the "
-        f"bags, {headline.null or 0.0:.2f} by chance; Spearman between their weights is "
-        f"{spoken(rank)}, mean over bags."
+        f"{said}: two seeds have the same top instance in an average share of {spoken(headline)} "
+        f"of the bags, {headline.null or 0.0:.2f} by chance; mean Spearman between their weights "
+        f"is {spoken(rank)} (means over bags and pairs of seeds)."
     )
 
 

@@ -52,9 +52,10 @@ def ensemble_finding(rows: Sequence[EnsembleRow], good: bool) -> Finding:
     best = (harmful or shown)[0]
     gain = _gain(best, single)[0]
     said = (
-        f"{_who(best)} has an instance AUROC of {best.worst:.2f}, the worst of {single.subsets} "
-        f"single seeds {single.worst:.2f}: a gain of {gain:+.2f}. The mean goes from "
-        f"{single.mean:.2f} to {best.mean:.2f}. {_shares(single, best)}"
+        f"{_who(best)} has a mean instance AUROC of {best.worst:.2f}, the worst of "
+        f"{single.subsets} single seeds {single.worst:.2f}: a difference of {gain:+.2f}. The "
+        f"average of single seeds is {single.mean:.2f}, that of these ensembles {best.mean:.2f}. "
+        f"{_shares(single, best)}"
     )
     if several:
         said += _settled(large, unfit, left)

@@ -121,7 +121,8 @@ def gate(rows: Sequence[Grade], force: Mapping[str, float], bars: Bars) -> Findi
         Verdict.FAIL if len(rows) >= least else Verdict.INCONCLUSIVE
     )  # fmt: skip
     said = (
-        f"{passed} of {len(rows)} seeds reach a bag AUC of {force['bag']:.2f} (mean {spoken(mean)})"
+        f"{passed} of {len(rows)} seeds reach a bag AUC of {force['bag']:.2f} "
+        f"(mean over seeds {spoken(mean)})"
     )
     sentence = {
         Verdict.PASS: f"The network does its task: {said}.",
@@ -184,7 +185,7 @@ def _sentence(
     force: Mapping[str, float], bars: Bars,
 ) -> str:  # fmt: skip
     values = [row.auroc for row in able if row.auroc is not None]
-    spread = f"instance AUROC from {min(values):.2f} to {max(values):.2f}"
+    spread = f"mean instance AUROC of a seed from {min(values):.2f} to {max(values):.2f}"
     if not failures:
         bound = f"rates up to {min(1.0, 3 / len(able)):.0%} cannot be excluded (3 / {len(able)})"
         rare = "" if len(able) >= bars.least_seeds else (
@@ -201,8 +202,8 @@ def _sentence(
     shares = [row.least_type_share for row in failures if row.least_type_share is not None]
     if shares:
         sentence += (
-            f" In bags with two types of keys, the type with less weight has "
-            f"{float(np.mean(shares)):.2f} of the key mass in these seeds."
+            f" In bags with two types of keys, the type with less weight has on average "
+            f"{float(np.mean(shares)):.2f} of the key mass (mean over these seeds)."
         )
     return sentence
 

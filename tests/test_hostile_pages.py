@@ -1,0 +1,170 @@
+"""Names of the user's on the pages of controls, seeds, shortcuts and studies, and in tables."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from rich.console import RenderableType
+
+from attnaudit.checks import Estimate, Finding, Verdict
+from attnaudit.cli import control, silent, study
+from attnaudit.cli.app import main
+from attnaudit.console import Plain
+from attnaudit.controls.run import ControlReport
+from attnaudit.controls.schema import ControlFile, TrainingLine
+from attnaudit.pair_checks import PairAudit, PairSettings
+from attnaudit.pair_checks.audit import PAIR_CHECKS, judge_pairs
+from attnaudit.report import html
+from attnaudit.report.controls import render_controls
+from attnaudit.report.pair_audit import render_pair_card
+from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
+from attnaudit.report.silent import render_silent
+from attnaudit.report.study import render_study, render_study_markdown
+from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
+from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.silent.run import SilentReport
+from attnaudit.silent.schema import Bars, Ceilings, Grade, SilentFile
+from attnaudit.studies.declaration import Results
+from attnaudit.studies.run import Finished
+from attnaudit.studies.schema import CellLine, Claim, Holds, Missing, Part, StudyReport
+from tests.study_fake import FAKE, FakeOptions
+from tests.test_console import STEERS
+
+HEBREW = "שלום"
+NAME = f"<img src=x>|[red]x[/red] \x1b[31m\x9b2J\u202e\u2066 {HEBREW}\n# forged"
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def finding(check: str, subject: str = "weights") -> Finding:
+    estimate = Estimate(statistic=NAME, subject=NAME, group=NAME, value=0.5, low=0.4, high=0.6, n=9)
+    return Finding(
+        check=check, subject=subject, verdict=Verdict.FAIL, sentence=f"Of {NAME}: 0.5.",
+        headline=estimate, estimates=(estimate,), notes=(f"It is {NAME}, 3 of 4.",),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def controls() -> ControlReport:
+    file = ControlFile(
+        attnaudit_version="1", created=NOW, data=NAME, sizes={NAME: 3}, classes=(NAME, "b"),
+        recipe={"encoder": NAME, "attention": "additive"}, controls=("guide",),
+        trainings=(TrainingLine(name=NAME, folder=NAME, encoder=NAME, attention="uniform", seed=0,
+                                failed=f"no {NAME}"),),
+        gate=finding("performance", "model"), findings=(finding("guide"),), judgement=f"Of {NAME}.",
+    )  # fmt: skip
+    return ControlReport(file, pl.DataFrame())
+
+
+@pytest.fixture(scope="module")
+def seeds() -> SilentReport:
+    found = finding("seed_agreement")
+    return SilentReport(SilentFile(
+        attnaudit_version="1", created=NOW, data=NAME, sizes={NAME: 3}, classes=(NAME, "b"),
+        network={"encoder": NAME, "pool": "gated", "head": "linear"}, options={}, bars=Bars(),
+        bars_in_force={"bag": 0.9, "instance": 0.8}, ceilings=Ceilings(),
+        seeds=(Grade(subject=NAME, roc_auc=0.95, auroc=0.7, kind="other"),),
+        references=(Grade(subject=NAME, roc_auc=0.5, auroc=0.5),), curve=(), ensembles=(),
+        findings=(found,), estimates=found.estimates, judgement=f"Of {NAME}.", notes=(NAME,),
+    ))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shortcuts() -> ShortcutReport:
+    return ShortcutReport(
+        attnaudit_version="1", created=NOW, model=NAME, fingerprint="f", data=NAME,
+        sizes={NAME: 3}, classes=(NAME, "b"), settings=ShortcutSettings(), default_units=(NAME,),
+        verdict=ShortcutVerdict.LEAKS, sentence=f"Of {NAME}.", gate=finding("performance"),
+        findings=tuple(map(finding, ("leak", "weights_only", "swaps", "gap"))), seconds={NAME: 1.0},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    claim = Claim(
+        id="size", claim=f"Of {NAME}.", paper=NAME, rule=NAME, note=NAME, holds=Holds.NO,
+        parts=(Part(of=NAME, measured=None, holds=Holds.NO),), measured=None,
+    )  # fmt: skip
+    missing = (Missing(what=NAME, reason=NAME),)
+    report = StudyReport(
+        study="fake", title=NAME, paper=NAME, attnaudit_version="1", created=NOW, quick=False,
+        options={NAME: NAME}, missing=missing, claims=(claim,),
+        cells=(CellLine(name=NAME, folder="f", status="failed", reason=NAME, seconds=1.0),),
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("study")
+    return Finished(report, Results(FAKE, FakeOptions(), folder, (), (), missing, {}))
+
+
+def check_page(page: str) -> None:
+    assert not (STEERS - {"\x7f"}) & set(page)
+    assert "<img src=x" not in page
+    assert f"<bdi>{HEBREW}</bdi>" in page
+
+
+def printed(shown: RenderableType) -> str:
+    console = Plain()
+    console.file, console.width = io.StringIO(), 200
+    console.print(shown)
+    return console.file.getvalue()
+
+
+def test_pages_hold_names_as_text(
+    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport, finished: Finished
+) -> None:
+    check_page(render_controls(controls))
+    check_page(render_silent(seeds))
+    check_page(render_shortcuts(shortcuts))
+    check_page(render_study(finished))
+
+
+def test_tables_in_the_terminal_hold_names_as_text(
+    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport
+) -> None:
+    for table in (
+        control.findings_table(controls), silent.findings_table(seeds), silent.seeds_table(seeds),
+        shortcut_table(shortcuts),
+    ):  # fmt: skip
+        shown = printed(table)
+        assert not STEERS & set(shown), repr(shown)
+        assert "[red]x[/red]" in shown
+        # a line feed in a name is a blank, so that it makes no line of its own
+        assert not any(line.lstrip("│ ").startswith("# forged") for line in shown.splitlines())
+
+
+def test_a_study_in_the_terminal(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    study._show(finished)
+    shown = capsys.readouterr().out
+    assert HEBREW in shown
+    assert not STEERS & set(shown)
+
+
+def test_markdown_holds_names_as_text(finished: Finished) -> None:
+    found = finding("pair_deletion", "full")
+    audit = PairAudit((found,), judge_pairs((found,), PAIR_CHECKS), pl.DataFrame(), PairSettings(),
+                      None)  # fmt: skip
+    for text in (render_study_markdown(finished), render_pair_card(audit, NAME)):
+        assert not STEERS & set(text)
+        assert "<img" not in text
+        assert "&lt;img src=x" in text
+        assert not any(line.startswith("# forged") for line in text.splitlines())
+        assert not any(line.startswith("|") and "x>|" in line for line in text.splitlines())
+
+
+def test_right_to_left_words_are_set_apart() -> None:
+    assert html.said("class אב: 3 < 4") == "class <bdi>אב</bdi>: 3 &lt; 4"
+    assert html.said("אב גד 12") == "<bdi>אב גד</bdi> 12"
+    assert html.said("é <b>") == "é &lt;b&gt;"
+
+
+def test_an_error_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["attnaudit", "report", "no\nattnaudit: all is well"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("attnaudit: ")
