@@ -87,7 +87,7 @@ def _finding(results: Results, name: str) -> Finding:
     verdict = results.gated(above(lost[0], bars.margin, results.thresholds.least_instances))
     return Finding(
         check=NAME, subject=name, verdict=verdict, headline=lost[0], estimates=tuple(estimates),
-        sentence=_sentence(results, name, verdict, lost[0], mine[0], theirs[0], sd),
+        sentence=_sentence(results, name, verdict, lost[0], mine[0], theirs[0], sd, len(both)),
         thresholds=thresholds, notes=notes,
     )  # fmt: skip
 
@@ -116,11 +116,11 @@ def _by_seed(results: Results, both: list[tuple[Training, Training]], name: str)
 
 def _sentence(
     results: Results, name: str, verdict: Verdict, lost: Estimate, mine: Estimate,
-    theirs: Estimate, sd: Estimate | None,
+    theirs: Estimate, sd: Estimate | None, seeds: int,
 ) -> str:  # fmt: skip
-    rests = "one seed" if sd is None else (
-        f"means over seeds, seeds included in the interval, SD {sd.value:.3f} of {sd.n} trainings"
-    )  # fmt: skip
+    rests = "one seed" if seeds == 1 else f"means over {seeds} seeds"
+    if sd is not None:
+        rests += f", other seeds included in the interval, SD {sd.value:.3f} of {sd.n} trainings"
     figures = (
         f"accuracy {theirs.value:.3f} with {WITH[name]}, {mine.value:.3f} with learned ones; "
         f"difference {spoken(lost, 3)}; {rests}"

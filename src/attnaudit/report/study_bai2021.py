@@ -54,24 +54,25 @@ TABLE = (
     Column("judge, random masks", "accuracy", "gap/judge, random masks"),
     Column("leak: weights", "leak", "leak/weights"),
     Column("leak: defaults", "leak", "leak/default tokens"),
-    Column("default mass", "default_mass", "leak/default tokens"),
-    Column("mass on evidence", "mass_on_evidence", "weights"),
+    Column("mean default mass", "default_mass", "leak/default tokens"),
+    Column("mean mass on evidence", "mass_on_evidence", "weights"),
 )
 FORWARD = (
     Column("one vector", "balanced_accuracy_above_chance", "weights_only/one mean vector"),
     Column("vector of the place", "balanced_accuracy_above_chance",
            "weights_only/mean vector of the place"),
-    Column("flips, weights of another class", "flip_share", "swaps/weights of another class"),
+    Column("share of flips, weights of another class", "flip_share",
+           "swaps/weights of another class"),
     Column("of the same class", "flip_share", "swaps/weights of the same class"),
-    Column("flips, content", "flip_share", "swaps/content of another class"),
+    Column("share of flips, content", "flip_share", "swaps/content of another class"),
     Column("shortcut share", "shortcut_share", "swaps/weights of another class"),
 )  # fmt: skip
 EXPLAINED = (
     Column("accuracy", "accuracy", "performance/model"),
-    Column("tau with gradient", "kendall_tau", "agreement/weights~gradient"),
-    Column("tau with leave-one-out", "kendall_tau", "agreement/weights~leave_one_out"),
-    Column("comprehensiveness", "comprehensiveness", "erasure/weights", ERASED),
-    Column("sufficiency", "sufficiency", "erasure/weights", ERASED),
+    Column("mean tau with gradient", "kendall_tau", "agreement/weights~gradient"),
+    Column("mean tau with leave-one-out", "kendall_tau", "agreement/weights~leave_one_out"),
+    Column("mean comprehensiveness", "comprehensiveness", "erasure/weights", ERASED),
+    Column("mean sufficiency", "sufficiency", "erasure/weights", ERASED),
 )
 
 

@@ -89,9 +89,10 @@ def _grid(records: Sequence[CellRecord]) -> StudySection:
     if drawn:
         blocks.append(Picture(_settings(drawn)))
     blocks.append(StudyTable(
-        "Every setting", "Means over seeds. Ceiling: the best score of single instances, where it "
-        "is known. Supervised: a classifier told which training instances are keys. Ensemble: mean "
-        "weights of all seeds. Silent failures: of all seeds.",
+        "Every setting", "Means over seeds; instance AUROC and lift are means over bags first. "
+        "Ceiling: the best score of single instances, where it is known. Supervised: a "
+        "classifier told which training instances are keys. Ensemble: mean weights of all "
+        "seeds. Silent failures: of all seeds.",
         "setting", HEAD, tuple(rows),
     ))  # fmt: skip
     spec = records[0].spec
@@ -139,7 +140,7 @@ def _settings(drawn: Sequence[tuple[str, Estimate]]) -> Figure:
         "Mean instance AUROC over bags, of the mean over accurate seeds; 0.5 by chance. Settings "
         "without an accurate seed are left out.",
         interval_rows(rows, (Series("accurate seeds", ACCENT),), domain=(round(low, 2), 1.0),
-                      axis="instance AUROC"),
+                      axis="mean instance AUROC"),
         "; ".join(f"{name} {value_of(found)}" for name, found in drawn) + ".",
     )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _signal(records: Sequence[CellRecord]) -> StudySection:
         blocks.append(Picture(Figure(
             "ceiling", "Weights below their ceiling",
             "Mean instance AUROC of all seeds, against how far keys are from other instances.",
-            curves(drawn, x=x, y=(round(low - 0.05, 2), 1.0), axes=("Δ", "instance AUROC")),
+            curves(drawn, x=x, y=(round(low - 0.05, 2), 1.0), axes=("Δ", "mean instance AUROC")),
             "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
             tuple(c.series for c in drawn),
         )))  # fmt: skip
@@ -232,7 +233,7 @@ def _classic(records: Sequence[CellRecord]) -> StudySection:
         "compared with each other.",
         (StudyTable(
             "Accuracy, and agreement of two seeds on bags they were not trained on",
-            "Intervals over bags.", "set",
+            "Means over bags and pairs of seeds, with intervals over bags.", "set",
             ("accuracy", "bag AUC", "Spearman", "Kendall", "same top", "divergence",
              "same decision"), tuple(rows),
         ),),

@@ -158,9 +158,9 @@ def _shares(records: Sequence[CellRecord]) -> StudySection:
         "The first 5 % of the token pairs",
         "By value, of the plain sum and of the score (medians over pairs of texts; beyond 100 % "
         "where negative pairs take the rest back); by size, of the sum of magnitudes; and how many "
-        "pairs are half of the magnitudes.",
-        "setting", ("of the plain sum", "of the score", "of magnitudes", "pairs for half",
-                    "negative pairs"), tuple(rows),
+        "pairs are half of the magnitudes, and how many are negative (means over pairs of texts).",
+        "setting", ("median of the plain sum", "median of the score", "mean of magnitudes",
+                    "mean of pairs for half", "mean of negative pairs"), tuple(rows),
     )]  # fmt: skip
     for place, (title, same) in enumerate(_by_setting(records)):
         series = [Series(f"layer {r.spec['layer']}", PALETTE[i % len(PALETTE)])
@@ -206,7 +206,8 @@ def _kinds(records: Sequence[CellRecord]) -> StudySection:
     if rows:
         blocks.append(StudyTable(
             "Among the strongest pairs of words",
-            "How many of the first 5 % by value join two words of that kind, and how many of all.",
+            "How many of the first 5 % by value join two words of that kind, and how many of all: "
+            "means over pairs of texts.",
             "setting", ("among the first 5 %", "among all", "difference"), tuple(rows),
         ))  # fmt: skip
     for record in records:
@@ -258,8 +259,9 @@ def _denial(records: Sequence[CellRecord]) -> StudySection:
         "denial", "Denial",
         "Pairs of which one text has not, n’t, no, never or cannot, and the other has none: what "
         "the token's row of the full table adds to the score.",
-        (StudyTable("Words of denial", "Below 1, it weighs less than an average word.",
-                "setting", ("adds to the score", "other tokens, size", "beside them",
+        (StudyTable("Words of denial", "Means over pairs of texts. A ratio below 1 says "
+                "that it weighs less than an average word.",
+                "setting", ("adds to the score", "other tokens, size", "ratio of sizes",
                             "pairs of texts"), tuple(rows)),),
     )  # fmt: skip
 
@@ -315,9 +317,9 @@ def _steps_table(records: Sequence[CellRecord]) -> StudyTable:
             "our nodes")  # fmt: skip
     sizes = {f"{r.facts['texts']} texts and {r.facts['step_pairs']} pairs" for r in records}
     return StudyTable(
-        "The papers' rule", f"Sum: error of an embedding's sum, relative to its length. Matrix: "
-        f"largest error of an entry. Of {', '.join(sorted(sizes))}. Our nodes: what our rule needs "
-        "for the tolerance, on average.", "setting", head, tuple(rows),
+        "The papers' rule", f"Means. Sum: error of an embedding's sum, relative to its length. "
+        f"Matrix: largest error of an entry. Of {', '.join(sorted(sizes))}. Our nodes: "
+        "what our rule needs for the tolerance, on average.", "setting", head, tuple(rows),
     )  # fmt: skip
 
 
@@ -330,10 +332,10 @@ def _agreement(records: Sequence[CellRecord]) -> StudySection:
     ]  # fmt: skip
     return StudySection(
         "agreement", "Exact and approximate",
-        "Spearman's ρ of two models' plain matrices between words, a pair of texts at a time: does "
+        "Spearman's ρ of two models' plain matrices between words, per pair of texts: does "
         "the approximation for an off-the-shelf model order pairs as the exact model does? They "
         "are two models, of which one was trained on.",
-        (StudyTable("Agreement", "", "setting", ("ρ", "pairs of texts"), tuple(rows)),),
+        (StudyTable("Agreement", "", "setting", ("mean ρ", "pairs of texts"), tuple(rows)),),
     )  # fmt: skip
 
 

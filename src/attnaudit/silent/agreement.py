@@ -162,7 +162,7 @@ def _sentence(verdict: Verdict, estimates: Sequence[Estimate], headline: Estimat
     return (
         f"{said}: two seeds have the same top instance in an average share of {spoken(headline)} "
         f"of the bags, {headline.null or 0.0:.2f} by chance; mean Spearman between their weights "
-        f"is {spoken(rank)} (means over bags and pairs of seeds)."
+        f"is {spoken(rank)}. Both are means over bags and pairs of seeds."
     )
 
 

@@ -176,7 +176,7 @@ def _one_type(results: Results) -> Claim:
             continue
         for group, counts in (("silent", True), ("accurate", False)):
             value = measured(find(record.rows, "bag_least_type", "weights", group),
-                             "smallest share of the key mass of a type (0 to 0.5)")  # fmt: skip
+                             "mean smallest share of key mass of a type (0 to 0.5)")  # fmt: skip
             parts.append(Part(of=f"{_draw(record)}, {group} seeds", measured=value,
                               holds=below(value, ONE_TYPE), counts=counts))  # fmt: skip
     return claim_of(
@@ -195,7 +195,7 @@ def _worst(results: Results) -> Claim:
     parts = []
     for name, gain, _, row in _gains(results):
         value = Measured(value=gain, n=row.subsets,
-                         unit="gain of the worst instance AUROC of drawn ensembles")  # fmt: skip
+                         unit="gain of the worst mean instance AUROC of ensembles")  # fmt: skip
         parts.append(Part(of=name, holds=_sign(gain), measured=value))
     return claim_of(
         parts,
@@ -330,7 +330,9 @@ def _accuracies(results: Results) -> Claim:
     parts = []
     for record in results.where(part=CLASSIC):
         name = str(record.spec["data"])
-        value = measured(find(record.rows, "accuracy", "seeds"), "accuracy (0 to 1)")
+        value = measured(
+            find(record.rows, "accuracy", "seeds"), "mean accuracy over seeds (0 to 1)"
+        )
         inside = value is not None and abs(value.value - PUBLISHED[name]) <= RANGE
         parts.append(Part(of=name, measured=value, paper=PUBLISHED[name],
                           holds=Holds.YES if inside else Holds.NO))  # fmt: skip
@@ -349,7 +351,7 @@ def _stories(results: Results) -> Claim:
     parts = []
     for record in results.where(part=CLASSIC):
         value = measured(find(record.rows, "same_top", "seed~seed"),
-                         "share of bags with the same top instance (0 to 1)")  # fmt: skip
+                         "mean share of bags with the same top instance (0 to 1)")  # fmt: skip
         parts.append(Part(of=str(record.spec["data"]), measured=value, holds=above(value, HALF)))
     return claim_of(
         parts,

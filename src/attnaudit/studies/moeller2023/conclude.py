@@ -109,7 +109,7 @@ def _few(results: Results) -> Claim:
 
 
 def _kinds(results: Results) -> Claim:
-    found = _value("kind_preference", "nouns and verbs", "difference of shares (−1 to 1)")
+    found = _value("kind_preference", "nouns and verbs", "mean difference of shares (−1 to 1)")
     parts = _parts(results, lambda r: True, found, lambda m: above(m, 0.0))
     return claim_of(
         [part for part in parts if part.measured is not None],
@@ -124,7 +124,9 @@ def _kinds(results: Results) -> Claim:
 
 
 def _negation(results: Results) -> Claim:
-    found = _value("negation", "relative", "size beside an average word of its text")
+    found = _value(
+        "negation", "relative", "mean ratio of its size to that of an average word of its text"
+    )
     return claim_of(
         _parts(results, lambda r: True, found, lambda m: below(m, 1.0)),
         id="negation_ignored",
@@ -138,7 +140,7 @@ def _negation(results: Results) -> Claim:
 
 
 def _deeper(results: Results) -> Claim:
-    unit = "rank correlation of word pairs (−1 to 1)"
+    unit = "mean rank correlation of word pairs (−1 to 1)"
     found = _value("rank_agreement", "approximate and exact", unit)
     return claim_of(
         list(_by_depth(results, AGREEMENT, found, lambda m: above(m, 0.0), first_is_deep=True,
@@ -158,11 +160,11 @@ def _steps(results: Results) -> Claim:
     parts: list[Part] = []
     nodes = next((_largest_group(r) for r in results.where(part=STEPS)), "")
     if nodes:
-        unit = f"log10 of the relative completeness error at {nodes}"
+        unit = f"mean log10 of the relative completeness error at {nodes}"
         found = _value("log_completeness_error", PAPERS, unit, nodes)
         parts += _by_depth(results, STEPS, found, lambda m: above(m, 0.0), first_is_deep=False,
                            unit=f"difference of the {unit}")  # fmt: skip
-        needed = "nodes that our rule needs"
+        needed = "mean number of nodes that our rule needs"
         parts += _by_depth(
             results, STEPS, _value("nodes_needed", OURS, needed), lambda m: above(m, 0.0),
             first_is_deep=False, unit=f"difference of {needed}", suffix=needed, counts=False,
