@@ -285,7 +285,7 @@ def judged(
     if any(row.auroc is not None for row in rows):
         said = {
             Verdict.FAIL: "Silent failures occur: some seeds do their task and show weights that "
-            "do not find the keys. Do not show the weights of a single training.",
+            "do not find the keys. Do not show the weights of a single training run.",
             Verdict.PASS: "No silent failure was found.",
             Verdict.INCONCLUSIVE: "No silent failure was found, with too few seeds to speak about "
             "rare ones.",
@@ -296,5 +296,5 @@ def judged(
     return {
         Verdict.PASS: "Seeds agree on which instances matter; whether they are right is not known.",
         Verdict.FAIL: "Seeds do not agree on which instances matter: do not show the weights of a "
-        "single training.",
+        "single training run.",
     }.get(verdicts[AGREEMENT], "Whether seeds agree on which instances matter is undecided.")
