@@ -21,6 +21,7 @@ from attnaudit.report.html import render_html
 from attnaudit.runs import audit as audit_module
 from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.code import code_fingerprint
+from attnaudit.runs.disk import write_noted
 from attnaudit.runs.frame import tidy
 from attnaudit.runs.store import Store
 from tests.toys import dataset, labelled, reader, sentences
@@ -203,11 +204,12 @@ def test_only_attributions_that_somebody_looks_at_are_computed() -> None:
         assert render_html(result).count("<h5>") >= 6
 
 
-def test_other_code_of_the_same_version_is_another_audit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_code_of_the_same_version_is_another_audit(tmp_path: Path) -> None:
     run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
-    monkeypatch.setattr(audit_module, "code_fingerprint", lambda: "edited")
+    plan = tmp_path / "run" / "plan.json"
+    written = plan.read_bytes()
+    assert written.count(code_fingerprint().encode()) == 1
+    write_noted(plan, written.replace(code_fingerprint().encode(), b"edited"), plan.parent)
     with pytest.raises(RunError, match="by other source code of the same version"):
         run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
     run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run", overwrite=True)

@@ -12,10 +12,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from attnaudit.data.hub import is_hub_name
 from attnaudit.data.scored_pairs import (
     ScoredPair,
     load_scored_pairs,
     load_scored_splits,
+    load_text_pairs,
     read_scored_split,
 )
 from attnaudit.errors import DataError, SettingsError
@@ -156,3 +158,36 @@ def test_the_sts_benchmark() -> None:
     assert {min(p.score for p in part) for part in splits.values()} == {0.0}
     assert {max(p.score for p in part) for part in splits.values()} == {5.0}
     assert load_scored_pairs("stsb", data_dir=shared_dir("data/stsb")) == splits["test"]
+
+
+def test_text_pairs_need_no_score(tmp_path: Path) -> None:
+    rows = [{"left": f"a {i}", "right": f"b {i}"} for i in range(20)]
+    pairs = [(row["left"], row["right"]) for row in rows]
+    names = {"a_column": "left", "b_column": "right"}
+    assert load_text_pairs(rows, **names) == pairs
+    assert load_text_pairs(rows, **names, limit=20) == pairs
+    some = load_text_pairs(rows, **names, limit=5, seed=1)
+    assert len(some) == 5
+    assert some == [pair for pair in pairs if pair in some]
+    assert some == load_text_pairs(rows, **names, limit=5, seed=1)
+    assert some != load_text_pairs(rows, **names, limit=5, seed=2)
+    (tmp_path / "pairs.csv").write_text("a,b\nso,good\n,bad\n")
+    with pytest.raises(DataError, match="row 3, column 'a': the first text is empty"):
+        load_text_pairs(tmp_path / "pairs.csv")
+    with pytest.raises(DataError, match="expected a text, found int"):
+        load_text_pairs([{"a": 1, "b": "x"}])
+    with pytest.raises(SettingsError, match="limit"):
+        load_text_pairs(rows, **names, limit=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("owner/name", True), ("own-er/na.me_1", True), ("owner/name:part.1", True),
+        ("name", False), ("a/b/c", False), ("../name", False), ("./name", False),
+        ("/name", False), ("owner/", False), ("owner/name:", False), ("owner/na me", False),
+        ("~/name", False), ("owner/name\n", False), ("owner/.name", False), ("", False),
+    ],
+)  # fmt: skip
+def test_names_of_the_hub(name: str, is_one: bool) -> None:
+    assert is_hub_name(name) is is_one

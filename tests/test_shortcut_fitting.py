@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.metrics import log_loss
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from attnaudit.data.records import Dataset
 from attnaudit.data.shortcut_tasks import generate_bow_splits, only_defaults
@@ -26,7 +27,7 @@ from attnaudit.nets.training import new_net
 from attnaudit.shortcuts.explainer import fidelity, train_explainer
 from attnaudit.shortcuts.fitting import fit_decoder, fit_generator, fit_jointly
 from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.parts import parts_of, reset
+from attnaudit.shortcuts.parts import PROBED, parts_of, reset
 from attnaudit.shortcuts.reading import read
 from tests.toys import dataset, reader
 
@@ -239,19 +240,22 @@ def test_weights_of_instances():
     assert one_sided.history[-1]["dev_accuracy"] == 0.5
 
 
-def test_batches_keep_to_the_token_budget(monkeypatch):
-    model, sizes = selective(), []
-    collate = type(model).collate
+def test_batches_keep_to_the_token_budget():
+    sizes = []
 
-    def counted(self, records):
-        batch = collate(self, records)
-        sizes.append(batch.inputs.numel())
-        return batch
+    def counted(module, inputs):
+        if isinstance(module, torch.nn.Embedding):
+            sizes.append((inputs[0].numel(), inputs[0].shape[0]))
 
-    monkeypatch.setattr(type(model), "collate", counted)
-    options = replace(FAST, epochs=1, token_budget=100)
-    fit_jointly(model, SPLITS["train"], SPLITS["dev"], options)
-    assert max(sizes[1:]) <= 100  # the first finds out what depends on what
+    def most(budget):
+        sizes.clear()
+        options = replace(FAST, epochs=1, token_budget=budget)
+        fit_jointly(selective(), SPLITS["train"], SPLITS["dev"], options)
+        # passes over few texts find out what depends on what
+        return max(size for size, texts in sizes if texts > PROBED)
+
+    with register_module_forward_pre_hook(counted):
+        assert most(400) <= 400 < most(1600) <= 1600
 
 
 def test_what_cannot_be_trained():

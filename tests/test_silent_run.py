@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,6 @@ from attnaudit.silent import (
     read_weights,
     train_members,
 )
-from attnaudit.silent import run as run_module
 from attnaudit.silent.folder import held
 from attnaudit.silent.saving import save_ensemble
 from tests.terminal import run
@@ -240,14 +240,21 @@ def test_the_folder_is_held_until_all_is_written(
 ) -> None:
     seen = []
 
-    def other_run(*args: object, **named: object) -> None:
-        with pytest.raises(RunError, match="another run is writing"), held(tmp_path):
-            pass
-        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+    def looking(real):  # type: ignore[no-untyped-def]
+        def rename(source: str, target: str) -> None:
+            real(source, target)
+            with pytest.raises(RunError, match="another run is writing"), held(tmp_path):
+                pass
+            seen.append({path.name for path in tmp_path.iterdir()})
 
-    monkeypatch.setattr(run_module, "save_ensemble", other_run)
+        return rename
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, looking(getattr(os, name)))
     audit_silent(splits, config, 1, options=BagOptions(epochs=1), out=tmp_path)
-    assert "silent.json" in seen[0]
+    assert "silent.json" in seen[-1]
+    with held(tmp_path):
+        pass
 
 
 def test_the_command(tmp_path: Path) -> None:

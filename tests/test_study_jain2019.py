@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from attnaudit.checks import Estimate
+from attnaudit.data.named import NAMED_SETS
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.report.study import render_study, render_study_markdown
 from attnaudit.runs.store import Store
@@ -449,17 +450,16 @@ def test_nothing_to_measure_is_a_failure_that_says_why(tmp_path: Path) -> None:
 
 
 def test_a_hub_out_of_reach_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attnaudit.studies import sources
-
+    datasets = pytest.importorskip("datasets")
     asked = []
 
-    def unreachable(name: str, folder: Path | None) -> tuple[str, ...]:
-        asked.append(name)
-        raise DataError("no hub") from ConnectionError("no network")
+    def unreachable(path: str, *_: object, **__: object) -> list[str]:
+        asked.append(path)
+        raise ConnectionError("no network")
 
-    monkeypatch.setattr(sources, "named_splits", unreachable)
+    monkeypatch.setattr(datasets, "get_dataset_split_names", unreachable)
     found, missing = known_sets(["sst", "imdb", "reviews", "ag_news_binary"], None)
-    assert asked == ["sst"]
+    assert asked == [NAMED_SETS["sst"].hub]
     assert list(found) == ["reviews"]
     assert [m.what for m in missing] == ["sst", "imdb", "ag_news_binary"]
     assert "cannot be reached" in missing[1].reason
