@@ -5,6 +5,7 @@ import math
 import polars as pl
 import pytest
 
+from attnaudit.attribution import METHODS
 from attnaudit.checks import CHECKS, Settings, Verdict
 from attnaudit.checks.declaration import Facts
 
@@ -155,3 +156,110 @@ def test_agreement_asks_no_more_than_the_yardsticks_share():
     bar = next(e for e in found.estimates if e.statistic == "agreement_bar")
     assert bar.value == pytest.approx(0.3)
     assert found.verdict is Verdict.PASS
+
+
+RIVALS = {"gradient": 0.1, "leave_one_out": 0.1, "oracle": 0.2}
+
+
+def erasure(rows=ROWS, drawn=True, **falls):
+    """The weights, random scores and rivals by how far the probability falls when they erase."""
+    falls = {"weights": 0.3, "random": 0.1, "null": 0.1, **RIVALS, **falls}
+    columns = {f"{n}.delete.{m}": v for m, v in falls.items()
+               for n in ("comprehensiveness", "sufficiency")}  # fmt: skip
+    columns |= {f"{n}.{m}": 0.5 for m in falls
+                for n in ("flip_fraction", "flip_mass", "never_flipped")}  # fmt: skip
+    flips = {"delta_js": 0.1, "flip_top": [1.0, 1.0, 0.0, 0.0], "flip_other": [1.0, 0.0]}
+    return concluded("erasure", table(rows, drawn=drawn, **columns, **flips))
+
+
+@pytest.mark.parametrize(
+    ("weights", "rival", "rows", "verdict", "recommended"),
+    [
+        ([0.29, 0.31], 0.3, ROWS, Verdict.PASS, None),
+        ([0.29, 0.31], 0.5, ROWS, Verdict.FAIL, "leave_one_out"),  # a rival is far ahead
+        ([0.07, 0.09], 0.11, ROWS, Verdict.FAIL, None),  # less than random units
+        ([0.0, 0.2], 0.3, ROWS, Verdict.FAIL, "leave_one_out"),  # as random ones, a rival is not
+        ([0.29, 0.31], 0.3, 20, Verdict.INCONCLUSIVE, None),
+        (math.nan, 0.3, ROWS, Verdict.NOT_APPLICABLE, None),
+    ],
+)
+def test_erasure(weights, rival, rows, verdict, recommended):
+    falls = {"weights": weights, "leave_one_out": rival, "|leave_one_out|": rival}
+    found = erasure(rows, **falls, **{"|gradient|": 0.1})
+    assert set(found) == {"weights", "random"}
+    own = found["weights"]
+    assert (own.verdict, own.recommended) == (verdict, recommended)
+    assert found["random"].recommended is None
+    assert (own.headline.subject, own.headline.group) == ("weights", "delete")
+    if verdict is Verdict.NOT_APPLICABLE:
+        return
+    mean = sum(weights) / 2
+    assert own.headline.value == pytest.approx(mean)
+    assert own.headline.null == pytest.approx(0.1)
+    gain = estimate(own, "comprehensiveness_over_random", group="delete")
+    assert (gain.value, gain.n) == (pytest.approx(mean - 0.1), rows)
+    (lead,) = {e.value for e in own.estimates if e.subject == "|leave_one_out|-weights"}
+    assert lead == pytest.approx(rival - mean)
+    by = {e.subject: e.value for e in own.estimates if e.statistic == "flip_by"}
+    assert by == pytest.approx(
+        {"both": 0.25, "only the largest": 0.25, "only the other": 0.25, "neither": 0.25}
+    )
+
+
+def test_erasure_is_of_what_was_drawn():
+    falls = {"weights": [0.3, 0.9], "|leave_one_out|": 0.3}
+    own = erasure(2 * ROWS, [True, False], **falls)["weights"]
+    assert own.headline.n == ROWS
+    assert own.headline.value == pytest.approx(0.3)
+
+
+def evidence(weights, rows=ROWS, drawn=True, **methods):
+    """The weights by their AUROC; two of four units are evidence and have 0.8 of the weight."""
+    aurocs = {"weights": weights, "random": 0.5, "oracle": 1.0, **methods}
+    columns = {f"{s}.{m}": v for m, v in aurocs.items()
+               for s in ("auroc", "average_precision", "token_f1")}  # fmt: skip
+    columns |= {f"{s}.weights": 0.8 for s in ("mass_on_evidence", "top_one", "lift", "coverage")}
+    lists = {"truth": [[1.0, 1.0, 0.0, 0.0]], "scores.weights": [[0.5, 0.3, 0.2, 0.0]]}
+    frame = table(rows, drawn=drawn, evidence_share=[0.25, 0.75], **columns, **lists)
+    return concluded("ground_truth", frame)
+
+
+@pytest.mark.parametrize(
+    ("weights", "rival", "rows", "verdict", "recommended"),
+    [
+        ([0.9, 1.0], 0.95, ROWS, Verdict.PASS, None),
+        ([0.5, 0.6], 0.5, ROWS, Verdict.FAIL, None),
+        ([0.5, 0.6], 0.9, ROWS, Verdict.FAIL, "gradient"),
+        ([0.9, 1.0], 0.95, 20, Verdict.INCONCLUSIVE, None),
+        (math.nan, 0.9, ROWS, Verdict.NOT_APPLICABLE, None),
+    ],
+)
+def test_ground_truth(weights, rival, rows, verdict, recommended):
+    found = evidence(weights, rows, gradient=rival)
+    assert set(found) == {"weights", "random", "oracle"}
+    own = found["weights"]
+    assert (own.verdict, own.recommended) == (verdict, recommended)
+    if rows == ROWS:
+        assert found["random"].verdict is Verdict.FAIL
+        assert found["oracle"].verdict is Verdict.PASS
+    assert estimate(own, "pooled_auroc").value == pytest.approx(1.0)
+    share = estimate(own, "evidence_share", "truth")
+    assert (share.value, share.n) == (pytest.approx(0.5), rows)
+    assert estimate(own, "average_precision").null == pytest.approx(0.5)
+    assert estimate(own, "mass_on_evidence").value == pytest.approx(0.8)
+    if verdict is not Verdict.NOT_APPLICABLE:
+        assert own.headline.value == pytest.approx(sum(weights) / 2)
+        lead = estimate(own, "auroc_lead", "gradient-weights")
+        assert lead.value == pytest.approx(rival - sum(weights) / 2)
+
+
+def test_costly_methods_find_evidence_where_they_were_computed():
+    costly = next(name for name, method in METHODS.items() if method.costly)
+    own = evidence(0.6, 2 * ROWS, [True, False], **{costly: [0.9, 0.1]})["weights"]
+    found = estimate(own, "auroc", costly)
+    assert (found.value, found.n) == (pytest.approx(0.9), ROWS)
+    assert own.recommended == costly
+
+
+def test_data_without_evidence_concludes_nothing():
+    assert concluded("ground_truth", table()) == {}

@@ -111,3 +111,20 @@ def test_known_evidence_recommends_before_erasure() -> None:
     result = judge(finding("performance", P, "model"), findings)
     assert result.recommended == "gradient"
     assert "gradient" in result.advice
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (("erasure",), "because of: erasure."),
+        (("erasure", "ground_truth"), "because of: erasure and known evidence."),
+    ],
+)
+def test_what_failed_is_named_in_the_headline(failed: tuple[str, ...], said: str) -> None:
+    names = sorted(failed)
+    assert answer(**dict.fromkeys(names, Verdict.FAIL)).headline.endswith(said)
+
+
+def test_of_many_names_the_last_has_and() -> None:
+    headline = answer().headline
+    assert headline.endswith(", permuted weights, erasure and known evidence.")
