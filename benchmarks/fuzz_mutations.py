@@ -367,6 +367,8 @@ def change_file(rng: random.Random, folder: Path) -> str:
             OSError,
             EOFError,
             KeyError,
+            TypeError,
+            MemoryError,
             RecursionError,
             zlib.error,
             zipfile.BadZipFile,

@@ -69,7 +69,9 @@ def test_an_audit_counts_the_texts_that_it_left_out() -> None:
     assert size(free.report, *same) == size(result.report, *same)
 
 
-@pytest.mark.parametrize(("encoder", "left_out"), [("average", False), ("bilstm", True)])
+@pytest.mark.parametrize(
+    ("encoder", "left_out"), [("average", False), ("cnn", False), ("bilstm", True)]
+)
 def test_only_encoders_with_context_are_bounded(encoder: str, left_out: bool) -> None:
     config = ClassifierConfig(("neg", "pos"), encoder, "additive", hidden=8, embedding_dim=5)
     net = AttentionClassifier(config, 4 + len(WORDS))

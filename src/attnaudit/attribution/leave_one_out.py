@@ -58,9 +58,9 @@ def leave_one_out(encoded: Encoded, options: Options) -> Attribution:
 
 
 def too_long(encoded: Encoded, longest: int) -> Bool[Tensor, " B"]:
-    """Instances that have more units than `longest`; none where the cost is linear anyway."""
+    """Instances that have more units than `longest`; none where it is cheap anyway."""
     counts = encoded.units.sum(1)
-    return (counts > longest) & (not encoded.model.linear_deletions)
+    return (counts > longest) & (not encoded.model.cheap_deletions)
 
 
 def _changes(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:

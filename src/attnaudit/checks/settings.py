@@ -117,7 +117,7 @@ class Settings(BaseModel):
     longest: Positive = Field(
         LONGEST,
         description="Units above which leave-one-out is not computed, where its cost grows with "
-        "the square of them.",
+        "their square (recurrent encoders, wrapped modules).",
     )
     ig_tolerance: Annotated[float, Field(gt=0)] = Field(
         0.005, description="Completeness error, in probability, integrated gradients may have."

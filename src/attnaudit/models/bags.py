@@ -176,7 +176,7 @@ class BagModel(Model):
         return None if form is None else LinearDecode(*form)
 
     @property
-    def linear_deletions(self) -> bool:
+    def cheap_deletions(self) -> bool:
         """True where no instance's state depends on another: no deletion runs the encoder."""
         return isinstance(self.net.pool, WeightedMean) and not self.net.pool.mixes
 

@@ -180,8 +180,8 @@ class Model(ABC):
         raise NotApplicable(f"{self.name} gives no embeddings, so gradients cannot be taken")
 
     @property
-    def linear_deletions(self) -> bool:
-        """Whether the cost of `leave_one_out` grows with the units, not with their square."""
+    def cheap_deletions(self) -> bool:
+        """Whether `leave_one_out` takes seconds, not minutes, for ten thousand units."""
         return False
 
     def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:

@@ -17,7 +17,7 @@ from attnaudit.errors import DataError
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from attnaudit.nets.classifier import AttentionClassifier
-from attnaudit.nets.deletion import DELETIONS, average_deletions, has_deletions, leave_one_out
+from attnaudit.nets.deletion import has_deletions, leave_one_out
 from attnaudit.nets.inputs import Inputs, allowed_classes, question_ids, question_inputs
 from attnaudit.nets.vocabulary import PAD, UNK, Vocabulary, pad_sequences
 
@@ -114,10 +114,9 @@ class TextClassifier(Model):
         return None if linear is None else LinearDecode(*linear)
 
     @property
-    def linear_deletions(self) -> bool:
-        """True for encoders without context, which have a closed form."""
-        fast = DELETIONS.get(self.net.config.encoder)
-        return has_deletions(self.net) and fast is average_deletions
+    def cheap_deletions(self) -> bool:
+        """True for all but recurrent encoders, where every unit behind a gap is read again."""
+        return has_deletions(self.net) and self.net.config.encoder != "bilstm"
 
     def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
         """Log-probabilities `(B, L, C)` with each unit deleted, NaN at positions that are none.

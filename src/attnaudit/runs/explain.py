@@ -61,8 +61,8 @@ def explain_record(
     for name in methods:
         if name == "leave_one_out" and too_long(encoded, longest).any():
             left_out[name] = (
-                f"the {len(record.units):,} units would each need a pass of the model; the bound "
-                f"is {longest:,}, and longest= (--longest) raises it"
+                f"its cost grows with the square of the length, and {len(record.units):,} units "
+                f"are more than the bound of {longest:,}, which longest= (--longest) raises"
             )
             continue
         try:
