@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,11 +14,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from attnaudit.errors import ModelError, RunError, SettingsError
-from attnaudit.siamese import explainer as explainer_module
 from attnaudit.siamese.cache import Cache
-from attnaudit.siamese.contributions import contributions, pair_table
+from attnaudit.siamese.contributions import Batch, contributions, integrated, pair_table
 from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
+from attnaudit.siamese.explainer import WINDOW, PairExplainer
 from attnaudit.siamese.load import load_siamese
 from attnaudit.siamese.path import COUNTS, PROFILE, Stretch, rule_of
 from attnaudit.siamese.shifted import shifted
@@ -68,15 +65,16 @@ def test_a_dot_product_adds_up_too(tmp_path: Path) -> None:
     assert table.adds_up
 
 
-def test_both_ways_give_one_table(model: SentenceTransformer) -> None:
-    ways = []
-    for passive in (set(), {"not a good film but well made"}):
-        explainer = explainer_of(model, tolerance=1e-4)
-        with patch.object(explainer, "_passive", return_value=passive):
-            ways.append(list(explainer.tables(PAIRS)))
-    for one, other in zip(*ways, strict=True):
-        assert one.a == other.a
-        torch.testing.assert_close(one.values, other.values, rtol=0, atol=1e-4)
+def test_both_ways_give_one_table(model: SentenceTransformer, tmp_path: Path) -> None:
+    pair = ("not a good film but well made", "bad")
+    beside = explainer_of(model, tolerance=1e-4)
+    (one,) = beside.tables([pair])
+    assert beside.cache.get(pair[0], "text") is None  # solved beside the short one, not by itself
+    alone = explainer_of(model, tolerance=1e-4, cache=tmp_path)
+    (other,) = alone.tables([pair])
+    assert alone.cache.get(pair[0], "text") is not None
+    assert one.a == other.a
+    torch.testing.assert_close(one.values, other.values, rtol=0, atol=1e-4)
 
 
 def test_forward_and_reverse_give_one_sum(model: SentenceTransformer) -> None:
@@ -102,19 +100,15 @@ def test_a_table_turned_is_that_of_the_pair_turned(model: SentenceTransformer) -
     assert one.reference_a == pytest.approx(other.reference_a)
 
 
-def test_one_query_costs_one_and_each_document_one(model: SentenceTransformer) -> None:
-    explainer = explainer_of(model)
-    solved: list[str] = []
-    put = explainer.cache.put
-    with (
-        patch.object(explainer, "_passive", return_value=set()),
-        patch.object(
-            explainer.cache, "put", lambda found: (solved.append(found.tokens.text), put(found))
-        ),
-    ):
-        list(explainer.tables([(TEXTS[0], other) for other in TEXTS[1:]]))
-        list(explainer.tables([(TEXTS[1], other) for other in TEXTS[2:]]))
-    assert sorted(solved) == sorted(TEXTS)
+def test_one_query_costs_one_and_each_document_one(
+    model: SentenceTransformer, tmp_path: Path
+) -> None:
+    explainer = explainer_of(model, cache=tmp_path)
+    list(explainer.tables([(TEXTS[0], other) for other in TEXTS[1:]]))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    assert len(written) == len(TEXTS)
+    list(explainer.tables([(TEXTS[1], other) for other in TEXTS[2:]]))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == written
 
 
 def test_equal_texts_and_repeated_pairs(model: SentenceTransformer) -> None:
@@ -128,9 +122,9 @@ def test_equal_texts_and_repeated_pairs(model: SentenceTransformer) -> None:
 
 def test_windows_change_nothing(model: SentenceTransformer) -> None:
     whole = list(explainer_of(model, tolerance=1e-4).tables(PAIRS))
-    with patch.object(explainer_module, "WINDOW", 4):
-        parts = list(explainer_of(model, tolerance=1e-4).tables(iter(PAIRS)))
-    for one, other in zip(whole, parts, strict=True):
+    many = list(PAIRS) * (WINDOW // len(PAIRS) + 2)
+    last = list(explainer_of(model, tolerance=1e-4).tables(iter(many)))[-len(PAIRS) :]
+    for one, other in zip(whole, last, strict=True):
         torch.testing.assert_close(one.values, other.values, rtol=0, atol=1e-4)
 
 
@@ -198,21 +192,35 @@ def test_a_path_that_does_not_move_takes_the_smallest_rule() -> None:
 
 
 def test_too_few_nodes_are_noticed_and_mended(model: SentenceTransformer) -> None:
-    with patch("attnaudit.siamese.contributions.rule_of", lambda *_: (Stretch(0.5, np.inf), 4)):
-        explainer = explainer_of(model, tolerance=1e-4)
-        (found,) = explainer.contributions([TEXTS[1]])
-    assert found.nodes > 4
-    assert found.reached
+    explainer = explainer_of(model)
+    tried: list[int] = []
+
+    def solve(batch: Batch, nodes: int) -> list[tuple[int, float]]:
+        tried.append(nodes)
+        return [(nodes, 1 / nodes if nodes < COUNTS[4] else 0.0)] * len(batch.path.tokens)
+
+    (found,) = integrated(
+        explainer.encoder, explainer.encoder.tokens([TEXTS[1]]), solve,
+        reference=explainer.reference, tolerance=1e-2,
+    )  # fmt: skip
+    assert tried == sorted(set(tried))
+    assert len(tried) > 1
+    assert found == tried[-1] >= COUNTS[4]
+    assert all(nodes < COUNTS[4] for nodes in tried[:-1])
 
 
 # --- the cache
 
 
-def test_what_is_on_disk_is_what_was_found(model: SentenceTransformer, tmp_path: Path) -> None:
-    first = list(explainer_of(model, cache=tmp_path / "kept").tables(PAIRS))
-    again = explainer_of(model, cache=tmp_path / "kept")
-    with patch("attnaudit.siamese.explainer.contributions", side_effect=AssertionError):
-        second = list(again.tables(PAIRS))
+def test_what_is_on_disk_is_what_was_found(tmp_path: Path) -> None:
+    # a model that has read nothing yet: what its tokenizer did last decides nothing
+    model = tiny_siamese(tmp_path / "fresh").eval()
+    kept = tmp_path / "kept"
+    first = list(explainer_of(model, cache=kept).tables(PAIRS))
+    written = {path.name: path.stat().st_mtime_ns for path in kept.glob("*.safetensors")}
+    assert len(written) == len({text for pair in PAIRS for text in pair})
+    second = list(explainer_of(model, cache=kept).tables(PAIRS))
+    assert {path.name: path.stat().st_mtime_ns for path in kept.glob("*.safetensors")} == written
     for one, other in zip(first, second, strict=True):
         assert (one.a, one.b) == (other.a, other.b)
         torch.testing.assert_close(one.values, other.values, rtol=0, atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
+from attnaudit.files import parse_json
 from attnaudit.nets.pretrained_words import UNBOUNDED, UnknownWordsWarning
 from attnaudit.siamese.boundaries import past_marks
 from attnaudit.siamese.layers import (
@@ -173,7 +175,7 @@ class SiameseEncoder:
             for module in self.model:
                 settings: Any = getattr(module, "get_config_dict", dict)()
                 digest.update(f"{type(module).__name__} {settings!r}".encode())
-            digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+            digest.update(_tokenizer_facts(self.tokenizer).encode())
             for name, value in sorted(self.model.state_dict().items()):
                 raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -439,6 +441,12 @@ def check_text(text: object, name: str) -> None:
             f"{name} holds a character that is none ({text[error.start]!a}, half of a pair); read "
             "the text again with the right encoding"
         ) from error
+
+
+def _tokenizer_facts(tokenizer: Any) -> str:
+    """What a tokenizer makes of a text; how its last call cut and padded is its state alone."""
+    facts: Any = parse_json(tokenizer.backend_tokenizer.to_str())
+    return json.dumps({k: v for k, v in facts.items() if k not in ("truncation", "padding")})
 
 
 def _ids(tokens: Sequence[Tokens], device: torch.device) -> Tensor:
