@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from attnaudit.checks import Finding, Verdict
 from attnaudit.data.bag_generated import generate_bag_splits
@@ -320,10 +321,17 @@ def test_classes_are_matched_by_name(order: tuple[Model, Splits]) -> None:
         audit_shortcuts(model, {**few, "test": unknown}, tiny)
 
 
+@pytest.fixture
+def passes() -> Iterator[list[str]]:
+    """The modules that ran, in order."""
+    ran: list[str] = []
+    with register_module_forward_pre_hook(lambda module, _: ran.append(type(module).__name__)):
+        yield ran
+
+
 def test_refusals_come_before_any_work(
-    order: tuple[Model, Splits], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    order: tuple[Model, Splits], tmp_path: Path, passes: list[str]
 ) -> None:
-    monkeypatch.setattr("attnaudit.shortcuts.check.read", lambda *_: pytest.fail("work"))
     model, splits = order
     with pytest.raises(NotApplicable, match="Check its members"):
         audit_shortcuts(Ensemble([model, model]), splits)
@@ -338,6 +346,10 @@ def test_refusals_come_before_any_work(
     (tmp_path / "findings.json").write_text('{"schema_version": 1}')
     with pytest.raises(RunError, match="written by no run"):
         audit_shortcuts(model, splits, out=tmp_path)
+    assert not passes
+    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
+    audit_shortcuts(model, few, SMALL.model_copy(update={"judge_epochs": 1, "judges": 1}))
+    assert passes
 
 
 def test_what_cannot_be_checked_is_refused(order: tuple[Model, Splits]) -> None:
