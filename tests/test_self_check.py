@@ -60,6 +60,21 @@ BROKEN = {
     "sums": ({"attend": lambda h, u: weights_of(h, u) * 2}, "does not sum to 1"),
     "softmax": ({"decode": lambda head: lambda z: head(z).softmax(-1)}, "must give logits or log"),
     "sigmoids": ({"decode": lambda head: lambda z: head(z).sigmoid()}, "must give logits, but"),
+    "logarithm of a sigmoid": (
+        {"outputs": 1, "decode": lambda head: lambda z: nn.functional.logsigmoid(head(z))},
+        "as the logarithm of a sigmoid does",
+    ),
+    "one axis less": (
+        {"outputs": 1, "decode": lambda head: lambda z: head(z).squeeze(-1)},
+        "keep the last axis",
+    ),
+    "whole numbers": (
+        {"decode": lambda head: lambda z: (head(z) * 10).long()},
+        "decode gave torch.int64",
+    ),
+    "a tuple": ({"attend": lambda h, u: (weights_of(h, u), h)}, "attend gave a tuple"),
+    "ids": ({"tokenize": lambda units: [1.5 for _ in units]}, "whole numbers"),
+    "ids beyond the table": ({"tokenize": lambda units: [99 for _ in units]}, "fails on the first"),
     "one sigmoid": (
         {"decode": lambda head: lambda z: (head(z)[..., 1:] - head(z)[..., :1]).sigmoid()},
         "must give logits, but",
@@ -123,6 +138,34 @@ def test_the_functions_are_tried_once_and_texts_without_units_do_not_count() -> 
     assert after_one > 0
     model.collate(sentences(8))
     assert len(calls) == after_one
+
+
+def test_a_model_with_a_longest_length_reads_texts_of_that_length() -> None:
+    places = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+
+    def encode(vectors: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        return vectors + places[torch.arange(vectors.shape[1])]
+
+    found = explain(wrapped(encode=encode), TEXT, tokenizer="whitespace")
+    assert len(found.units) == 6
+    with pytest.raises(ModelError, match="padding changes"):
+        wrapped(encode=reads_padding).collate(sentences(5, shortest=4, longest=4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_outputs_and_weights_of_another_precision_are_read(dtype: torch.dtype) -> None:
+    plain = wrapped()
+    model = wrapped(
+        decode=lambda head: lambda z: head(z).to(dtype),
+        attend=lambda h, u: weights_of(h, u).double(),
+    )
+    records = sentences(5)
+    assert model.forward(model.collate(records)).dtype == torch.float32
+    torch.testing.assert_close(
+        model.forward(model.collate(records)), plain.forward(plain.collate(records)),
+        atol=1e-5 if dtype == torch.float64 else 1e-2, rtol=0,
+    )  # fmt: skip
+    assert run_audit(model, dataset(10), FAST).report.findings
 
 
 def test_models_that_keep_to_it_pass() -> None:

@@ -63,11 +63,11 @@ def check_passes(model: Model, batch: Batch) -> None:
     Raises:
         ModelError: Naming the function that comes first, and what to do.
     """
-    if len(batch) == 1:
-        # a shorter neighbour, so that a batch has padding
-        batch = batch.take(torch.tensor([0, 0], device=batch.units.device))
+    if bool(batch.units.all()):
+        # a shorter neighbour, so that the batch has padding
+        batch = batch.take(torch.tensor([*range(len(batch)), 0], device=batch.units.device))
         drop = torch.zeros_like(batch.units)
-        drop[1, -1] = batch.units[1].sum() > 1
+        drop[-1, -1] = batch.units.shape[1] > 1
         batch = delete(batch, drop, model)
     first = _pass(model, batch)
     check_weights(first.weights, batch.units, model.name, batch.ids)
@@ -85,7 +85,7 @@ def check_passes(model: Model, batch: Batch) -> None:
         inside = Pass(first.hidden[some, :width], first.weights[some, :width],
                       first.probabilities[some])  # fmt: skip
         own = _pass(model, alone)
-        longer = _pass(model, _padded(alone, model))
+        longer = _pass(model, _padded(alone, batch.units.shape[1], model))
         padded = Pass(longer.hidden[:, :width], longer.weights[:, :width], longer.probabilities)
         found = _difference(own, padded, alone, tolerance)
         if found:
@@ -130,6 +130,14 @@ def kind_of_outputs(rows: Float[Tensor, "N C"], name: str) -> Outputs:
         logs = (rows <= SUMS).all() & ((rows.exp().sum(-1) - 1).abs() <= SUMS).all()
         if bool(logs):
             return "log-probabilities"
+    # the logarithm of a sigmoid is 0 in all directions in which its logit is large
+    below = bool((rows <= SUMS).all()) and bool((rows >= -SUMS).any()) and float(rows.min()) < -1
+    if rows.shape[-1] == 1 and below:
+        raise ModelError(
+            f"{name}: decode must give a logit, but all it gives lies below 0, however large the "
+            "vectors it reads, as the logarithm of a sigmoid does. Its sigmoid would be taken, and "
+            "every number would be wrong: give the logit itself."
+        )
     # numbers that never move are an untrained head, not a sigmoid
     moves = float((rows.amax(0) - rows.amin(0)).max()) > SUMS
     if within and moves:
@@ -157,9 +165,10 @@ def _pass(model: Model, batch: Batch) -> Pass:
     return Pass(states.hidden, weights, model.decode(states, weights).exp())
 
 
-def _padded(batch: Batch, model: Model) -> Batch:
-    """The batch with three more positions of padding."""
-    blank = batch.inputs.new_full((len(batch), 3), model.pad_value)
+def _padded(batch: Batch, length: int, model: Model) -> Batch:
+    """The batch padded to a length that its model is known to read: many have a longest one."""
+    more = max(length - batch.units.shape[1], 0)
+    blank = batch.inputs.new_full((len(batch), more), model.pad_value)
     none = torch.zeros_like(blank, dtype=torch.bool)
     return replace(
         batch, inputs=torch.cat([batch.inputs, blank], 1),

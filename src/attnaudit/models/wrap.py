@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attnaudit.data.records import Text
-from attnaudit.errors import ModelError, NotApplicable
+from attnaudit.errors import AttnauditError, ModelError, NotApplicable
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.models.encoded import check_shape
 from attnaudit.models.self_check import (
@@ -139,7 +140,7 @@ class WrappedModel(Model):
         """
         rows = []
         for record in records:
-            row = list(self._tokenize(record.units))
+            row = self._ids(record)
             if len(row) != len(record.units):
                 raise ModelError(
                     f"{self.name}: tokenize gave {len(row)} ids for the {len(record.units)} units "
@@ -155,6 +156,15 @@ class WrappedModel(Model):
             self._check(self._batch(ids, [rows[row][:LONGEST] for row in some]))
         return batch
 
+    def _ids(self, record: Text) -> list[int]:
+        try:
+            return [operator.index(number) for number in self._tokenize(record.units)]
+        except TypeError as error:
+            raise ModelError(
+                f"{self.name}: tokenize gave something else than whole numbers for {record.id!r} "
+                f"({error}). It must give exactly one id per unit."
+            ) from error
+
     def _batch(self, ids: tuple[str, ...], rows: Sequence[Sequence[int]]) -> Batch:
         length = max((len(row) for row in rows), default=1) or 1
         inputs = torch.full((len(rows), length), int(self.pad_value), dtype=torch.long)
@@ -169,31 +179,54 @@ class WrappedModel(Model):
         """Try the user's functions on a few texts.
 
         Raises:
-            ModelError: One of them does not keep to what `wrap` asks for.
+            ModelError: One of them fails, or does not keep to what `wrap` asks for.
         """
-        check_passes(self, batch)
-        states = self.encode(batch)
-        asked = probes(states, self.attend(states))
-        self.gives = kind_of_outputs(self._run(self._decode, asked), self.name)
+        try:
+            check_passes(self, batch)
+            states = self.encode(batch)
+            asked = probes(states, self.attend(states))
+            self.gives = kind_of_outputs(self._logits(asked), self.name)
+        except (AttnauditError, torch.OutOfMemoryError):
+            raise
+        # whatever the user's own code raises
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), "")
+            raise ModelError(
+                f"{self.name}: encode, attend or decode fails on the first texts "
+                f"({', '.join(map(repr, batch.ids))}): {type(error).__name__}: {reason[:200]}. "
+                "Try the three on a batch of ids by hand"
+            ) from error
 
     def encode(self, batch: Batch) -> States:
         """The user's encoder, from ids, or from embeddings where those were given."""
         inputs = batch.inputs if self._embed is None else self.embed(batch)
-        states = States(self._run(self._encode, inputs, batch.present), batch.units)
+        hidden = _floats(self._run(self._encode, inputs, batch.present), "encode", self.name)
+        states = States(hidden, batch.units)
         check_states(states, batch, self.name)
         return states
 
     def attend(self, states: States) -> Tensor:
         """The user's weights, with instances that have no unit set to 0."""
         weights = self._run(self._attend, states.hidden, states.units)
+        weights = _floats(weights, "attend", self.name).to(states.hidden.dtype)
         check_shape(weights, states.units, self.name)
         return torch.where(states.units.any(1, keepdim=True), weights, torch.zeros_like(weights))
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """Log-probabilities of the user's head on the weighted sum of the states."""
         pooled = torch.einsum("b...t,bth->b...h", weights, states.hidden)
-        logits = self._run(self._decode, pooled)
-        return _log_probabilities(logits, len(self.classes), self.name)
+        return _log_probabilities(self._logits(pooled), len(self.classes), self.name)
+
+    def _logits(self, pooled: Tensor) -> Tensor:
+        """What the user's head gives, in the precision of what it reads."""
+        logits = _floats(self._run(self._decode, pooled), "decode", self.name)
+        if logits.dim() != pooled.dim() or logits.shape[:-1] != pooled.shape[:-1]:
+            raise ModelError(
+                f"{self.name}: decode gave a tensor of shape {tuple(logits.shape)} for vectors of "
+                f"shape {tuple(pooled.shape)}. Return one row of outputs per vector, (..., "
+                f"{len(self.classes)}), or (..., 1) for one logit; keep the last axis."
+            )
+        return logits.to(pooled.dtype)
 
     def linear(self, states: States) -> LinearDecode | None:
         """Where the head is one linear layer, its product with every state."""
@@ -303,6 +336,20 @@ def wrap(
         pad_value=pad_value,
         mask_value=mask_value,
         name=name,
+    )
+
+
+def _floats(found: object, function: str, name: str) -> Tensor:
+    """What one of the user's functions gave, where it is a tensor of real numbers.
+
+    Raises:
+        ModelError: It is something else.
+    """
+    if isinstance(found, Tensor) and found.is_floating_point():
+        return found
+    what = found.dtype if isinstance(found, Tensor) else f"a {type(found).__name__}"
+    raise ModelError(
+        f"{name}: {function} gave {what}. Return one tensor of floating-point numbers."
     )
 
 
