@@ -139,6 +139,16 @@ def test_weights_that_go_on_training_are_noticed(hidden: bool, tmp_path: Path) -
     torch.testing.assert_close(after.values, fresh.values, rtol=0, atol=1e-5)
 
 
+def test_prompts_that_change_under_an_explainer_are_noticed(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path)
+    explainer = PairExplainer(SiameseEncoder(model))
+    explainer.table(A, B)
+    model.prompts = dict(PROMPTS)
+    with pytest.raises(NotApplicable, match="make the explainer again"):
+        explainer.table(A, B)
+    assert similarity(model, A, B).score == pytest.approx(own(model), abs=1e-5)
+
+
 def test_other_types_of_model_are_refused(tmp_path: Path) -> None:
     base = tiny_siamese(tmp_path / "base")
     config = BertConfig(vocab_size=len(base.tokenizer), num_labels=1, **SMALL)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.siamese.layers import still
+from attnaudit.siamese.sides import sides_of
 from attnaudit.siamese.tokens import Role
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def own_scores(encoder: SiameseEncoder, pairs: Sequence[Pair]) -> tuple[list[flo
 
     Raises:
         ModelError: The model itself fails on these texts.
+        NotApplicable: Its prompts or routes were changed since the encoder was made.
     """
+    if sides_of(encoder.model, encoder.named_prompt) != encoder.sides:
+        raise NotApplicable(
+            "the model's prompts or routes are others than when the explainer was made, so its "
+            "tables are not of the model's own score; make the explainer again"
+        )
     first, second = encoder.roles
     wanted = {(first, a) for a, _ in pairs} | {(second, b) for _, b in pairs}
     known: dict[tuple[Role, str], Tensor] = {}
