@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from attnaudit.pairs import similarities, similarity
 from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.explainer import PairExplainer
 from attnaudit.siamese.finetune import finetune
+from attnaudit.siamese.modules import modules_of
 from attnaudit.siamese.supported import check_object
 from tests.tiny_siamese import learnable, tiny_siamese
 
@@ -164,6 +166,34 @@ def test_other_types_of_model_are_refused(tmp_path: Path) -> None:
         SiameseEncoder(head)
     with pytest.raises(NotApplicable, match="sparse encoder"):
         check_object(SparseEncoder.__new__(SparseEncoder))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "added", "said"),
+    [
+        ("CrossEncoder", None, "a cross-encoder"),
+        ("SparseEncoder", None, "a sparse encoder"),
+        ("New", None, "a model of the type 'New'"),
+        (None, "sentence_transformers.sparse_encoder.models.SpladePooling", "a sparse encoder"),
+        (None, "pylate.models.Dense.Dense", "a late-interaction model"),
+    ],
+)
+def test_saved_models_of_other_types_are_refused(
+    tmp_path: Path, model_type: str | None, added: str | None, said: str
+) -> None:
+    tiny_siamese(tmp_path / "base").save(str(tmp_path / "saved"))
+    modules_of(tmp_path / "saved")
+    if model_type is not None:
+        settings = tmp_path / "saved" / "config_sentence_transformers.json"
+        settings.write_text(
+            json.dumps({**json.loads(settings.read_text()), "model_type": model_type})
+        )
+    if added is not None:
+        listing = tmp_path / "saved" / "modules.json"
+        module = {"idx": 9, "name": "9", "path": "1_Pooling", "type": added}
+        listing.write_text(json.dumps([*json.loads(listing.read_text()), module]))
+    with pytest.raises(NotApplicable, match=f"saved holds {said}"):
+        similarity(str(tmp_path / "saved"), A, B)
 
 
 OTHERS = {

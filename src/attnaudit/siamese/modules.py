@@ -20,6 +20,7 @@ from attnaudit.nets.weights_files import (
     is_plain,
     json_object,
 )
+from attnaudit.siamese.supported import check_saved
 
 OURS = "attnaudit.siamese.shifted.ShiftedTransformer"
 """The one class of ours, which may stand first in a folder."""
@@ -70,10 +71,10 @@ def modules_of(root: Path) -> tuple[Module, ...]:
     if not listing.is_file():
         raise ModelError(
             f"{root} holds no sentence-transformers model (modules.json is absent): how its "
-            "token vectors become one embedding is not known, so its scores are not. Save it with "
-            "sentence_transformers.SentenceTransformer(...).save(folder)"
+            "token vectors become one embedding is not known, so its scores are not. Give a folder "
+            "that SentenceTransformer.save wrote; cross-encoders, SPLADE and ColBERT models cannot "
+            "be explained"
         )
-    _check_model_type(root)
     try:
         entries = read_json(listing)
     except (OSError, ValueError) as error:
@@ -83,6 +84,9 @@ def modules_of(root: Path) -> tuple[Module, ...]:
     if not isinstance(entries, list) or not entries:
         raise ModelError(f"{listing}: not a list of modules; copy the folder again")
     modules = tuple(_module(entry, root) for entry in entries)
+    settings = root / "config_sentence_transformers.json"
+    model_type = json_object(settings).get("model_type") if settings.is_file() else None
+    check_saved(root, model_type, [module.type for module in modules])
     for place, module in enumerate(modules):
         name = "Transformer" if place == 0 and module.type == OURS else _class(module.type, listing)
         _check(name, module.folder)
@@ -166,14 +170,4 @@ def _check_activation(path: Path) -> None:
         raise ModelError(
             f"{path}: the activation function {str(named)[:120]!r} is not a class of torch.nn, and "
             "no other code is run"
-        )
-
-
-def _check_model_type(root: Path) -> None:
-    path = root / "config_sentence_transformers.json"
-    given = json_object(path).get("model_type") if path.is_file() else None
-    if given not in (None, "SentenceTransformer"):
-        raise NotApplicable(
-            f"{root} is a model of the type {str(given)[:60]} ({path.name}), whose scores are not "
-            "the similarity of two embeddings; give a SentenceTransformer"
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
@@ -44,6 +46,31 @@ def check_object(model: object) -> None:
         found = found or next(filter(None, map(_head, inner)), None)
     if found is not None:
         raise NotApplicable(f"the model is {OTHERS[found]}; {USE}")
+
+
+def check_saved(root: Path, model_type: object, modules: Sequence[str]) -> None:
+    """Refuse a saved model of another type, before anything of it is loaded.
+
+    sentence-transformers turns such a model into one that pools the mean, without a word.
+
+    Args:
+        root: Its folder, for messages.
+        model_type: That of `config_sentence_transformers.json`; None where it names none.
+        modules: The full names of the classes that `modules.json` lists.
+
+    Raises:
+        NotApplicable: It is a cross-encoder, a sparse encoder, a late-interaction model or one of
+            an unknown type.
+    """
+    if model_type not in (None, "SentenceTransformer"):
+        what = OTHERS.get(str(model_type), f"a model of the type {str(model_type)[:40]!r}")
+        raise NotApplicable(f"{root} holds {what}; {USE}")
+    for full in modules:
+        found = MODULES.get(full.rpartition(".")[2]) or next(
+            (PACKAGES[part] for part in full.split(".") if part in PACKAGES), None
+        )
+        if found is not None:
+            raise NotApplicable(f"{root} holds {OTHERS[found]}; {USE}")
 
 
 def _head(name: str) -> str | None:
