@@ -21,11 +21,15 @@ from attnaudit.data.bag_sets import load_bag_set
 from attnaudit.data.npz import read_npz
 from attnaudit.data.parquet import text_size, unpacked_size
 from attnaudit.data.sources import load_data
-from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.errors import DataError, ModelError, RunError, SettingsError
 from attnaudit.models.ensemble import FORMAT, VERSION, member_folders
 from attnaudit.models.load import load
+from attnaudit.nets.pretrained_load import load_transformer
 from attnaudit.nets.vectors import load_vectors
 from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.report.files import check_output
+from attnaudit.runs.folders import check_run
+from attnaudit.siamese.load import load_siamese
 
 DEEP = "[" * 200_000
 ROWS = [{"text": "good film", "label": 1}, {"text": "bad film", "label": 0}]
@@ -100,11 +104,27 @@ def test_a_damaged_parquet_footer(cut):
 def test_an_npz_bomb_is_refused_by_its_directory(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(
-        path, instances=np.zeros((5_000_000, 8), np.float32), bag=np.arange(2), label=np.arange(2)
+        path, instances=np.zeros((9_000_000, 8), np.float32), bag=np.arange(2), label=np.arange(2)
     )
     peak, message = peak_of(lambda: load_bag_data(path))
     assert "too large" in message
     assert peak < 20_000_000
+
+
+def test_one_hot_rows_are_no_bomb(tmp_path):
+    path = tmp_path / "x.npz"
+    rows = np.zeros((6_000, 1_000), np.float32)
+    rows[np.arange(6_000), np.arange(6_000) % 1_000] = 1
+    np.savez_compressed(
+        path,
+        instances=rows,
+        bag=np.repeat(np.arange(60), 100),
+        label=np.repeat(np.arange(60) % 2, 100),
+    )
+    assert rows.nbytes > unpacking.most_bytes(path.stat().st_size)
+    data = load_bag_data(path)
+    assert len(data) == 60
+    assert sum(float(bag.instances.sum()) for bag in data) == pytest.approx(6_000)
 
 
 def test_the_limit_can_be_raised_and_lowered(tmp_path, monkeypatch):
@@ -277,3 +297,22 @@ def test_clam_files_are_told_how_to_become_npz(tmp_path, name):
     for place in (tmp_path / name, tmp_path):
         with pytest.raises(DataError, match=r"CLAM .* into one \.npz .*`features` and `coords`"):
             load_bag_data(place)
+
+
+@pytest.mark.parametrize("read", [load, load_siamese, load_transformer])
+def test_a_model_named_by_a_file_or_by_a_whole_text(tmp_path, monkeypatch, read):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = tmp_path / "model.csv"
+    path.write_text("text,label\n")
+    with pytest.raises(ModelError, match=r"a file, not a folder"):
+        read(str(path))
+    with pytest.raises(ModelError, match=r"no such folder|neither a folder|was not fetched"):
+        read("a text given by mistake " * 99)
+
+
+def test_a_place_whose_name_is_too_long_is_refused(tmp_path):
+    place = tmp_path / ("x" * 400)
+    with pytest.raises(RunError, match="name is too long"):
+        check_run(place, "audit")
+    with pytest.raises(RunError, match="name is too long"):
+        check_output(place, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -165,6 +166,11 @@ def writable(path: Path) -> str | None:
     Args:
         path: Where it would be; folders above it may be missing.
     """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return "the name is too long"
     place = path.resolve()
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent

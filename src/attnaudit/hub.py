@@ -67,8 +67,11 @@ def fetched(name: str, check: Callable[[Path], object], cache: str | None = None
         cache: The folder of the cache; that of `huggingface_hub` by default.
 
     Raises:
-        ModelError: What `check` raised, or the hub has no such model or cannot be reached.
+        ModelError: What `check` raised, or the hub has no such model or cannot be reached, or the
+            name is that of a file here.
     """
+    if os.path.exists(name):
+        raise ModelError("it is a file, not a folder")
     library = _library()
     fetch, missing = library.snapshot_download, library.utils.LocalEntryNotFoundError
     refused: ModelError | None = None

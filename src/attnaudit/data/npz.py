@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnaudit.data.frames import shown
-from attnaudit.data.unpacking import most_bytes, read_whole, too_large
+from attnaudit.data.unpacking import ARRAYS_FREE, most_bytes, read_whole, too_large
 from attnaudit.errors import DataError
 
 _ENCRYPTED = 1
@@ -70,8 +70,8 @@ def _members(
                 f"{path}: the array {name!r} is compressed by a method that NumPy does not write "
                 f"(number {member.compress_type}). Save it again with numpy.savez_compressed"
             )
-    if sum(member.file_size for member in members.values()) > most_bytes(packed):
-        raise too_large(path, packed)
+    if sum(member.file_size for member in members.values()) > most_bytes(packed, ARRAYS_FREE):
+        raise too_large(path, packed, ARRAYS_FREE)
     return members
 
 

@@ -17,13 +17,19 @@ RATIO_LIMIT = 100
 """The most that a compressed file may grow by; text grows by 3 to 20."""
 RATIO_FREE = 16 << 20
 """Bytes: a file that unpacks to no more than this may grow by any ratio."""
+ARRAYS_FREE = 256 << 20
+"""The same for arrays, which take no more memory than is announced; one-hot rows grow 700-fold."""
 VARIABLE = "ATTNAUDIT_READ_LIMIT"
-"""The environment variable that takes the place of all three: bytes that a file may unpack to."""
+"""The environment variable that takes the place of them all: bytes that a file may unpack to."""
 _PIECE = 1 << 20
 
 
-def most_bytes(packed: int | None = None) -> int:
+def most_bytes(packed: int | None = None, free: int = RATIO_FREE) -> int:
     """How many bytes a file may hold, or a compressed file of `packed` bytes unpack to.
+
+    Args:
+        packed: Its size; None for a file that is not compressed.
+        free: Bytes to which it may unpack however small it is.
 
     Raises:
         SettingsError: The environment variable is not a number of bytes.
@@ -37,15 +43,15 @@ def most_bytes(packed: int | None = None) -> int:
         if not (own.isascii() and own.isdecimal() and len(own) < 19):
             raise SettingsError(f"{VARIABLE} is {own[:40]!r}; it must be a number of bytes")
         return int(own)
-    return READ_LIMIT if packed is None else min(READ_LIMIT, max(RATIO_FREE, RATIO_LIMIT * packed))
+    return READ_LIMIT if packed is None else min(READ_LIMIT, max(free, RATIO_LIMIT * packed))
 
 
-def too_large(path: Path | str, packed: int | None = None) -> DataError:
+def too_large(path: Path | str, packed: int | None = None, free: int = RATIO_FREE) -> DataError:
     """The error for a file that holds, or unpacks to, more than `most_bytes`."""
     what = "it holds more" if packed is None else f"its {packed:,} bytes unpack to more"
     return DataError(
-        f"{path} is too large to be read: {what} than {most_bytes(packed):,} bytes. If it is what "
-        f"it should be, cut it into parts, or set {VARIABLE} to the bytes that may be read"
+        f"{path} is too large to be read: {what} than {most_bytes(packed, free):,} bytes. If it is "
+        f"what it should be, cut it into parts, or set {VARIABLE} to the bytes that may be read"
     )
 
 

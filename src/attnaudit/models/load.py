@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -57,8 +58,9 @@ def load(source: str | Path | Model, device: str | None = None) -> Model:
     if isinstance(source, Model):
         return source
     folder = Path(source)
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder; give the folder that holds the model")
+    if not os.path.isdir(folder):  # False for what is too long to be a path
+        what = "a file, not a folder" if os.path.exists(folder) else "no such folder"
+        raise ModelError(f"{folder}: {what}; give the folder that holds the model")
     header = read_header(folder)
     if header is None:
         raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -45,7 +46,7 @@ def load_transformer(source: str | Path, layer: int = -1) -> FrozenTransformer:
         tokenizer, transformer, report = _read(library, name, folder)
     _check(name, transformer, report)
     words = WordPieces(tokenizer, name)
-    name = str(Path(name).resolve()) if Path(name).is_dir() else name
+    name = str(Path(name).resolve()) if os.path.isdir(name) else name
     return FrozenTransformer(name, transformer.float(), words, layer)
 
 
@@ -53,7 +54,7 @@ def _check_name(name: str) -> None:
     """Refuse what is a misspelt encoder before the hub is asked for it, which may take a minute."""
     known = [MINILM, *(other for other in ENCODERS if other != "identity")]
     meant = get_close_matches(name.lower(), known, n=1, cutoff=0.75)
-    if meant and name != MINILM and not Path(name).exists():
+    if meant and name != MINILM and not os.path.exists(name):
         raise SettingsError(
             f"encoder {name!r} is unknown, did you mean {meant[0]!r}? There are "
             f"{', '.join(known)}, folders with a pretrained model, and names of such models on "
@@ -80,7 +81,7 @@ def _checked(name: str) -> Path:
     """The folder of a model whose files may be loaded, fetched from the hub where it is a name."""
     place = Path(place_of(name))
     try:
-        if place.is_dir():
+        if os.path.isdir(place):  # False for what is too long to be a path
             check_transformer(place)
             return place
         return fetched(name, check_transformer)
@@ -122,7 +123,7 @@ def quiet(library: Any) -> Iterator[None]:
 
 
 def _failed(name: str, reason: str) -> ModelError:
-    where = "a folder that holds no such model" if Path(name).is_dir() else "no folder here"
+    where = "a folder that holds no such model" if os.path.isdir(name) else "no folder here"
     return ModelError(
         f"no pretrained encoder could be read from {name!r} ({where}): {reason}. Give a folder "
         "with config.json, model.safetensors and tokenizer.json, or the name of such a model on "

@@ -65,7 +65,7 @@ def check_output(
         named = isinstance(source, str | Path) and Path(source).exists()
         if named and path.resolve() == Path(str(source)).resolve():
             raise RunError(f"{path} is being read: name another file for {option}.")
-    why = f"{path} is a folder" if path.is_dir() else writable(path)
+    why = writable(path) or (f"{path} is a folder" if path.is_dir() else None)
     if why is not None:
         raise RunError(f"cannot write to {path}: {why}; name another file for {option}.")
     if path.exists() and not overwrite and not _ours(path):

@@ -75,7 +75,7 @@ def _read(source: str, device: str | None) -> Any:
 def _checked(source: str) -> Path:
     """The folder of a model whose files may be loaded, fetched from the hub where it is a name."""
     place = Path(place_of(source))
-    if place.is_dir():
+    if os.path.isdir(place):  # False for what is too long to be a path
         modules_of(place)
         return place
     # what the library does with a name without an owner, and where it keeps what it fetches
