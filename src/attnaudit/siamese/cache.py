@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from attnaudit.errors import DamagedWarning, RunError
-from attnaudit.files import tidy, write_whole
+from attnaudit.files import parse_json, tidy, write_whole
 from attnaudit.siamese.contributions import Contributions
 from attnaudit.siamese.tokens import Role, Tokens
 
@@ -119,7 +119,7 @@ def _read(path: Path, text: str) -> Contributions | None:
             tensors = {name: file.get_tensor(name) for name in TENSORS}
         if _digest(about["contributions"], tensors) != about["digest"]:
             raise ValueError("another digest")
-        facts: dict[str, Any] = json.loads(about["contributions"])
+        facts: Any = parse_json(about["contributions"])  # of any depth: the file may be another's
         told = facts.pop("tokens")
         offsets = tuple((int(start), int(end)) for start, end in told.pop("offsets"))
         tokens = Tokens(
@@ -130,7 +130,7 @@ def _read(path: Path, text: str) -> Contributions | None:
         found = Contributions(tokens=tokens, **tensors, **facts)
         if tokens.text != text:
             raise ValueError("another text")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError):
         said = f"{path} is not what was written: made again."
         warnings.warn(said, DamagedWarning, stacklevel=2)
         return None
