@@ -24,6 +24,10 @@ MODULES = {
     "MultiVectorMask": "MultiVectorEncoder", "TokenPooling": "MultiVectorEncoder",
 }  # fmt: skip
 """Modules that only such models have."""
+PACKAGES = {
+    "sparse_encoder": "SparseEncoder", "cross_encoder": "CrossEncoder",
+    "multi_vector_encoder": "MultiVectorEncoder", "pylate": "ColBERT",
+}  # fmt: skip
 HEADS = {
     "ForMaskedLM": "SparseEncoder", "ForSequenceClassification": "CrossEncoder",
     "HF_ColBERT": "ColBERT",
