@@ -186,6 +186,10 @@ class Store:
     def _sure(self, name: str, kind: type[Stored]) -> Stored:
         """What a file of a finished audit holds, which must be as it was written."""
         path = self.folder / name
+        if self.folder.is_file():
+            raise RunError(
+                f"{self.folder} is a file: give the folder that `attnaudit audit --out` wrote."
+            )
         refuse_other(self.folder, "audit")
         try:
             content = path.read_bytes()
@@ -234,10 +238,11 @@ def _schema_version(content: Mapping[str, object]) -> object:
 
 
 def _difference(before: Plan, now: Plan) -> str:
-    if before.model.fingerprint != now.model.fingerprint:
-        return f"of the model {before.model.name!r} ({before.model.fingerprint[:8]})"
+    # data first: the classes that a model is fitted to are those of its data
     if before.data.fingerprint != now.data.fingerprint:
         return f"of the data {before.data.name!r} ({before.data.instances} instances)"
+    if before.model.fingerprint != now.model.fingerprint:
+        return f"of the model {before.model.name!r} ({before.model.fingerprint[:8]})"
     if before.settings != now.settings:
         old, new = before.settings.model_dump(), now.settings.model_dump()
         changed = [f"{key} was {old[key]}" for key in old if old[key] != new[key]]

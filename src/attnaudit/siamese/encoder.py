@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +13,9 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
-from attnaudit.files import parse_json
 from attnaudit.nets.pretrained_words import UNBOUNDED, UnknownWordsWarning
 from attnaudit.siamese.boundaries import past_marks
+from attnaudit.siamese.fingerprint import fingerprint_of
 from attnaudit.siamese.layers import (
     Stamp,
     differentiable,
@@ -33,10 +30,18 @@ from attnaudit.siamese.layers import (
 )
 from attnaudit.siamese.positions import positions_of
 from attnaudit.siamese.references import Reference
-from attnaudit.siamese.sides import Side, sides_of
+from attnaudit.siamese.structure import (
+    check_weights,
+    is_normalize,
+    layer_of,
+    own_kind,
+    sides_read,
+    transformer_of,
+    without_normalize,
+)
 from attnaudit.siamese.supported import check_object
 from attnaudit.siamese.table import ScoreKind
-from attnaudit.siamese.tokens import Role, Tokens
+from attnaudit.siamese.tokens import Role, Tokens, check_text
 
 Tail = Callable[[Float[Tensor, "n t h"]], Float[Tensor, "n d"]]
 REPLAY, COARSE = 1e-4, 0.05
@@ -84,16 +89,16 @@ class SiameseEncoder:
         check_object(model)
         self.model = model
         self.named_kind, self.named_prompt = kind, prompt
-        self.sides = _sides(model, prompt)
-        self.transformer = _transformer(model, self.sides)
+        self.sides = sides_read(model, prompt)
+        self.transformer = transformer_of(model, self.sides)
         self.stack = layers_of(self.transformer)
-        self.layer = _layer(layer, len(self.stack))
+        self.layer = layer_of(layer, len(self.stack))
         if kind not in (None, "cosine", "dot"):
             raise SettingsError(f"kind must be cosine or dot, got {kind!r}")
-        wanted = kind or _kind(model)
-        unit = all(_is_normalize(side.modules[-1]) for side in self.sides.values())
+        wanted = kind or own_kind(model)
+        unit = all(is_normalize(side.modules[-1]) for side in self.sides.values())
         self.parts: dict[Role, list[nn.Module]] = {
-            role: _without_normalize(side.modules) if unit else list(side.modules)
+            role: without_normalize(side.modules) if unit else list(side.modules)
             for role, side in self.sides.items()
         }
         self.kind: ScoreKind = "cosine" if unit else wanted
@@ -109,7 +114,7 @@ class SiameseEncoder:
                 f"{type(self.tokenizer).__name__} does not say where its tokens stand in the text; "
                 "give a model with a fast tokenizer (tokenizer.json)"
             )
-        _check_weights(model)
+        check_weights(model)
         if self.dtype in (torch.float16, torch.bfloat16):
             warnings.warn(
                 "the weights are in half precision, in which tables hardly add up: load the model "
@@ -170,20 +175,10 @@ class SiameseEncoder:
         """A digest of all weights and settings that an embedding depends on."""
         stamp = self.stamp
         if self._fingerprint is None or self._fingerprint[0] != stamp:
-            config: Any = self.transformer.config
-            digest = hashlib.sha256(config.to_json_string().encode())
-            for module in self.model:
-                settings: Any = getattr(module, "get_config_dict", dict)()
-                digest.update(f"{type(module).__name__} {settings!r}".encode())
-            digest.update(_tokenizer_facts(self.tokenizer).encode())
-            for name, value in sorted(self.model.state_dict().items()):
-                raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(memoryview(raw.numpy()))
             prompts = sorted((role, side.prompt) for role, side in self.sides.items())
             more = (prompts, self.model.max_seq_length, self.kind, self.size)
-            digest.update(repr(more).encode())
-            self._fingerprint = stamp, digest.hexdigest()
+            found = fingerprint_of(self.model, self.transformer, self.tokenizer, more)
+            self._fingerprint = stamp, found
         return self._fingerprint[1]
 
     def forget(self) -> None:
@@ -422,33 +417,6 @@ class SiameseEncoder:
         return cast(Tensor, done["sentence_embedding"])[..., : self.size]
 
 
-def check_text(text: object, name: str) -> None:
-    """Refuse what no model can read, under the name that it has for the user.
-
-    Raises:
-        DataError: No string, an empty one, or half a character.
-    """
-    if not isinstance(text, str):
-        raise DataError(
-            f"{name} must be a string, got {type(text).__name__}; give one text per side of a pair"
-        )
-    if not text.strip():
-        raise DataError(f"{name} is empty: no token of it can explain a score")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{name} holds a character that is none ({text[error.start]!a}, half of a pair); read "
-            "the text again with the right encoding"
-        ) from error
-
-
-def _tokenizer_facts(tokenizer: Any) -> str:
-    """What a tokenizer makes of a text; how its last call cut and padded is its state alone."""
-    facts: Any = parse_json(tokenizer.backend_tokenizer.to_str())
-    return json.dumps({k: v for k, v in facts.items() if k not in ("truncation", "padding")})
-
-
 def _ids(tokens: Sequence[Tokens], device: torch.device) -> Tensor:
     return torch.tensor([t.ids for t in tokens], device=device)
 
@@ -458,74 +426,3 @@ def _preprocessed(model: Any, text: str, prompt: str, role: Role) -> dict[str, T
     if hasattr(model, "preprocess"):
         return cast("dict[str, Tensor]", model.preprocess([text], prompt=prompt or None, **task))
     return cast("dict[str, Tensor]", model.tokenize([prompt + text], **task))
-
-
-def _layer(layer: Any, count: int) -> int:
-    try:
-        found = operator.index(layer)
-    except TypeError:
-        found = -1
-    if not 0 <= found < count:
-        raise SettingsError(f"layer must be from 0 to {count - 1} for this model, got {layer}")
-    return found
-
-
-def _sides(model: Any, prompt: str | None) -> dict[Role, Side]:
-    if not isinstance(model, nn.Sequential) or not len(model):
-        raise NotApplicable(
-            f"{type(model).__name__} is no sentence-transformers model that starts with a "
-            "transformer; give such a model, its folder or its name on the hub"
-        )
-    return sides_of(model, prompt)
-
-
-def _transformer(model: Any, sides: dict[Role, Side]) -> nn.Module:
-    firsts = [side.modules[0] for side in sides.values()]
-    transformer = getattr(firsts[0], "auto_model", None)
-    if transformer is None or not hasattr(transformer, "get_input_embeddings"):
-        raise NotApplicable(
-            f"{type(model).__name__} is no sentence-transformers model that starts with a "
-            "transformer; give such a model, its folder or its name on the hub"
-        )
-    if any(first is not firsts[0] for first in firsts):
-        raise NotApplicable(
-            "the model reads queries and documents with a transformer each; a table is made for "
-            "one transformer that reads both texts"
-        )
-    return cast(nn.Module, transformer)
-
-
-def _is_normalize(module: nn.Module) -> bool:
-    return type(module).__name__ == "Normalize"
-
-
-def _without_normalize(modules: Sequence[nn.Module]) -> list[nn.Module]:
-    left = list(modules)
-    while len(left) > 1 and _is_normalize(left[-1]):
-        left.pop()
-    return left
-
-
-def _kind(model: Any) -> ScoreKind:
-    name = str(getattr(model, "similarity_fn_name", None) or "cosine")
-    if name not in ("cosine", "dot"):
-        raise NotApplicable(
-            f"the model compares by {name!r}, which is no product of embeddings; say kind='cosine' "
-            "or kind='dot' to explain that score instead"
-        )
-    return cast(ScoreKind, name)
-
-
-def _check_weights(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        own = list(module.parameters(recurse=False))
-        if "quantized" in type(module).__module__ or not all(p.is_floating_point() for p in own):
-            raise NotApplicable(
-                f"the layer {name} is quantized ({type(module).__name__}): it has no derivative, "
-                "which a table is made of. Load the model in float32"
-            )
-    for name, value in model.named_parameters():
-        if not bool(value.isfinite().all()):
-            raise ModelError(
-                f"the weights {name!r} hold NaN or infinity; load an intact copy of the model"
-            )

@@ -21,12 +21,12 @@ from attnaudit.siamese.contributions import (
     pair_table,
     tables_beside,
 )
-from attnaudit.siamese.encoder import SiameseEncoder, check_text
+from attnaudit.siamese.encoder import SiameseEncoder
 from attnaudit.siamese.jacobian import REVERSE_COST
 from attnaudit.siamese.own_score import Pair, check_scores, own_scores
 from attnaudit.siamese.references import reference_of
 from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Role, Tokens
+from attnaudit.siamese.tokens import Role, Tokens, check_text
 
 WINDOW = 128
 """Pairs that are planned together."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from attnaudit.errors import DataError
+
 Span = tuple[int, int]
 Role = Literal["text", "query", "document"]
 """How a model reads a text: as it reads every one, or as one of two sides that it tells apart."""
@@ -65,3 +67,24 @@ class Tokens:
             self.text[start:end] if end > start else piece
             for piece, (start, end) in zip(self.pieces, self.offsets, strict=True)
         )
+
+
+def check_text(text: object, name: str) -> None:
+    """Refuse what no model can read, under the name that it has for the user.
+
+    Raises:
+        DataError: No string, an empty one, or half a character.
+    """
+    if not isinstance(text, str):
+        raise DataError(
+            f"{name} must be a string, got {type(text).__name__}; give one text per side of a pair"
+        )
+    if not text.strip():
+        raise DataError(f"{name} is empty: no token of it can explain a score")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name} holds a character that is none ({text[error.start]!a}, half of a pair); read "
+            "the text again with the right encoding"
+        ) from error
