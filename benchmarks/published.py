@@ -43,7 +43,7 @@ def encode(net: AttentionClassifier, part: Batch) -> Tensor:
 def probability(net: AttentionClassifier, hidden: Tensor, weights: Tensor) -> Tensor:
     """Probability of class 1 from hidden states and weights `(..., L)`."""
     context = torch.einsum("...l,...lh->...h", weights, hidden)
-    return torch.sigmoid(net.head(context)).squeeze(-1)
+    return torch.sigmoid(net.head(context, {})).squeeze(-1)
 
 
 def gradients(net: AttentionClassifier, part: Batch) -> np.ndarray:
