@@ -63,7 +63,7 @@ REPORTS = {
     ),
     "clam_h5": Report((r"\.npz|bag",), ("Traceback",)),
     "csv_labels": Report(
-        (r"float\.csv.*\{'0': 1, '1': 1\}", r"na\.csv.*\('0', '1'\)", r"case\.csv.*differ")
+        (r"float\.csv.*\{'0': 10, '1': 10\}", r"na\.csv.*\('0', '1'\)", r"case\.csv.*differ")
     ),
     "eraser_evidence_of_another_document": Report((r"DataError.*B",), ("A.txt evidence",)),
     "euclidean_after_normalize": Report(
