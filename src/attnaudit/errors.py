@@ -42,3 +42,13 @@ class MissingExtra(AttnauditError, ImportError):  # noqa: N818
             f"{purpose} needs the package {package!r}, which is not installed. "
             f'Install it from the checkout of attnaudit with: pip install ".[{extra}]"'
         )
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of a library's error, for one of ours; its kind where it says nothing.
+
+    Example:
+        >>> first_line(ValueError("no such key\nand a long list")), first_line(KeyError())
+        ('no such key', 'KeyError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attnaudit.errors import ModelError
+from attnaudit.errors import ModelError, first_line
 
 FETCHED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja", "*.codes", "*.vocab")
 """Files that are fetched: settings, tokenizers and safetensors; neither code nor pickles."""
@@ -96,7 +96,7 @@ def fetched(name: str, check: Callable[[Path], object], cache: str | None = None
         )  # fmt: skip
     # no such model, no access, a full disk, a connection that broke
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
+        reason = first_line(error)
         raise ModelError(f"{type(error).__name__}: {reason}") from error
     check(folder)
     return folder

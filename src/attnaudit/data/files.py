@@ -16,7 +16,7 @@ import polars as pl
 from attnaudit.data.frames import Table, from_polars, from_rows, listed
 from attnaudit.data.parquet import text_size, unpacked_size
 from attnaudit.data.unpacking import gunzip, most_bytes, read_whole, too_large
-from attnaudit.errors import DataError
+from attnaudit.errors import DataError, first_line
 from attnaudit.files import parse_json
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
@@ -135,7 +135,7 @@ def _read_parquet(raw: bytes, name: str) -> Table:
     except (
         pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError
     ) as error:  # fmt: skip
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise DataError(
             f"{name} is no readable Parquet file ({reason}): it may be cut short, fetch it again"
         ) from error

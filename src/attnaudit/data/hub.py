@@ -7,7 +7,7 @@ from typing import Any
 
 from attnaudit.data.folders import choose_split, split_name
 from attnaudit.data.frames import Table
-from attnaudit.errors import DataError, MissingExtra
+from attnaudit.errors import DataError, MissingExtra, first_line
 from attnaudit.hub import cached_if_unreachable
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
@@ -101,7 +101,7 @@ def _library() -> Any:
 
 def _failed(source: str, error: Exception) -> DataError:
     # The library raises many kinds of errors here: network, missing set, damaged cache.
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    reason = first_line(error)
     return DataError(
         f"the data set {source!r} could not be loaded from the hub: {type(error).__name__}: "
         f"{reason}. There is no file or folder of that name either. Offline, give a local file "

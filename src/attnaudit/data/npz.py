@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from attnaudit.data.frames import shown
 from attnaudit.data.unpacking import ARRAYS_FREE, most_bytes, read_whole, too_large
-from attnaudit.errors import DataError
+from attnaudit.errors import DataError, first_line
 
 _ENCRYPTED = 1
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -44,7 +44,7 @@ def read_npz(path: Path, names: Collection[str] | None = None) -> dict[str, npt.
         raise
     except Exception as error:
         # zipfile and numpy raise whatever a damaged directory or header leads them to
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = first_line(error)[:200]
         raise DataError(
             f"{path} cannot be read as .npz ({reason}). Save it again with numpy.savez"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attnaudit.data.records import Text
-from attnaudit.errors import AttnauditError, ModelError, NotApplicable
+from attnaudit.errors import AttnauditError, ModelError, NotApplicable, first_line
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.models.encoded import check_shape
 from attnaudit.models.self_check import (
@@ -190,7 +190,7 @@ class WrappedModel(Model):
             raise
         # whatever the user's own code raises
         except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), "")
+            reason = first_line(error)
             raise ModelError(
                 f"{self.name}: encode, attend or decode fails on the first texts "
                 f"({', '.join(map(repr, batch.ids))}): {type(error).__name__}: {reason[:200]}. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnaudit.errors import SettingsError
+from attnaudit.errors import SettingsError, first_line
 
 
 def check_device(device: str) -> None:
@@ -17,7 +17,7 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     # torch raises several kinds of errors: no such name, no driver, no such number
     except (RuntimeError, AssertionError) as error:
-        reason = next(iter(str(error).splitlines()), "")
+        reason = first_line(error)
         raise SettingsError(
             f"device {device!r} cannot be used here ({reason}). `attnaudit doctor` lists the "
             "devices there are"

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from attnaudit.errors import MissingExtra, ModelError, SettingsError
+from attnaudit.errors import MissingExtra, ModelError, SettingsError, first_line
 from attnaudit.hub import fetched
 from attnaudit.nets.encoders import ENCODERS
 from attnaudit.nets.pretrained import FrozenTransformer
@@ -72,7 +72,7 @@ def _read(library: Any, name: str, folder: Path) -> tuple[Any, Any, dict[str, An
         )
     # the library raises many kinds of errors: an unknown architecture, a damaged tokenizer
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
+        reason = first_line(error)
         raise _failed(name, f"{type(error).__name__}: {reason}") from error
     return tokenizer, transformer, report
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import jvp, vmap
 
-from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
+from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError, first_line
 from attnaudit.nets.pretrained_words import UNBOUNDED, UnknownWordsWarning
 from attnaudit.siamese.boundaries import past_marks
 from attnaudit.siamese.fingerprint import fingerprint_of
@@ -388,7 +388,7 @@ class SiameseEncoder:
             raise
         # torch says in many ways that a layer has none
         except (RuntimeError, NotImplementedError, TypeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), "")
+            reason = first_line(error)
             raise NotApplicable(
                 f"{type(self.transformer).__name__} has a layer without a forward derivative "
                 f"({reason[:100]}), which a table is made of; explain a model such as BERT, "

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from attnaudit.errors import MissingExtra, ModelError
+from attnaudit.errors import MissingExtra, ModelError, first_line
 from attnaudit.hub import fetched
 from attnaudit.nets.devices import check_device
 from attnaudit.nets.pretrained_load import place_of, quiet
@@ -68,7 +68,7 @@ def _read(source: str, device: str | None) -> Any:
             )  # fmt: skip
     # the library raises many kinds of errors: an unknown architecture, weights of another shape
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
+        reason = first_line(error)
         raise _failed(source, f"{type(error).__name__}: {reason}") from error
 
 

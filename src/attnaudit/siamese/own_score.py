@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.errors import ModelError, NotApplicable
+from attnaudit.errors import ModelError, NotApplicable, first_line
 from attnaudit.siamese.layers import still
 from attnaudit.siamese.sides import sides_of
 from attnaudit.siamese.tokens import Role
@@ -89,7 +89,7 @@ def _embedded(encoder: SiameseEncoder, texts: list[str], role: Role) -> Float[Te
         raise
     # whatever the model's own code raises, it is not ours to explain
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
+        reason = first_line(error)
         raise ModelError(
             f"the model itself fails to encode {texts[0][:40]!r}"
             f"{f' and {len(texts) - 1} more texts' if len(texts) > 1 else ''}: "
