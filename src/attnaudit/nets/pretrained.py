@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.nets.positions import positions_of
 from attnaudit.nets.pretrained_words import WordPieces
 
 NONE = -1
@@ -194,8 +195,6 @@ def _positions(transformer: Any) -> int | None:
     """How many places have a position vector, or the configuration's bound, or None."""
     most = getattr(transformer.config, "max_position_embeddings", None)
     bounds = [int(most)] if most and most > 0 else []
-    for key, module in transformer.named_modules():
-        if key.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            first = 0 if module.padding_idx is None else module.padding_idx + 1
-            bounds.append(module.num_embeddings - first)
+    table = positions_of(transformer)
+    bounds += [] if table is None else [table]
     return min(bounds, default=None)

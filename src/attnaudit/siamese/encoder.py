@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError, first_line
+from attnaudit.nets.positions import positions_of
 from attnaudit.nets.pretrained_words import UNBOUNDED, UnknownWordsWarning
 from attnaudit.siamese.boundaries import past_marks
 from attnaudit.siamese.fingerprint import fingerprint_of
@@ -28,7 +29,6 @@ from attnaudit.siamese.layers import (
     width_of,
     words_replaced,
 )
-from attnaudit.siamese.positions import positions_of
 from attnaudit.siamese.references import Reference
 from attnaudit.siamese.structure import (
     check_weights,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 TABLES = ("position_embeddings", "position_embedding", "wpe", "embed_positions")
 """The names that tables of absolute positions have."""
 
 
-def positions_of(transformer: nn.Module, stack: nn.ModuleList) -> int | None:
+def positions_of(transformer: nn.Module, stack: Iterable[nn.Module] = ()) -> int | None:
     """The length of the table of absolute positions; None where there is no such table.
 
     Rotary and relative positions know no limit. A table with a padding index, as RoBERTa's, begins
     after it.
+
+    Args:
+        transformer: The model.
+        stack: Its layers, whose own tables are of distances and bound nothing.
     """
     inside = {id(module) for layer in stack for module in layer.modules()}
     for name, module in transformer.named_modules():
