@@ -24,8 +24,10 @@ from attnaudit.silent import read_weights
 
 OUT = Path("build")
 SETTINGS = (
-    ("presence", "gated", 8), ("presence", "gated", 24), ("conjunction", "self_attention", 24),
-)  # fmt: skip
+    ("presence", "gated", 8),
+    ("presence", "gated", 24),
+    ("conjunction", "self_attention", 24),
+)
 
 
 def compared(rule: str, pool: str, seeds: int, bags: int, epochs: int) -> dict[str, Any]:
@@ -52,10 +54,12 @@ def compared(rule: str, pool: str, seeds: int, bags: int, epochs: int) -> dict[s
         for a, b in zip(at_once, one_by_one, strict=True)
     )
     return {
-        "setting": f"{rule}, {pool}, {seeds} seeds", "one by one, s": round(end - middle, 2),
+        "setting": f"{rule}, {pool}, {seeds} seeds",
+        "one by one, s": round(end - middle, 2),
         "at once, s": round(middle - start, 2),
-        "ratio": round((end - middle) / (middle - start), 2), "outputs apart": f"{apart:.1e}",
-    }  # fmt: skip
+        "ratio": round((end - middle) / (middle - start), 2),
+        "outputs apart": f"{apart:.1e}",
+    }
 
 
 def main(

@@ -242,14 +242,20 @@ ROWS: dict[str, tuple[str, Side, Side]] = {
     "leave_one_out.cnn": ("cnn", P_LOO, O_LOO),
     "leave_one_out.average": ("average", P_LOO, O_LOO),
     "permutation": (
-        "bilstm", Side(published_parts, published_permutation), Side(our_views, ours_permutation)),
+        "bilstm",
+        Side(published_parts, published_permutation),
+        Side(our_views, ours_permutation),
+    ),
     "adversary_search": ("bilstm", P_SEARCH, Side(our_views, ours_search)),
     "adversary_exact": ("bilstm", P_SEARCH, Side(our_views, ours_exact)),
     "rank_statistics": (
-        "bilstm", Side(rank_lists, published_ranks), Side(rank_tensors, ours_ranks)),
+        "bilstm",
+        Side(rank_lists, published_ranks),
+        Side(rank_tensors, ours_ranks),
+    ),
     "battery": ("bilstm", P_BATTERY, Side(unprepared, ours_battery)),
     "battery_exact": ("bilstm", P_BATTERY, Side(unprepared, ours_battery_exact)),
-}  # fmt: skip
+}
 
 
 def seconds(side: Side, encoder: str, data: Data, repeat: int = 1) -> float:
@@ -270,8 +276,17 @@ def peak_mib() -> float:
 
 def memory(name: str, side: str, count: int) -> float | None:
     """Peak resident MiB of one side in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.bench", "--memory-of", name, "--side", side,
-               "--count", str(count)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.bench",
+        "--memory-of",
+        name,
+        "--side",
+        side,
+        "--count",
+        str(count),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return float(done.stdout.strip()) if done.returncode == 0 else None
 
@@ -292,8 +307,15 @@ def growth() -> None:
                 if function is None:
                     continue
                 size = length if axis.startswith("length") else count
-                rows.append({"what": name, "axis": axis, "size": size, "side": side,
-                             "cpu_s": max(seconds(function, encoder, data), 1e-4)})  # fmt: skip
+                rows.append(
+                    {
+                        "what": name,
+                        "axis": axis,
+                        "size": size,
+                        "side": side,
+                        "cpu_s": max(seconds(function, encoder, data), 1e-4),
+                    }
+                )
     table = pl.DataFrame(rows)
     table.write_json(OUT / "growth.json")
     chart = (
@@ -302,11 +324,13 @@ def growth() -> None:
         .encode(
             alt.X("size:Q", scale=alt.Scale(type="log")),
             alt.Y("cpu_s:Q", scale=alt.Scale(type="log"), title="CPU seconds"),
-            color="side:N", column="what:N", row="axis:N",
+            color="side:N",
+            column="what:N",
+            row="axis:N",
         )
         .properties(width=180, height=150)
         .resolve_scale(x="independent", y="independent")
-    )  # fmt: skip
+    )
     chart.save(OUT / "growth.html", inline=True)
 
 
@@ -338,8 +362,12 @@ def main(
         if (theirs, encoder) not in baselines:
             baselines[theirs, encoder] = seconds(theirs, encoder, data)
         base, own = baselines[theirs, encoder], seconds(ours, encoder, data, repeat=2)
-        row = {"name": name, "baseline_cpu_s": round(base, 4), "ours_cpu_s": round(own, 4),
-               "ratio": round(base / own, 1)}  # fmt: skip
+        row = {
+            "name": name,
+            "baseline_cpu_s": round(base, 4),
+            "ours_cpu_s": round(own, 4),
+            "ratio": round(base / own, 1),
+        }
         if with_memory:
             some = min(count, 256)
             row["baseline_peak_mib"] = memory(name, "published", some)
@@ -349,8 +377,12 @@ def main(
     for key in results[0]:
         table.add_column(key.replace("_cpu_s", " s").replace("_peak_mib", " MiB"), no_wrap=True)
     for row in results:
-        table.add_row(*(f"{v:.1f}" if isinstance(v, float) and k != "ours_cpu_s" else str(v)
-                        for k, v in row.items()))  # fmt: skip
+        table.add_row(
+            *(
+                f"{v:.1f}" if isinstance(v, float) and k != "ours_cpu_s" else str(v)
+                for k, v in row.items()
+            )
+        )
     Console().print(table)
     (OUT / "bench.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     if with_growth and not only:

@@ -94,8 +94,12 @@ def models() -> dict[str, Kind]:
     def ensemble(folder: Path) -> None:
         train_bag_model("presence-gaussian", members=2, out=folder, progress=False, **bags)
 
-    makers = {"model": text_model, "model: masks": selective, "model: bags": bag,
-              "model: ensemble": ensemble}  # fmt: skip
+    makers = {
+        "model": text_model,
+        "model: masks": selective,
+        "model: bags": bag,
+        "model: ensemble": ensemble,
+    }
     return {name: Kind(make, {"load": loaded}) for name, make in makers.items()}
 
 
@@ -117,8 +121,9 @@ def loaded(folder: Path) -> object:
 
 def audits() -> Kind:
     """An audit of three chunks."""
-    done = train(texts(), encoder="average", options=SMALL, hidden=4, embedding_dim=4,
-                 progress=False)  # fmt: skip
+    done = train(
+        texts(), encoder="average", options=SMALL, hidden=4, embedding_dim=4, progress=False
+    )
     data = load_splits("reviews", limit=60)["train"]
     settings = Settings(chunk=20, resamples=100, permutations=10, costly_limit=10)
 
@@ -139,8 +144,15 @@ def controls() -> Kind:
     recipe = Recipe("average", "additive", 4, 4, options=SMALL)
 
     def found(folder: Path) -> object:
-        result = run_controls(splits, recipe, ["uniform", "seeds"], seeds=1, out=folder,
-                              settings=Settings(resamples=100), progress=False)  # fmt: skip
+        result = run_controls(
+            splits,
+            recipe,
+            ["uniform", "seeds"],
+            seeds=1,
+            out=folder,
+            settings=Settings(resamples=100),
+            progress=False,
+        )
         return _numbers(result.report), _table(result.instances)
 
     def opened(folder: Path) -> object:
@@ -153,8 +165,9 @@ def controls() -> Kind:
 def shortcuts() -> Kind:
     """A shortcut check."""
     splits = load_splits("polarity", limit=120)
-    done = train(splits, encoder="average", options=SMALL, hidden=8, embedding_dim=8,
-                 progress=False)  # fmt: skip
+    done = train(
+        splits, encoder="average", options=SMALL, hidden=8, embedding_dim=8, progress=False
+    )
     settings = ShortcutSettings(judges=1, judge_epochs=1, permutations=100, trees=10)
 
     def make(folder: Path) -> None:
@@ -169,9 +182,17 @@ def silents() -> Kind:
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
 
     def found(folder: Path) -> object:
-        result = audit_silent(splits, config, 4, options=BagOptions(epochs=1), out=folder,
-                              bars=Bars(bag_bar=0.0), subsets=5, at_once=2,
-                              settings=Settings(resamples=100))  # fmt: skip
+        result = audit_silent(
+            splits,
+            config,
+            4,
+            options=BagOptions(epochs=1),
+            out=folder,
+            bars=Bars(bag_bar=0.0),
+            subsets=5,
+            at_once=2,
+            settings=Settings(resamples=100),
+        )
         return _numbers(result.report), loaded(folder / "model")
 
     def opened(folder: Path) -> object:
@@ -186,8 +207,14 @@ def silents() -> Kind:
 def studies() -> Kind:
     """A study of one small cell: a model, an audit, and what a paper reports of them."""
     study = STUDIES["jain2019"]
-    given = {"data": ["reviews"], "encoders": ["average"], "train_limit": 40, "test_limit": 20,
-             "epochs": 1, "permutations": 10}  # fmt: skip
+    given = {
+        "data": ["reviews"],
+        "encoders": ["average"],
+        "train_limit": 40,
+        "test_limit": 20,
+        "epochs": 1,
+        "permutations": 10,
+    }
     fields = study.options.model_fields
     options = options_of(study, {k: v for k, v in given.items() if k in fields}, quick=True)
 
@@ -212,10 +239,15 @@ def caches() -> Kind:
     for word in words:
         tokens = Tokens(word, (7,), (word,), ((0, len(word)),), (False,), "")
         given[word] = Contributions(
-            tokens=tokens, parts=torch.randn(1, 4, generator=draw),
-            embedding=torch.randn(4, generator=draw), reference=torch.randn(4, generator=draw),
-            error=0.0, nodes=3, mode="forward", reached=True,
-        )  # fmt: skip
+            tokens=tokens,
+            parts=torch.randn(1, 4, generator=draw),
+            embedding=torch.randn(4, generator=draw),
+            reference=torch.randn(4, generator=draw),
+            error=0.0,
+            nodes=3,
+            mode="forward",
+            reached=True,
+        )
 
     def make(folder: Path) -> None:
         cache = Cache("key", folder)
@@ -227,8 +259,15 @@ def caches() -> Kind:
         rows = []
         for word in words:
             one = cache.get(word) or given[word]  # nothing: solved again
-            rows.append([one.parts.tolist(), one.embedding.tolist(), one.reference.tolist(),
-                         one.error, one.tokens.offsets])  # fmt: skip
+            rows.append(
+                [
+                    one.parts.tolist(),
+                    one.embedding.tolist(),
+                    one.reference.tolist(),
+                    one.error,
+                    one.tokens.offsets,
+                ]
+            )
         return rows
 
     return Kind(make, {"get": found})
@@ -358,8 +397,11 @@ OWN = {
 
 def damaged(folder: Path, draw: random.Random) -> str:
     """Damage one file below a folder, and say which and how."""
-    files = [p for p in sorted(folder.rglob("*"))
-             if p.is_file() and not p.name.endswith(UNREAD) and p.stat().st_size]  # fmt: skip
+    files = [
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and not p.name.endswith(UNREAD) and p.stat().st_size
+    ]
     path = draw.choice(files)
     how = draw.choice((*ANY, *OWN.get(path.suffix, ())))
     how(path, draw)
@@ -407,9 +449,13 @@ def main(
     torch.set_num_threads(1)
     makers: dict[str, Callable[[], Kind]] = {
         **{name: (lambda one=one: one) for name, one in models().items()},
-        "audit": audits, "control": controls, "shortcut": shortcuts, "silent": silents,
-        "study": studies, "cache": caches,
-    }  # fmt: skip
+        "audit": audits,
+        "control": controls,
+        "shortcut": shortcuts,
+        "silent": silents,
+        "study": studies,
+        "cache": caches,
+    }
     console = Console()
     table = Table(title=f"{count} damaged folders of each kind")
     words = ("same numbers", "made again and said", "refused", "WRONG", "TRACEBACK")

@@ -72,10 +72,21 @@ def ours() -> dict[str, list]:
     model = golden_model()
     # the search with the paper's own ε in its hinge, to be comparable
     settings = Settings(search_hinge=0.01)
-    found: dict[str, list] = {name: [] for name in (
-        "probability", "attention", "gradient", "leave_one_out", "permutations", "search", "exact",
-        "tau.attention-gradient", "tau.attention-leave_one_out", "tau.gradient-leave_one_out",
-    )}  # fmt: skip
+    found: dict[str, list] = {
+        name: []
+        for name in (
+            "probability",
+            "attention",
+            "gradient",
+            "leave_one_out",
+            "permutations",
+            "search",
+            "exact",
+            "tau.attention-gradient",
+            "tau.attention-leave_one_out",
+            "tau.gradient-leave_one_out",
+        )
+    }
     for _, batch in golden_batches(BATCH):
         encoded = Encoded(model, batch)
         records = [Text(i, "", (), ()) for i in batch.ids]
@@ -94,9 +105,11 @@ def ours() -> dict[str, list]:
             found["attention"].append(encoded.weights[row][there].tolist())
             found["gradient"].append(gradient[row][there].tolist())
             found["leave_one_out"].append(removed[row][units].tolist())
-        pairs = {"attention-gradient": (encoded.weights, raw),
-                 "attention-leave_one_out": (encoded.weights, change),
-                 "gradient-leave_one_out": (raw, change)}  # fmt: skip
+        pairs = {
+            "attention-gradient": (encoded.weights, raw),
+            "attention-leave_one_out": (encoded.weights, change),
+            "gradient-leave_one_out": (raw, change),
+        }
         for name, (a, b) in pairs.items():
             found[f"tau.{name}"] += kendall_tau(a, b, batch.units).value.tolist()
         found["permutations"] += view.permutations[1][..., 1].tolist()
@@ -137,22 +150,56 @@ def random_quantities(found: dict[str, list], rows: list[dict]) -> list[Row]:
     exact = np.array(found["exact"])
     short = float((published - exact).max())
     return [
-        Row("permutation outputs", low, most, len(p),
+        Row(
+            "permutation outputs",
+            low,
+            most,
+            len(p),
             "instances whose two samples of 100 differ (KS, p ≤ .05); at most the 99.9 % point of "
-            "the binomial", low <= most),
-        Row("permutation median, mean", shift, noise, len(base),
-            "|mean difference| of the medians; 3.3 standard errors", shift <= noise),
-        Row("search JSD, mean", gap, 0.01, len(own),
+            "the binomial",
+            low <= most,
+        ),
+        Row(
+            "permutation median, mean",
+            shift,
+            noise,
+            len(base),
+            "|mean difference| of the medians; 3.3 standard errors",
+            shift <= noise,
+        ),
+        Row(
+            "search JSD, mean",
+            gap,
+            0.01,
+            len(own),
             f"|difference of means|: ours {own.mean():.4f}, stored {published.mean():.4f}",
-            gap <= 0.01),
-        Row("search JSD, distribution", test.statistic, 0.05, len(own),
+            gap <= 0.01,
+        ),
+        Row(
+            "search JSD, distribution",
+            test.statistic,
+            0.05,
+            len(own),
             f"largest distance of the two distribution functions (KS p = {test.pvalue:.2g})",
-            test.statistic <= 0.05),
-        Row("exact ≥ stored search", short, 1e-6, len(exact),
-            f"largest shortfall; exact mean {exact.mean():.4f}", short <= 1e-6),
-        Row("exact ≥ own search", float((own - exact).max()), 1e-6, len(exact),
-            "largest shortfall", float((own - exact).max()) <= 1e-6),
-    ]  # fmt: skip
+            test.statistic <= 0.05,
+        ),
+        Row(
+            "exact ≥ stored search",
+            short,
+            1e-6,
+            len(exact),
+            f"largest shortfall; exact mean {exact.mean():.4f}",
+            short <= 1e-6,
+        ),
+        Row(
+            "exact ≥ own search",
+            float((own - exact).max()),
+            1e-6,
+            len(exact),
+            "largest shortfall",
+            float((own - exact).max()) <= 1e-6,
+        ),
+    ]
 
 
 def compare(found: dict[str, list], rows: list[dict]) -> list[Row]:
@@ -160,12 +207,16 @@ def compare(found: dict[str, list], rows: list[dict]) -> list[Row]:
     column: Callable[[str], list] = lambda name: [row[name] for row in rows]  # noqa: E731
     removed = [row["leave_one_out_probability"][1:-1] for row in rows]
     table = [
-        within("probability", np.array(found["probability"]), flat([[x] for x in np.ravel(
-            column("probability"))]), EXACT),
+        within(
+            "probability",
+            np.array(found["probability"]),
+            flat([[x] for x in np.ravel(column("probability"))]),
+            EXACT,
+        ),
         within("weights", flat(found["attention"]), flat(column("attention")), EXACT),
         within("gradient", flat(found["gradient"]), flat(column("gradient")), EXACT),
         within("leave-one-out", flat(found["leave_one_out"]), flat(removed), EXACT),
-    ]  # fmt: skip
+    ]
     inner = {
         "attention": [r["attention"][1:-1] for r in rows],
         "gradient": [r["gradient"][1:-1] for r in rows],
@@ -175,8 +226,9 @@ def compare(found: dict[str, list], rows: list[dict]) -> list[Row]:
     }
     for pair in ("attention-gradient", "attention-leave_one_out", "gradient-leave_one_out"):
         first, second = pair.split("-", 1)
-        reference = np.array([kendalltau(a, b).statistic for a, b in zip(
-            inner[first], inner[second], strict=True)])  # fmt: skip
+        reference = np.array(
+            [kendalltau(a, b).statistic for a, b in zip(inner[first], inner[second], strict=True)]
+        )
         mine = np.array(found[f"tau.{pair}"])
         gap = abs(float(mine.mean() - reference.mean()))
         how = f"|difference of means|: ours {mine.mean():.4f} ± {mine.std():.4f}"
@@ -193,13 +245,16 @@ def main() -> int:
         shown.add_column(name, overflow="fold")
     for row in table:
         mark = "ok" if row.passed else "FAILS"
-        shown.add_row(row.quantity, f"{row.difference:.2g}", f"{row.tolerance:.2g}", str(row.n),
-                      row.how, mark)  # fmt: skip
+        shown.add_row(
+            row.quantity, f"{row.difference:.2g}", f"{row.tolerance:.2g}", str(row.n), row.how, mark
+        )
     Console().print(shown)
     out = Path("build/parity.json")
     out.parent.mkdir(exist_ok=True)
-    content = [{k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(row).items()}
-               for row in table]  # fmt: skip
+    content = [
+        {k: v.item() if isinstance(v, np.generic) else v for k, v in asdict(row).items()}
+        for row in table
+    ]
     out.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return 0 if all(row.passed for row in table) else 1
 

@@ -94,8 +94,9 @@ def main(
         middle = time.process_time()
         found[kind] = measured(model, test, seed)
         found[kind]["CPU seconds"] = {
-            "train": middle - start, "audit": time.process_time() - middle,
-        }  # fmt: skip
+            "train": middle - start,
+            "audit": time.process_time() - middle,
+        }
         print(kind, json.dumps(found[kind]))
     table = Table(title=f"SST, additive attention: {len(splits['train'])} train, {len(test)} test")
     for column in ("quantity", *MODELS):

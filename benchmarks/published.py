@@ -29,9 +29,13 @@ def batches_of(batch: Batch, size: int = BATCH) -> list[Batch]:
         part = batch.take(torch.arange(start, min(start + size, len(batch))))
         longest = int(part.present.sum(1).max())
         parts.append(
-            Batch(part.ids, part.inputs[:, :longest], part.present[:, :longest],
-                  part.units[:, :longest])
-        )  # fmt: skip
+            Batch(
+                part.ids,
+                part.inputs[:, :longest],
+                part.present[:, :longest],
+                part.units[:, :longest],
+            )
+        )
     return parts
 
 
@@ -91,8 +95,9 @@ def permutations(
         shuffled = weights.clone()
         for row in range(len(part)):
             places = part.units[row].nonzero().squeeze(1)
-            shuffled[row, places] = weights[row, places[torch.from_numpy(
-                np.random.permutation(len(places)))]]  # fmt: skip
+            shuffled[row, places] = weights[
+                row, places[torch.from_numpy(np.random.permutation(len(places)))]
+            ]
         outputs.append(probability(net, hidden, shuffled).numpy())
     return np.stack(outputs, 1)
 

@@ -44,10 +44,14 @@ def compared(name: str, splits: Any) -> dict[str, Any]:
     report = audit_shortcuts(model, splits)
     training, check = middle - start, time.process_time() - middle
     return {
-        "model": name, "texts": len(splits["train"]), "training, s": round(training, 1),
-        "check, s": round(check, 1), "of it judges, s": round(report.seconds["gap"], 1),
-        "trainings": round(check / training, 2), "verdict": report.verdict.value,
-    }  # fmt: skip
+        "model": name,
+        "texts": len(splits["train"]),
+        "training, s": round(training, 1),
+        "check, s": round(check, 1),
+        "of it judges, s": round(report.seconds["gap"], 1),
+        "trainings": round(check / training, 2),
+        "verdict": report.verdict.value,
+    }
 
 
 def main(

@@ -234,13 +234,18 @@ def against_published() -> list[dict[str, Any]]:
         }
         for tolerance in (1e-2, 1e-3):
             found, seconds = cpu(lambda t=tolerance: ours(encoder, texts, t))
-            rows.append({
-                "tokens": "/".join(map(str, lengths)), "layer": layer, "tolerance": tolerance,
-                "ours_s": seconds, "ours_error": float((found - exact).abs().max()),
-                **{f"published_{n}_s": theirs[n] for n in theirs},
-                **{f"published_{n}_error": errors[n] for n in errors},
-                **{f"ratio_{n}": theirs[n] / seconds for n in theirs},
-            })  # fmt: skip
+            rows.append(
+                {
+                    "tokens": "/".join(map(str, lengths)),
+                    "layer": layer,
+                    "tolerance": tolerance,
+                    "ours_s": seconds,
+                    "ours_error": float((found - exact).abs().max()),
+                    **{f"published_{n}_s": theirs[n] for n in theirs},
+                    **{f"published_{n}_error": errors[n] for n in errors},
+                    **{f"ratio_{n}": theirs[n] / seconds for n in theirs},
+                }
+            )
             print(rows[-1], file=sys.stderr)
     return rows
 
@@ -263,9 +268,13 @@ def query_and_documents(count: int = 100, layer: int = 3) -> dict[str, float]:
         ]
     )
     return {
-        "documents": count, "pairs_s": pairs, "single_encodings_s": single,
-        "ratio": pairs / single, "in_batches_s": contributed, "tables_alone_s": combined,
-    }  # fmt: skip
+        "documents": count,
+        "pairs_s": pairs,
+        "single_encodings_s": single,
+        "ratio": pairs / single,
+        "in_batches_s": contributed,
+        "tables_alone_s": combined,
+    }
 
 
 def ways() -> list[dict[str, Any]]:
@@ -298,8 +307,15 @@ def by_length() -> list[dict[str, Any]]:
         for tolerance in (1e-2, 1e-3, 1e-4):
             explainer = PairExplainer(encoder, tolerance=tolerance)
             (found,), seconds = cpu(lambda e=explainer, t=text: e.contributions([t]))
-            rows.append({"what": "length", "value": len(found.tokens), "tolerance": tolerance,
-                         "seconds": seconds, "nodes": found.nodes})  # fmt: skip
+            rows.append(
+                {
+                    "what": "length",
+                    "value": len(found.tokens),
+                    "tolerance": tolerance,
+                    "seconds": seconds,
+                    "nodes": found.nodes,
+                }
+            )
     return rows
 
 
@@ -308,17 +324,27 @@ def by_dimension() -> list[dict[str, Any]]:
     rows = []
     for hidden in (96, 192, 384, 768):
         config = BertConfig(
-            vocab_size=30522, hidden_size=hidden, num_hidden_layers=3,
-            num_attention_heads=hidden // 32, intermediate_size=4 * hidden,
-        )  # fmt: skip
+            vocab_size=30522,
+            hidden_size=hidden,
+            num_hidden_layers=3,
+            num_attention_heads=hidden // 32,
+            intermediate_size=4 * hidden,
+        )
         torch.manual_seed(0)
         model = load_siamese("minilm").model
         (held,) = model[0]._modules  # its name differs between versions of the library
         setattr(model[0], held, BertModel(config, add_pooling_layer=False).eval())
         wide = PairExplainer(SiameseEncoder(model))
         (found,), seconds = cpu(lambda e=wide: e.contributions([" ".join(WORDS[:20])]))
-        rows.append({"what": "dimension", "value": hidden, "tolerance": 1e-3, "seconds": seconds,
-                     "nodes": found.nodes})  # fmt: skip
+        rows.append(
+            {
+                "what": "dimension",
+                "value": hidden,
+                "tolerance": 1e-3,
+                "seconds": seconds,
+                "nodes": found.nodes,
+            }
+        )
     return rows
 
 
@@ -356,19 +382,22 @@ def main() -> None:
         which: float(
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.siamese", which],
-                capture_output=True, text=True, check=True,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
         )
         for which in ("nothing", "ours", "published")
-    }  # fmt: skip
+    }
     OUT.mkdir(exist_ok=True)
     (OUT / "siamese.json").write_text(json.dumps(found, indent=1))
     frame = pl.DataFrame(found["growth"])
     alt.Chart(frame).mark_line(point=True).encode(
         x=alt.X("value:Q", title="tokens, or size of the embedding", scale=alt.Scale(type="log")),
         y=alt.Y("seconds:Q", title="CPU seconds a text", scale=alt.Scale(type="log")),
-        color="tolerance:N", column="what:N",
-    ).save(str(OUT / "siamese_growth.html"))  # fmt: skip
+        color="tolerance:N",
+        column="what:N",
+    ).save(str(OUT / "siamese_growth.html"))
     console = Console(width=140)
     for name, rows in found.items():
         if not isinstance(rows, list):

@@ -71,8 +71,13 @@ def consequence(check: Any) -> str:
 def checks() -> str:
     """Every check with its question and its paper."""
     header = ("check", "question", "decides", "needs", "paper")
-    return table(header, (_check_row(check, f"[`{check.name}`]({check.name.replace('_', '-')}.md)")
-                          for check in CHECKS.values()))  # fmt: skip
+    return table(
+        header,
+        (
+            _check_row(check, f"[`{check.name}`]({check.name.replace('_', '-')}.md)")
+            for check in CHECKS.values()
+        ),
+    )
 
 
 def checks_plain() -> str:
@@ -86,11 +91,17 @@ def attributions() -> str:
     return table(
         ("method", "a score says", "sign", "needs", "encoder passes", "paper"),
         (
-            (code(m.name), m.meaning, "for or against" if m.signed else "size only",
-             ", ".join(sorted(m.needs)) or "–", m.cost, m.paper)
+            (
+                code(m.name),
+                m.meaning,
+                "for or against" if m.signed else "size only",
+                ", ".join(sorted(m.needs)) or "–",
+                m.cost,
+                m.paper,
+            )
             for m in METHODS.values()
         ),
-    )  # fmt: skip
+    )
 
 
 def thresholds() -> str:
@@ -133,11 +144,18 @@ def data() -> str:
     return table(
         ("name", "what it is", "classes", "rows used", "hub", "terms", "paper"),
         (
-            (code(d.name), d.title, ", ".join(d.classes) or "entities", d.keep,
-             code(d.hub) if d.hub else d.where, d.terms, d.paper)
+            (
+                code(d.name),
+                d.title,
+                ", ".join(d.classes) or "entities",
+                d.keep,
+                code(d.hub) if d.hub else d.where,
+                d.terms,
+                d.paper,
+            )
             for d in NAMED_SETS.values()
         ),
-    )  # fmt: skip
+    )
 
 
 def models() -> str:
@@ -152,11 +170,17 @@ def remedies() -> str:
     return table(
         ("remedy", "paper", "what it changes", "expected of it", "λ", "mind"),
         (
-            (code(r.name), r.paper, r.changes, r.promises,
-             "–" if r.weight is None else f"{r.weight:g}", r.caveat)
+            (
+                code(r.name),
+                r.paper,
+                r.changes,
+                r.promises,
+                "–" if r.weight is None else f"{r.weight:g}",
+                r.caveat,
+            )
             for r in REMEDIES.values()
         ),
-    )  # fmt: skip
+    )
 
 
 def tokenizers() -> str:
@@ -252,9 +276,23 @@ def command(name: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f
-    for f in (checks, checks_plain, attributions, thresholds, settings, operators, data, models,
-              remedies, tokenizers, statistics, frame, faults, papers)
-}  # fmt: skip
+    for f in (
+        checks,
+        checks_plain,
+        attributions,
+        thresholds,
+        settings,
+        operators,
+        data,
+        models,
+        remedies,
+        tokenizers,
+        statistics,
+        frame,
+        faults,
+        papers,
+    )
+}
 KINDS: dict[str, Callable[[str], str]] = {
     "table": lambda name: TABLES[name](),
     "check": check,
@@ -297,11 +335,15 @@ def _thresholds(names: Iterable[str], *, users: bool = True) -> str:
     return table(
         header,
         (
-            (code(name), code(declared[name].default), *((_users(name),) if users else ()),
-             declared[name].description or "")
+            (
+                code(name),
+                code(declared[name].default),
+                *((_users(name),) if users else ()),
+                declared[name].description or "",
+            )
             for name in names
         ),
-    )  # fmt: skip
+    )
 
 
 def _users(name: str) -> str:

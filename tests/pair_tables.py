@@ -57,16 +57,41 @@ def table_of(
     sizes = x.sum(0).norm(), y.sum(0).norm()
     values = scale * x @ y.T / (sizes[0] * sizes[1])
     return PairTable(
-        a, b, values, float(values.sum()) + residual, kind, 1e-3,
-        float(x[-1].norm() / sizes[0]), float(y[-1].norm() / sizes[1]),
-    )  # fmt: skip
+        a,
+        b,
+        values,
+        float(values.sum()) + residual,
+        kind,
+        1e-3,
+        float(x[-1].norm() / sizes[0]),
+        float(y[-1].norm() / sizes[1]),
+    )
 
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
     """Text of many scripts, with marks that join words and whitespace of all kinds."""
-    parts = ["don't", "state-of-the-art", "3.14", "e.g.", "שלום", "中国人", "ไทย", "é", "a\u0301",
-             "👍🏽", "🇩🇪🇫🇷", "\u202e", "-", "'", " ", "\n", "\u00a0", "\u200b", "x"]  # fmt: skip
+    parts = [
+        "don't",
+        "state-of-the-art",
+        "3.14",
+        "e.g.",
+        "שלום",
+        "中国人",
+        "ไทย",
+        "é",
+        "a\u0301",
+        "👍🏽",
+        "🇩🇪🇫🇷",
+        "\u202e",
+        "-",
+        "'",
+        " ",
+        "\n",
+        "\u00a0",
+        "\u200b",
+        "x",
+    ]
     free = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
     return "".join(draw(st.lists(st.one_of(st.sampled_from(parts), free), max_size=12)))
 

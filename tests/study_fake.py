@@ -38,15 +38,20 @@ def plan(options: FakeOptions, data_dir: Path | None) -> Planned:
     cells = tuple(
         Cell(
             f"{data}, seed {seed}",
-            {"data": data, "seed": seed, "power": options.power,
-             "breaks": data in options.breaks, "dies": data in options.dies,
-             "pause": options.pause},
+            {
+                "data": data,
+                "seed": seed,
+                "power": options.power,
+                "breaks": data in options.breaks,
+                "dies": data in options.dies,
+                "pause": options.pause,
+            },
             cost=1.0,
         )
         for data in options.data
         if data != "nowhere"
         for seed in options.seeds
-    )  # fmt: skip
+    )
     gone = "nowhere" in options.data
     return Planned(cells, (Missing(what="nowhere", reason="it is nowhere"),) if gone else ())
 
@@ -81,13 +86,26 @@ def conclude(results: Results) -> tuple[Claim, ...]:
             found = measured(find(record.rows, "size", "x"), "size")
             parts.append(Part(of=record.name, measured=found, holds=above(found, -0.5)))
     return (
-        claim_of(parts, id="size", claim="Sizes are above minus a half.", paper="3 (table 1)",
-                 rule="The interval lies above −0.5.", note="Made up."),
-    )  # fmt: skip
+        claim_of(
+            parts,
+            id="size",
+            claim="Sizes are above minus a half.",
+            paper="3 (table 1)",
+            rule="The interval lies above −0.5.",
+            note="Made up.",
+        ),
+    )
 
 
 FAKE = Study(
-    name="fake", title="How large is it?", paper="Nobody 2020, On size", citation="nowhere",
-    version=1, options=FakeOptions, quick=quick, plan=plan,
-    measure=measure, conclude=conclude,
-)  # fmt: skip
+    name="fake",
+    title="How large is it?",
+    paper="Nobody 2020, On size",
+    citation="nowhere",
+    version=1,
+    options=FakeOptions,
+    quick=quick,
+    plan=plan,
+    measure=measure,
+    conclude=conclude,
+)

@@ -197,9 +197,13 @@ def test_beats_every_published_adversary_of_the_golden_run():
         reached.append(found.jsd)
         rows = instances[part]
         for row, (candidates, probabilities, base) in enumerate(
-            zip(rows["adversary_attention"], rows["adversary_probabilities"], rows["probability"],
-                strict=True)
-        ):  # fmt: skip
+            zip(
+                rows["adversary_attention"],
+                rows["adversary_probabilities"],
+                rows["probability"],
+                strict=True,
+            )
+        ):
             theirs = torch.tensor(candidates.to_list(), dtype=torch.float64)
             change = (torch.tensor(probabilities.to_list()) - base).abs()
             own = weights[row, : theirs.shape[1]].double()

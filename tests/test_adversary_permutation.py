@@ -47,8 +47,10 @@ def assert_sound(scores, bias, weights, mask, epsilon, found):
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=4),
-    st.integers(0, 10_000), EPSILON, st.floats(0, 3),
-)  # fmt: skip
+    st.integers(0, 10_000),
+    EPSILON,
+    st.floats(0, 3),
+)
 def test_short_instances_reach_the_optimum(lengths, seed, epsilon, sharpness):
     scores, weights, mask = distributions(lengths, seed, sharpness)
     found = permutation_adversary(scores, 0.3, weights, mask, epsilon)

@@ -107,9 +107,13 @@ def test_padding_batch_and_portions_have_no_influence(monkeypatch):
     for row in range(4):
         some, units = slice(row, row + 1), mask[row]
         alone = search_adversary(
-            scores[some, units], bias, weights[some, units], mask[some, units],
-            noise=noise[some][..., units], steps=60,
-        )  # fmt: skip
+            scores[some, units],
+            bias,
+            weights[some, units],
+            mask[some, units],
+            noise=noise[some][..., units],
+            steps=60,
+        )
         assert torch.allclose(alone.weights[0], whole.weights[row][:, units], atol=1e-8)
     monkeypatch.setattr(search, "UNITS_AT_ONCE", 1)
     junk = scores.masked_fill(~mask.unsqueeze(-1), math.nan)

@@ -102,9 +102,11 @@ def question_case(name, width=6):
 def test_additive_with_a_question():
     module, hidden, query, units = question_case("additive")
     W, b, v, U = (
-        module.projection.weight, module.projection.bias, module.vector.weight[0],
+        module.projection.weight,
+        module.projection.bias,
+        module.vector.weight[0],
         module.asked.weight,
-    )  # fmt: skip
+    )
     with torch.no_grad():
         energies = module(hidden, units, {"query": query})
         for row in range(3):

@@ -64,8 +64,10 @@ def test_results_do_not_depend_on_batch_size_or_order(whole: AuditResult) -> Non
     )
     mine, theirs = (r.instances.drop("index").sort("id") for r in (whole, other))
     assert_frame_equal(mine, theirs.select(mine.columns), abs_tol=2e-5)
-    values = [tidy(r.report).sort("check", "judged", "statistic", "method", "group")
-              for r in (whole, other)]  # fmt: skip
+    values = [
+        tidy(r.report).sort("check", "judged", "statistic", "method", "group")
+        for r in (whole, other)
+    ]
     assert_frame_equal(*values, abs_tol=2e-4)
 
 
@@ -118,9 +120,12 @@ def test_a_killed_audit_goes_on_with_the_same_numbers(whole: AuditResult, tmp_pa
     folder = tmp_path / "run"
     root = Path(__file__).parents[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root,
+        [sys.executable, "-c", KILLED, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("chunk 0")
     process.kill()
@@ -278,9 +283,13 @@ def test_a_read_only_folder_says_so() -> None:
 
 
 DAMAGED = (
-    "", "[]", "{", "\x00\x01",
-    '{"plan": {"schema_version": 99}}', '{"plan": {"schema_version": 1}}',
-)  # fmt: skip
+    "",
+    "[]",
+    "{",
+    "\x00\x01",
+    '{"plan": {"schema_version": 99}}',
+    '{"plan": {"schema_version": 1}}',
+)
 
 
 @pytest.mark.parametrize("content", DAMAGED)
@@ -354,9 +363,15 @@ def test_a_head_that_is_not_the_decoder_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fractions": ()}, {"fractions": (0.0,)}, {"operators": ("blur",)}, {"operators": ()},
-     {"top_k": 0.0}, {"ig_max_nodes": 4}],
-)  # fmt: skip
+    [
+        {"fractions": ()},
+        {"fractions": (0.0,)},
+        {"operators": ("blur",)},
+        {"operators": ()},
+        {"top_k": 0.0},
+        {"ig_max_nodes": 4},
+    ],
+)
 def test_settings_out_of_range_are_refused_before_any_work(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings(**wrong)
@@ -410,9 +425,10 @@ def test_few_instances_are_inconclusive() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [reader(3), reader(deep=True), reader(embedded=False), reader(one_logit=True)],
+    "model",
+    [reader(3), reader(deep=True), reader(embedded=False), reader(one_logit=True)],
     ids=["three classes", "tanh head", "no gradients", "one logit"],
-)  # fmt: skip
+)
 def test_every_kind_of_decoder_is_audited(model) -> None:
     names = model.classes
     data = Dataset("toy", tuple(labelled(model, sentences(40, shortest=3))), names)

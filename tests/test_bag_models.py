@@ -65,8 +65,9 @@ def test_the_cut_is_the_network(pool):
     states = model.encode(batch)
     weights = model.attend(states)
     own = model.decode(states, weights)
-    alone = [model.net(bag.instances.double().unsqueeze(0), torch.ones(1, len(bag)) > 0)
-             for bag in data]  # fmt: skip
+    alone = [
+        model.net(bag.instances.double().unsqueeze(0), torch.ones(1, len(bag)) > 0) for bag in data
+    ]
     torch.testing.assert_close(own, torch.cat(alone))
     torch.testing.assert_close(weights.sum(1), torch.ones(len(data)).double())
     twice = torch.stack([weights, weights], 1)
@@ -223,11 +224,16 @@ def test_an_ensemble_of_texts(tmp_path):
 
     members = [
         attnaudit.train(
-            "reviews", encoder="average", hidden=8, embedding_dim=8, progress=False, limit=60,
+            "reviews",
+            encoder="average",
+            hidden=8,
+            embedding_dim=8,
+            progress=False,
+            limit=60,
             options=TrainOptions(epochs=2, seed=seed),
         ).model
         for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     ensemble = Ensemble(members)
     ensemble.save(tmp_path / "e")
     assert load(tmp_path / "e").fingerprint() == ensemble.fingerprint()
@@ -279,8 +285,13 @@ def test_every_check_runs_on_bags(trained):
 def test_ground_truth_statistics_by_hand(trained):
     data = trained.splits["test"].select(trained.splits["test"].bags[:40])
     result = run_audit(trained.model, data, replace_settings(checks=("ground_truth",)))
-    estimates = {e.statistic: e.value for f in result.report.findings if f.subject == "weights"
-                 for e in f.estimates if e.subject in ("weights", "truth")}  # fmt: skip
+    estimates = {
+        e.statistic: e.value
+        for f in result.report.findings
+        if f.subject == "weights"
+        for e in f.estimates
+        if e.subject in ("weights", "truth")
+    }
     tops, lifts, covers, pooled = [], [], [], ([], [])
     for bag in data:
         weights = trained.model.attend(trained.model.encode(trained.model.collate([bag])))[0]
@@ -344,8 +355,9 @@ def test_bags_of_one_and_of_equal_instances():
     assert len(result.instances) == 12
     weights = result.instances.filter(pl.col("id").str.starts_with("s"))["scores.weights"]
     np.testing.assert_allclose(np.stack(weights.to_list()), 0.25, atol=1e-12)
-    (truth,) = [f for f in result.report.findings
-                if f.check == "ground_truth" and f.subject == "weights"]  # fmt: skip
+    (truth,) = [
+        f for f in result.report.findings if f.check == "ground_truth" and f.subject == "weights"
+    ]
     # equal weights order nothing; a bag of one key has no other instance
     assert truth.headline.value == pytest.approx(0.5)
     assert truth.headline.n == 6
@@ -374,8 +386,9 @@ def test_a_bag_of_ten_thousand(trained):
     outputs = model.forward(batch)
     for place in (0, 7_777):
         keep = [i for i in range(10_000) if i != place]
-        less = model.forward(model.collate([replace(large, instances=large.instances[keep],
-                                                    truth=None)]))  # fmt: skip
+        less = model.forward(
+            model.collate([replace(large, instances=large.instances[keep], truth=None)])
+        )
         change = total_variation(less.exp(), outputs.exp()).item()
         assert abs(scores[place]) == pytest.approx(change, abs=2e-6)
     assert model.leave_one_out(batch, states).shape == (1, 10_000, 2)
@@ -432,8 +445,18 @@ def test_slides_without_labels_of_patches(slides, tmp_path):
     model, out, held = str(tmp_path / "model"), tmp_path / "run", tmp_path / "held"
     said = run("train-bags", str(slides), "--bag-column", "slide", "--out", model, "--epochs", "15")
     assert "Held out: 16 bags" in said
-    said = run("audit", model, str(slides), "--id-column", "slide", "--include-training-texts",
-               "--out", str(out), "--limit", "40")  # fmt: skip
+    said = run(
+        "audit",
+        model,
+        str(slides),
+        "--id-column",
+        "slide",
+        "--include-training-texts",
+        "--out",
+        str(out),
+        "--limit",
+        "40",
+    )
     assert "(40 bags)" in said
     page = (out / "report.html").read_text()
     assert '<svg class="map"' in page
@@ -447,12 +470,30 @@ def test_slides_without_labels_of_patches(slides, tmp_path):
 
 def test_generated_ensembles_from_the_keyboard(tmp_path):
     model, check = str(tmp_path / "model"), ("--check", "permutation")
-    run("train-bags", "presence-gaussian", "--members", "2", "--limit", "60", "--epochs", "3",
-        "--out", model)  # fmt: skip
+    run(
+        "train-bags",
+        "presence-gaussian",
+        "--members",
+        "2",
+        "--limit",
+        "60",
+        "--epochs",
+        "3",
+        "--out",
+        model,
+    )
     assert isinstance(load(model), Ensemble)
     run("audit", model, "--out", str(tmp_path / "run"), *check)
-    said = run("audit", model, "presence-gaussian", "--limit", "30",
-               "--out", str(tmp_path / "again"), *check)  # fmt: skip
+    said = run(
+        "audit",
+        model,
+        "presence-gaussian",
+        "--limit",
+        "30",
+        "--out",
+        str(tmp_path / "again"),
+        *check,
+    )
     assert "presence-gaussian, test (30 bags)" in said
 
 
@@ -472,8 +513,10 @@ def test_folders_and_columns_of_splits(tmp_path):
         load_bag_splits(tmp_path)
     rows = [
         {"bag": f"{split}{b}", "label": "ab"[b % 2], "split": split, "f": float(b + i)}
-        for split in ("train", "test") for b in range(20) for i in range(2)
-    ]  # fmt: skip
+        for split in ("train", "test")
+        for b in range(20)
+        for i in range(2)
+    ]
     cut = load_bag_splits(rows)
     assert {name: len(part) for name, part in cut.items()} == {"train": 17, "dev": 3, "test": 20}
     with pytest.raises(DataError, match="no train split"):
@@ -530,11 +573,13 @@ def test_all_weight_on_a_unit_that_a_member_ignores():
 
 def test_splits_of_an_ensemble_are_of_that_ensemble(tmp_path):
     options = {"hidden": 4, "attention": 2, "limit": 40, "progress": False}
-    train_bag_model("presence-gaussian", members=3, out=tmp_path, options=BagOptions(epochs=1),
-                    **options)  # fmt: skip
+    train_bag_model(
+        "presence-gaussian", members=3, out=tmp_path, options=BagOptions(epochs=1), **options
+    )
     assert load(tmp_path).trained_on is not None
-    other = train_bag_model("presence-gaussian", members=2,
-                            options=BagOptions(epochs=1, seed=7), **options)  # fmt: skip
+    other = train_bag_model(
+        "presence-gaussian", members=2, options=BagOptions(epochs=1, seed=7), **options
+    )
     splits = (tmp_path / "splits.json").read_bytes()
     other.model.save(tmp_path, overwrite=True)
     assert sorted(p.name for p in tmp_path.glob("member-*")) == ["member-00", "member-01"]
@@ -547,10 +592,15 @@ def test_splits_of_an_ensemble_are_of_that_ensemble(tmp_path):
 def table(names=("f", "g"), shift=3.0, rows=3, **more):
     rng = np.random.default_rng(5)
     return [
-        {"bag": f"b{b}", "label": "ab"[b % 2], **more,
-         **dict(zip(names, (rng.normal() + shift * (b % 2), rng.normal()), strict=True))}
-        for b in range(60) for _ in range(rows)
-    ]  # fmt: skip
+        {
+            "bag": f"b{b}",
+            "label": "ab"[b % 2],
+            **more,
+            **dict(zip(names, (rng.normal() + shift * (b % 2), rng.normal()), strict=True)),
+        }
+        for b in range(60)
+        for _ in range(rows)
+    ]
 
 
 def test_features_are_known_by_name(tmp_path):
@@ -591,8 +641,14 @@ def test_bags_and_texts_are_told_apart():
     from attnaudit.nets.training import TrainOptions
 
     splits = load_splits("reviews", limit=40)
-    text = attnaudit.train(splits, encoder="average", hidden=4, embedding_dim=4, progress=False,
-                           options=TrainOptions(epochs=1)).model  # fmt: skip
+    text = attnaudit.train(
+        splits,
+        encoder="average",
+        hidden=4,
+        embedding_dim=4,
+        progress=False,
+        options=TrainOptions(epochs=1),
+    ).model
     with pytest.raises(DataError, match=r"holds bags, and .* reads texts"):
         run_audit(text, bags(classes=text.classes), FAST)
     with pytest.raises(DataError, match=r"holds texts, and .* reads bags"):
@@ -621,10 +677,16 @@ def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
     mixed = test.select([replace(test.bags[0], truth=None, key_types=None), *test.bags[1:]])
     blank = test.select([replace(bag, label=None) for bag in test])
     for held in (mixed, blank):
-        train_bag_model({**splits, "test": held}, options=BagOptions(epochs=1), progress=False,
-                        out=tmp_path, overwrite=True)  # fmt: skip
-        found = attnaudit.audit(tmp_path, settings=replace_settings(checks=("permutation",)),
-                                progress=False)  # fmt: skip
+        train_bag_model(
+            {**splits, "test": held},
+            options=BagOptions(epochs=1),
+            progress=False,
+            out=tmp_path,
+            overwrite=True,
+        )
+        found = attnaudit.audit(
+            tmp_path, settings=replace_settings(checks=("permutation",)), progress=False
+        )
         assert len(found.instances) == 20
 
 

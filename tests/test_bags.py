@@ -145,8 +145,10 @@ def test_splits_are_stratified_and_do_not_depend_on_order(n):
     data = data_of(n, labels=labels)
     parts = split_bags(data, (0.6, 0.2, 0.2), seed=3)
     assert {name: len(part) for name, part in parts.items()} == {
-        "train": round(0.6 * n), "dev": round(0.2 * n), "test": round(0.2 * n),
-    }  # fmt: skip
+        "train": round(0.6 * n),
+        "dev": round(0.2 * n),
+        "test": round(0.2 * n),
+    }
     assert sorted(bag.id for part in parts.values() for bag in part) == sorted(
         bag.id for bag in data
     )

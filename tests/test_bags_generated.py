@@ -237,9 +237,10 @@ def test_the_best_bag_score_is_calibrated_and_better_than_the_largest_value():
 
 def test_digits_are_the_right_images_and_splits_share_none():
     source = load_digits()
-    known = {image.tobytes(): digit for image, digit in zip(
-        (source.images / 16).astype(np.float32), source.target, strict=True
-    )}  # fmt: skip
+    known = {
+        image.tobytes(): digit
+        for image, digit in zip((source.images / 16).astype(np.float32), source.target, strict=True)
+    }
     data = generate_bags("conjunction", "digits", 40)
     for bag in data:
         shown = [known[image.numpy().tobytes()] for image in bag.instances]
@@ -251,8 +252,10 @@ def test_digits_are_the_right_images_and_splits_share_none():
     images = sklearn_digits()
     pools = {name: {i.tobytes() for i in images.pools[name][0]} for name in images.pools}
     assert {name: len(images.pools[name][1]) for name in pools} == {
-        "train": 1000, "dev": 200, "test": 597,
-    }  # fmt: skip
+        "train": 1000,
+        "dev": 200,
+        "test": 597,
+    }
     assert not any(pools[a] & pools[b] for a, b in itertools.combinations(pools, 2))
     for split, data in generate_bag_splits("T1", "digits", 20, 20, 20).items():
         assert all(i.numpy().tobytes() in pools[split] for bag in data for i in bag.instances)
@@ -311,8 +314,10 @@ def test_mnist_is_read_from_its_files(tmp_path):
     raw, _ = write_mnist(tmp_path / "MNIST" / "raw", "t10k", 100, zipped=True)
     images = idx_images(tmp_path)
     assert {name: len(pool[1]) for name, pool in images.pools.items()} == {
-        "test": 20, "dev": 10, "train": 70,
-    }  # fmt: skip
+        "test": 20,
+        "dev": 10,
+        "train": 70,
+    }
     expected = {((image / 255 - MEAN) / DEVIATION).astype(np.float32).tobytes() for image in raw}
     assert {image.tobytes() for image in images.pool("all")[0]} == expected
     data = generate_bags("T1", "mnist", 6, folder=tmp_path, split="test")
@@ -323,8 +328,10 @@ def test_mnist_is_read_from_its_files(tmp_path):
     write_mnist(both, "train", 60)
     images = idx_images(both)
     assert {name: len(pool[1]) for name, pool in images.pools.items()} == {
-        "test": 30, "dev": 10, "train": 50,
-    }  # fmt: skip
+        "test": 30,
+        "dev": 10,
+        "train": 50,
+    }
     np.testing.assert_allclose(images.pools["test"][0][:, 0], (test / 255 - 0.1307) / 0.3081, 1e-5)
 
 
@@ -392,7 +399,7 @@ def test_every_modality_is_registered_with_its_options():
         ("T1", "digits", {"split": "extra"}, "splits 'test', 'dev', 'train' and 'all'"),
         ("T1", "gaussian", {"mean_size": 10_000}, "no bag of .* the label 'negative' was found"),
     ],
-)  # fmt: skip
+)
 def test_options_that_cannot_be_are_refused(rule, modality, options, message):
     with pytest.raises(SettingsError, match=message):
         generate_bags(rule, modality, **{"n_bags": 4, **options})

@@ -153,8 +153,11 @@ def test_labels_are_classes_or_quantities():
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (rows_with(2, label="no"), {}, "row 3, column 'label': bag 'b' has the label 'no' here and "
-         "'yes' in the list, row 1"),
+        (
+            rows_with(2, label="no"),
+            {},
+            "row 3, column 'label': bag 'b' has the label 'no' here and 'yes' in the list, row 1",
+        ),
         (rows_with(1, label=None), {}, "row 2, column 'label': the label is missing"),
         (rows_with(2, label=None), {}, "row 3, column 'label': bag 'b' has the label None"),
         (rows_with(1, bag=None), {}, "row 2, column 'bag': the bag is missing"),
@@ -174,7 +177,7 @@ def test_labels_are_classes_or_quantities():
         (ROWS, {"classes": ["a", "b"]}, "'yes' is not one of the classes"),
         ([{"bag": 1, "label": 1}, {"bag": 2, "label": 0}], {}, "has no column of features"),
     ],
-)  # fmt: skip
+)
 def test_messages_name_the_row_and_the_column(rows, options, message):
     with pytest.raises(DataError, match=message):
         load_bags(rows, **options)
@@ -292,9 +295,12 @@ def test_the_classic_sets_have_their_published_sizes(name):
         pytest.skip(f"{name}.npz is not among the real data")
     data, entry = load_bags(name, data_dir=folder), BAG_SETS[name]
     published = {
-        "musk1": (92, 476, 47, 166), "musk2": (102, 6598, 39, 166), "fox": (200, 1320, 100, 230),
-        "elephant": (200, 1391, 100, 230), "tiger": (200, 1220, 100, 230),
-    }[name]  # fmt: skip
+        "musk1": (92, 476, 47, 166),
+        "musk2": (102, 6598, 39, 166),
+        "fox": (200, 1320, 100, 230),
+        "elephant": (200, 1391, 100, 230),
+        "tiger": (200, 1220, 100, 230),
+    }[name]
     counts = data.class_counts
     assert (len(data), data.instance_count, counts[entry.classes[1]], *data.shape) == published
     assert not data.has_truth

@@ -155,9 +155,14 @@ def test_metric_interval_agrees_with_scipy():
     scores = rng.normal(size=120) + labels
     found = bootstrap_metric(labels, scores, roc_auc, resamples=4000, seed=1)
     expected = scipy.stats.bootstrap(
-        (labels, scores), roc_auc_score, paired=True, vectorized=False, n_resamples=1000,
-        method="percentile", rng=2,
-    ).confidence_interval  # fmt: skip
+        (labels, scores),
+        roc_auc_score,
+        paired=True,
+        vectorized=False,
+        n_resamples=1000,
+        method="percentile",
+        rng=2,
+    ).confidence_interval
     assert found.value == pytest.approx(roc_auc_score(labels, scores))
     assert found.low == pytest.approx(expected.low, abs=0.012)
     assert found.high == pytest.approx(expected.high, abs=0.012)

@@ -65,8 +65,9 @@ def test_permutation_is_a_loop_of_decodes(case: tuple[WrappedModel, list[Text], 
         own = model.decode(states, model.attend(states))[0].exp()
         changes = []
         for order in shuffled[row, :, : len(record.units)]:
-            assert torch.allclose(order.sort().values, view.encoded.weights[row][
-                : len(record.units)].sort().values)  # fmt: skip
+            assert torch.allclose(
+                order.sort().values, view.encoded.weights[row][: len(record.units)].sort().values
+            )
             output = model.decode(states, order.unsqueeze(0))[0].exp()
             changes.append(0.5 * float((output - own).abs().sum().detach()))
         assert columns["median_tvd"][row] == pytest.approx(np.median(changes), abs=1e-5)

@@ -34,10 +34,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"review": [r.text for r in data], "stars": [data.classes[r.label] for r in data]}
         ).write_csv(place / "data" / f"{name}.csv")
     shown = run(
-        "train", str(place / "data"), "--out", str(place / "model"), "--encoder", "average",
-        "--hidden", "16", "--embedding-dim", "16", "--epochs", "3",
-        "--text-column", "review", "--label-column", "stars",
-    )  # fmt: skip
+        "train",
+        str(place / "data"),
+        "--out",
+        str(place / "model"),
+        "--encoder",
+        "average",
+        "--hidden",
+        "16",
+        "--embedding-dim",
+        "16",
+        "--epochs",
+        "3",
+        "--text-column",
+        "review",
+        "--label-column",
+        "stars",
+    )
     assert "kept: best on the development split" in shown
     audit(place)
     return place
@@ -45,10 +58,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def audit(place: Path, *more: str, out: str = "run", code: int = 0) -> str:
     return run(
-        "audit", str(place / "model"), str(place / "data" / "test.csv"), "--out", str(place / out),
-        "--text-column", "review", "--label-column", "stars", "--costly-limit", "60", *more,
+        "audit",
+        str(place / "model"),
+        str(place / "data" / "test.csv"),
+        "--out",
+        str(place / out),
+        "--text-column",
+        "review",
+        "--label-column",
+        "stars",
+        "--costly-limit",
+        "60",
+        *more,
         code=code,
-    )  # fmt: skip
+    )
 
 
 def test_an_audit_leaves_what_people_and_programs_need(folder: Path) -> None:
@@ -96,9 +119,21 @@ def test_the_held_out_split_is_audited_without_naming_it(folder: Path, tmp_path:
 
 
 def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: Path) -> None:
-    words = ("audit", str(folder / "model"), str(folder / "data"), "--split", "train",
-             "--text-column", "review", "--label-column", "stars", "--check", "permutation",
-             "--out", str(tmp_path / "run"))  # fmt: skip
+    words = (
+        "audit",
+        str(folder / "model"),
+        str(folder / "data"),
+        "--split",
+        "train",
+        "--text-column",
+        "review",
+        "--label-column",
+        "stars",
+        "--check",
+        "permutation",
+        "--out",
+        str(tmp_path / "run"),
+    )
     refused = run(*words, code=2)
     assert "all 600 texts were in the model's training data" in refused
     assert "or keep them with --include-training-texts" in refused
@@ -108,8 +143,14 @@ def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: P
     # a file of train and test together
     parts = [pl.read_csv(folder / "data" / f"{name}.csv") for name in ("train", "test")]
     pl.concat(parts).write_csv(tmp_path / "all.csv")
-    shown = run("audit", str(folder / "model"), str(tmp_path / "all.csv"), *words[5:11], "--out",
-                str(tmp_path / "mixed"))  # fmt: skip
+    shown = run(
+        "audit",
+        str(folder / "model"),
+        str(tmp_path / "all.csv"),
+        *words[5:11],
+        "--out",
+        str(tmp_path / "mixed"),
+    )
     assert "600 texts were in the model's training data and are left out; 120 remain." in shown
     assert "600 texts were in the model's training data (train or dev) and are left out" in shown
     page = (tmp_path / "mixed" / "report.html").read_text(encoding="utf-8")
@@ -117,15 +158,31 @@ def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: P
 
 
 def test_training_keeps_ids_and_evidence_and_notes_each_thing_once(tmp_path: Path) -> None:
-    rows = [{"text": f"{word} film {i}", "label": word, "key": f"k{i}", "evidence": "[1, 0, 0]"}
-            for i in range(30) for word in ("good", "bad")]  # fmt: skip
+    rows = [
+        {"text": f"{word} film {i}", "label": word, "key": f"k{i}", "evidence": "[1, 0, 0]"}
+        for i in range(30)
+        for word in ("good", "bad")
+    ]
     rows = [{**row, "key": f"{row['key']}{row['label']}"} for row in rows]
     pl.DataFrame([*rows, {**rows[0], "key": "again"}]).write_csv(tmp_path / "x.csv")
     shown = run(
-        "train", str(tmp_path / "x.csv"), "--out", str(tmp_path / "model"), "--encoder", "average",
-        "--hidden", "4", "--embedding-dim", "4", "--epochs", "1", "--truth-column", "evidence",
-        "--id-column", "key",
-    )  # fmt: skip
+        "train",
+        str(tmp_path / "x.csv"),
+        "--out",
+        str(tmp_path / "model"),
+        "--encoder",
+        "average",
+        "--hidden",
+        "4",
+        "--embedding-dim",
+        "4",
+        "--epochs",
+        "1",
+        "--truth-column",
+        "evidence",
+        "--id-column",
+        "key",
+    )
     assert shown.count("occur more than once") == 1
     assert "train: train:" not in shown
     assert re.search(r"^test: \d+ of 61 records", shown, flags=re.MULTILINE)
@@ -160,8 +217,10 @@ def interrupted(command: str, *words: str) -> tuple[int, str]:
     """The exit code and the complaint of a real process that is stopped with Ctrl-C."""
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPABLE.format(command=command), command, *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "ready"
     process.send_signal(signal.SIGINT)
@@ -187,9 +246,17 @@ def test_stopping_from_the_keyboard_says_what_is_left(folder: Path, tmp_path: Pa
 @pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGINT for a process")
 def test_stopping_training_does_not_promise_to_go_on(folder: Path, tmp_path: Path) -> None:
     code, said = interrupted(
-        "train", str(folder / "data"), "--out", str(tmp_path / "model"), "--text-column", "review",
-        "--label-column", "stars", "--epochs", "5000",
-    )  # fmt: skip
+        "train",
+        str(folder / "data"),
+        "--out",
+        str(tmp_path / "model"),
+        "--text-column",
+        "review",
+        "--label-column",
+        "stars",
+        "--epochs",
+        "5000",
+    )
     assert code == 130
     assert said == "attnaudit: stopped. No model was saved: run the same command to start again."
     assert not (tmp_path / "model").exists()
@@ -200,9 +267,16 @@ def test_every_long_command_has_its_word_on_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [((), 2), (("nope",), 2), (("audit",), 2), (("--version",), 0),
-                        (("audit", "model", "--limit", "x"), 2), (("audit", "--help"), 0)],
-)  # fmt: skip
+    ("words", "code"),
+    [
+        ((), 2),
+        (("nope",), 2),
+        (("audit",), 2),
+        (("--version",), 0),
+        (("audit", "model", "--limit", "x"), 2),
+        (("audit", "--help"), 0),
+    ],
+)
 def test_exit_codes_of_usage(words: tuple[str, ...], code: int) -> None:
     assert run(*words, code=code)
 
@@ -214,8 +288,9 @@ def test_messages_name_options_and_no_python(folder: Path, tmp_path: Path) -> No
     said = run("audit", model, str(path), code=2)
     assert said.rstrip().endswith("leave such rows out with --drop-unlabelled")
     said = run("audit", model, str(path), "--label-column", "stars", code=2)
-    assert said.rstrip().endswith("Name it with --label-column; data without labels have "
-                                  "--label-column none")  # fmt: skip
+    assert said.rstrip().endswith(
+        "Name it with --label-column; data without labels have --label-column none"
+    )
     said = audit(folder, "--seed", "7", code=2)
     assert "or pass --overwrite to replace it" in said
 
@@ -244,10 +319,16 @@ def test_explain_shows_units_and_scores(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["<script>alert(1)</script> [bold]good[/bold]", "שלום עולם טוב", "👩‍👩‍👧 great 🎉🎉",
-     "zzz qqq xxx", "one", "word " * 5000],
+    [
+        "<script>alert(1)</script> [bold]good[/bold]",
+        "שלום עולם טוב",
+        "👩‍👩‍👧 great 🎉🎉",
+        "zzz qqq xxx",
+        "one",
+        "word " * 5000,
+    ],
     ids=["markup", "right to left", "emoji", "unknown words", "one word", "5000 words"],
-)  # fmt: skip
+)
 def test_explain_survives_any_text(folder: Path, text: str) -> None:
     found = json.loads(run("explain", str(folder / "model"), text, "--json", "--method", "weights"))
     assert sum(found["scores"]["weights"]) == pytest.approx(1, abs=1e-4)
@@ -273,8 +354,10 @@ def test_the_list_says_when_a_check_decides() -> None:
 def test_it_starts_as_a_program() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from attnaudit.cli import main; main()", "report", "nowhere"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("attnaudit: ")
     assert "Traceback" not in done.stderr

@@ -27,8 +27,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_leaves_findings_pairs_and_a_card(place: Path) -> None:
     out = place / "run"
-    shown = run("audit-pairs", str(place / "model"), str(place / "pairs.csv"), "--out", str(out),
-                "--tolerance", "0.01")  # fmt: skip
+    shown = run(
+        "audit-pairs",
+        str(place / "model"),
+        str(place / "pairs.csv"),
+        "--out",
+        str(out),
+        "--tolerance",
+        "0.01",
+    )
     assert "May these token pairs be shown" in shown
     found = json.loads((out / "findings.json").read_text())
     assert {f["check"] for f in found["findings"]} == set(PAIR_CHECKS)

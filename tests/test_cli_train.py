@@ -21,9 +21,12 @@ SMALL = ("--epochs", "1", "--hidden", "8", "--embedding-dim", "8")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("reviews")
     for name, split in generate_review_splits(n_train=80, n_dev=30, n_test=40, seed=2).items():
-        pl.DataFrame({
-            "text": [r.text for r in split], "label": [split.classes[r.label] for r in split],
-        }).write_csv(place / f"{name}.csv")  # fmt: skip
+        pl.DataFrame(
+            {
+                "text": [r.text for r in split],
+                "label": [split.classes[r.label] for r in split],
+            }
+        ).write_csv(place / f"{name}.csv")
     return place
 
 

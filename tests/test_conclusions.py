@@ -164,10 +164,12 @@ RIVALS = {"gradient": 0.1, "leave_one_out": 0.1, "oracle": 0.2}
 def erasure(rows=ROWS, drawn=True, **falls):
     """The weights, random scores and rivals by how far the probability falls when they erase."""
     falls = {"weights": 0.3, "random": 0.1, "null": 0.1, **RIVALS, **falls}
-    columns = {f"{n}.delete.{m}": v for m, v in falls.items()
-               for n in ("comprehensiveness", "sufficiency")}  # fmt: skip
-    columns |= {f"{n}.{m}": 0.5 for m in falls
-                for n in ("flip_fraction", "flip_mass", "never_flipped")}  # fmt: skip
+    columns = {
+        f"{n}.delete.{m}": v for m, v in falls.items() for n in ("comprehensiveness", "sufficiency")
+    }
+    columns |= {
+        f"{n}.{m}": 0.5 for m in falls for n in ("flip_fraction", "flip_mass", "never_flipped")
+    }
     flips = {"delta_js": 0.1, "flip_top": [1.0, 1.0, 0.0, 0.0], "flip_other": [1.0, 0.0]}
     return concluded("erasure", table(rows, drawn=drawn, **columns, **flips))
 
@@ -216,8 +218,9 @@ def test_erasure_is_of_what_was_drawn():
 def evidence(weights, rows=ROWS, drawn=True, **methods):
     """The weights by their AUROC; two of four units are evidence and have 0.8 of the weight."""
     aurocs = {"weights": weights, "random": 0.5, "oracle": 1.0, **methods}
-    columns = {f"{s}.{m}": v for m, v in aurocs.items()
-               for s in ("auroc", "average_precision", "token_f1")}  # fmt: skip
+    columns = {
+        f"{s}.{m}": v for m, v in aurocs.items() for s in ("auroc", "average_precision", "token_f1")
+    }
     columns |= {f"{s}.weights": 0.8 for s in ("mass_on_evidence", "top_one", "lift", "coverage")}
     lists = {"truth": [[1.0, 1.0, 0.0, 0.0]], "scores.weights": [[0.5, 0.3, 0.2, 0.0]]}
     frame = table(rows, drawn=drawn, evidence_share=[0.25, 0.75], **columns, **lists)

@@ -30,8 +30,10 @@ HOSTILE = (
     "[bold]x[/bold] [link=http://a.example]y[/link] [/] :skull: \x1b[31m\x1b]8;;http://b.example"
     "\x1b\\ \x9b2J\x07\x7f\r \u202e\u2066\u200f"
 )
-STEERS = {*map(chr, [*range(9), *range(11, 32), *range(127, 160)]),
-          *"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}  # fmt: skip
+STEERS = {
+    *map(chr, [*range(9), *range(11, 32), *range(127, 160)]),
+    *"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+}
 
 
 def test_nothing_printed_steers_or_is_markup() -> None:
@@ -40,9 +42,14 @@ def test_nothing_printed_steers_or_is_markup() -> None:
     table.add_column(Text(HOSTILE))
     table.add_row(HOSTILE, Text(HOSTILE))
     for shown in (
-        HOSTILE, Text(HOSTILE), table, Panel(Text(HOSTILE), title=Text(HOSTILE)), Rule(HOSTILE),
-        Columns([HOSTILE, Text(HOSTILE)]), Tree(HOSTILE),
-    ):  # fmt: skip
+        HOSTILE,
+        Text(HOSTILE),
+        table,
+        Panel(Text(HOSTILE), title=Text(HOSTILE)),
+        Rule(HOSTILE),
+        Columns([HOSTILE, Text(HOSTILE)]),
+        Tree(HOSTILE),
+    ):
         console = Plain()
         console.file = io.StringIO()
         console.width = 300
@@ -77,8 +84,12 @@ def test_harmless_text_keeps_all_else(text: str) -> None:
     assert "\n" not in visible(text)
 
 
-@given(st.recursive(st.text() | st.integers() | st.booleans() | st.none(),
-                    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.booleans() | st.none(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_json_parses_to_the_same_value(value: object) -> None:
     text = printable_json(value)
     assert json.loads(text) == value
@@ -86,8 +97,13 @@ def test_json_parses_to_the_same_value(value: object) -> None:
 
 
 def test_errors_and_usage_are_plain(tmp_path: Path) -> None:
-    for arguments in (("audit", HOSTILE), (HOSTILE,), ("list", HOSTILE), ("list", f"--{HOSTILE}"),
-                      ("train", str(tmp_path / HOSTILE[:30]))):  # fmt: skip
+    for arguments in (
+        ("audit", HOSTILE),
+        (HOSTILE,),
+        ("list", HOSTILE),
+        ("list", f"--{HOSTILE}"),
+        ("train", str(tmp_path / HOSTILE[:30])),
+    ):
         said = run(*arguments, code=2)
         assert not STEERS & set(said), repr(said)
     assert "[bold]x[/bold]" in run("audit", HOSTILE, code=2)
@@ -103,8 +119,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     data = place.parent / "data[red]\x1b[32m.jsonl"
     data.write_text("\n".join(lines), encoding="utf-8")
-    train(str(data), hidden=4, embedding_dim=4, options=TrainOptions(epochs=1), out=place,
-          tokenizer="whitespace")  # fmt: skip
+    train(
+        str(data),
+        hidden=4,
+        embedding_dim=4,
+        options=TrainOptions(epochs=1),
+        out=place,
+        tokenizer="whitespace",
+    )
     return place
 
 
@@ -125,16 +147,27 @@ def test_a_hostile_model_is_shown_plainly(folder: Path, tmp_path: Path) -> None:
 
 
 def test_json_of_a_hostile_text(folder: Path) -> None:
-    said = run("explain", str(folder), f"w1 {HOSTILE}", "--method", "weights", "--json",
-               "--tokenizer", "whitespace")  # fmt: skip
+    said = run(
+        "explain",
+        str(folder),
+        f"w1 {HOSTILE}",
+        "--method",
+        "weights",
+        "--json",
+        "--tokenizer",
+        "whitespace",
+    )
     assert not STEERS & set(said)
     found = json.loads(said)
     assert any("\x1b[31m" in unit for unit in found["units"])
 
 
 def test_help_shows_every_word() -> None:
-    declared = {command.name or command.callback.__name__: command.callback
-                for command in app.registered_commands if command.callback}  # fmt: skip
+    declared = {
+        command.name or command.callback.__name__: command.callback
+        for command in app.registered_commands
+        if command.callback
+    }
     assert len(declared) >= 10
     for name, callback in declared.items():
         asked = [inspect.getdoc(callback) or ""]

@@ -118,9 +118,15 @@ def test_the_guided_model_is_trained_on_the_weights_of_the_base(
     def trained(given: dict[str, list[torch.Tensor]]) -> torch.Tensor:
         parts = {name: splits[name] for name in ("train", "dev")}
         done = train(
-            parts, encoder=spec["encoder"], attention=spec["attention"], hidden=spec["hidden"],
-            embedding_dim=spec["embedding_dim"], options=options, given=given, progress=False,
-        )  # fmt: skip
+            parts,
+            encoder=spec["encoder"],
+            attention=spec["attention"],
+            hidden=spec["hidden"],
+            embedding_dim=spec["embedding_dim"],
+            options=options,
+            given=given,
+            progress=False,
+        )
         return outputs_of(done.model, splits["test"], own["test"]).log_probabilities
 
     stored = outputs_of(guided, splits["test"], own["test"]).log_probabilities
@@ -236,8 +242,13 @@ def test_a_base_model_that_has_learnt_the_test_texts_is_refused(
     splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     swapped = {"train": splits["test"], "dev": splits["dev"], "test": splits["train"]}
-    small = {"encoder": "cnn", "hidden": 8, "embedding_dim": 8, "progress": False,
-             "options": replace(OPTIONS, epochs=1)}  # fmt: skip
+    small = {
+        "encoder": "cnn",
+        "hidden": 8,
+        "embedding_dim": 8,
+        "progress": False,
+        "options": replace(OPTIONS, epochs=1),
+    }
     cheat = train(swapped, out=tmp_path / "cheat", **small).model
     honest = train(splits, out=tmp_path / "honest", **small).model
     design = Design(RECIPE)
@@ -258,10 +269,23 @@ def test_a_base_model_of_another_recipe_is_told_of(
     splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     fewer = splits | {"train": splits["train"].select(splits["train"].records[:4])}
-    base = train(fewer, encoder="cnn", hidden=8, embedding_dim=6, progress=False,
-                 options=replace(OPTIONS, epochs=1)).model  # fmt: skip
-    found = run_controls(splits, RECIPE, ["uniform"], base=base, progress=False, out=tmp_path,
-                         **{**ASKED, "settings": QUICK})  # fmt: skip
+    base = train(
+        fewer,
+        encoder="cnn",
+        hidden=8,
+        embedding_dim=6,
+        progress=False,
+        options=replace(OPTIONS, epochs=1),
+    ).model
+    found = run_controls(
+        splits,
+        RECIPE,
+        ["uniform"],
+        base=base,
+        progress=False,
+        out=tmp_path,
+        **{**ASKED, "settings": QUICK},
+    )
     said = " | ".join(found.report.gate.notes)
     assert "6 numbers a word, the others 8" in said
     assert "words, the others" in said
@@ -313,10 +337,15 @@ def test_a_model_near_chance_decides_nothing(splits: dict[str, Dataset]) -> None
 def test_pairs_and_several_classes_are_controlled_too() -> None:
     def pairs(split: str, size: int) -> Dataset:
         records = [
-            pair_record(f"{split}{i}", f"a w{i % 3} b w{(i + 1) % 3}", "ab"[i % 2],
-                        label=(i % 3 if i % 2 == 0 else (i + 1) % 3), allowed=(0, 1, 2))
+            pair_record(
+                f"{split}{i}",
+                f"a w{i % 3} b w{(i + 1) % 3}",
+                "ab"[i % 2],
+                label=(i % 3 if i % 2 == 0 else (i + 1) % 3),
+                allowed=(0, 1, 2),
+            )
             for i in range(size)
-        ]  # fmt: skip
+        ]
         return Dataset("pairs", tuple(records), ("w0", "w1", "w2", "w3"), split)
 
     data = {name: pairs(name, size) for name, size in SIZES.items()}

@@ -110,8 +110,11 @@ def test_outputs_are_stored_exactly_and_a_damaged_file_counts_as_none(tmp_path: 
 
 @effort(max_examples=30, deadline=None)
 @given(
-    st.integers(2, 40), st.sampled_from([2, 3]), st.integers(0, 999), st.booleans(),
-)  # fmt: skip
+    st.integers(2, 40),
+    st.sampled_from([2, 3]),
+    st.integers(0, 999),
+    st.booleans(),
+)
 def test_metrics_of_draws_are_those_of_the_drawn_instances(
     n: int, classes: int, seed: int, ties: bool
 ) -> None:
@@ -224,9 +227,12 @@ def test_neighbouring_seeds_share_no_further_ones() -> None:
 def test_further_seeds_are_the_same_in_every_process() -> None:
     asked = "from attnaudit.controls.design import seed_of; print(seed_of(5, 'adversary', 3))"
     said = subprocess.run(
-        [sys.executable, "-c", asked], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", asked],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONHASHSEED": "77"},
-    ).stdout  # fmt: skip
+    ).stdout
     assert int(said) == seed_of(5, "adversary", 3)
 
 

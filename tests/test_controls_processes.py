@@ -17,11 +17,17 @@ def test_processes_give_the_same_numbers(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     one, two = (
         run_controls(
-            splits, RECIPE, ["seeds"], out=tmp_path / str(workers), workers=workers, seeds=2,
-            settings=Settings(resamples=100), progress=lambda *step: seen.append(step),
+            splits,
+            RECIPE,
+            ["seeds"],
+            out=tmp_path / str(workers),
+            workers=workers,
+            seeds=2,
+            settings=Settings(resamples=100),
+            progress=lambda *step: seen.append(step),
         )
         for workers in (1, 2)
-    )  # fmt: skip
+    )
     assert one.findings == two.findings
     assert one.instances.equals(two.instances)
     for first, second in zip(one.report.trainings, two.report.trainings, strict=True):

@@ -63,8 +63,9 @@ def results(gate: Verdict = Verdict.PASS, **outputs: Outputs) -> Results:
 
 
 def results_of(named: dict[str, Outputs], gate: Finding, design: Design = DESIGN) -> Results:
-    return Results(design, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200),
-                   Bars(), gate)  # fmt: skip
+    return Results(
+        design, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200), Bars(), gate
+    )
 
 
 def concluded(control: str, found: Results, subject: str | None = None) -> Finding:
@@ -150,16 +151,22 @@ def test_guides_are_judged_where_weights_can_help_at_all(
 
 
 def guided(
-    uniform: float, own: float, base: float, adversary: float,
+    uniform: float,
+    own: float,
+    base: float,
+    adversary: float,
     source: Outputs = Outputs(said(0.9), pointing(3)),  # noqa: B008
-) -> Results:  # fmt: skip
+) -> Results:
     """Guides that are right so often, and the adversary that the last had its weights from."""
-    return results(**{
-        "guide_uniform": Outputs(said(uniform), FLAT), "guide_own": Outputs(said(own), FLAT),
-        "guide_base": Outputs(said(base), BASE.weights),
-        "guide_adversary": Outputs(said(adversary), source.weights),
-        f"adversary_{GUIDE_LAMBDA:g}".replace(".", "__"): source,
-    })  # fmt: skip
+    return results(
+        **{
+            "guide_uniform": Outputs(said(uniform), FLAT),
+            "guide_own": Outputs(said(own), FLAT),
+            "guide_base": Outputs(said(base), BASE.weights),
+            "guide_adversary": Outputs(said(adversary), source.weights),
+            f"adversary_{GUIDE_LAMBDA:g}".replace(".", "__"): source,
+        }
+    )
 
 
 @pytest.mark.parametrize("adversary", [0.5, 0.9])
@@ -230,15 +237,18 @@ def test_intervals_cover_other_seeds_where_several_are_at_hand() -> None:
     ],
 )
 def test_adversaries_are_set_beside_the_most_different_seed(
-    adversary: tuple[torch.Tensor, ...], seed: tuple[torch.Tensor, ...], verdict: Verdict,
+    adversary: tuple[torch.Tensor, ...],
+    seed: tuple[torch.Tensor, ...],
+    verdict: Verdict,
     words: str,
-) -> None:  # fmt: skip
+) -> None:
     found = results(
         adversary_0=Outputs(said(0.9), BASE.weights),
         adversary_0__001=Outputs(said(0.9, 0.88), adversary),
         adversary_0__01=Outputs(said(0.3), pointing(5, 0.999)),  # too far from the predictions
-        seed_1=Outputs(said(0.9), BASE.weights), seed_2=Outputs(said(0.8), seed),
-    )  # fmt: skip
+        seed_1=Outputs(said(0.9), BASE.weights),
+        seed_2=Outputs(said(0.8), seed),
+    )
     finding = concluded("trained_adversary", found)
     assert finding.verdict is verdict
     assert words in finding.sentence
@@ -269,10 +279,11 @@ def test_the_judgement_is_one_sentence_of_the_first_findings() -> None:
     findings = [
         Finding(check=name, subject=subject, verdict=verdict, sentence="")
         for name, subject, verdict in (
-            ("uniform", "uniform", Verdict.FAIL), ("uniform", "random", Verdict.PASS),
+            ("uniform", "uniform", Verdict.FAIL),
+            ("uniform", "random", Verdict.PASS),
             ("seeds", "weights", Verdict.PASS),
         )
-    ]  # fmt: skip
+    ]
     assert judged(findings) == (
         "Attention is not needed for this task, so its weights say little about the prediction; "
         "another seed gives much the same weights."

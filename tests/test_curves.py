@@ -42,9 +42,17 @@ def test_selected_are_the_first_units_and_grow_with_the_fraction(rows, fraction)
             assert not len(rest) or first.min() >= rest.max()
 
 
-@pytest.mark.parametrize(("n", "fraction", "count"), [
-    (30, 0.1, 3), (10, 0.7, 7), (100, 0.07, 7), (4, 0.01, 1), (19, 0.5, 10), (1, 0.2, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "fraction", "count"),
+    [
+        (30, 0.1, 3),
+        (10, 0.7, 7),
+        (100, 0.07, 7),
+        (4, 0.01, 1),
+        (19, 0.5, 10),
+        (1, 0.2, 1),
+    ],
+)
 def test_exact_products_take_no_unit_more(n, fraction, count):
     mask = torch.ones(1, n, dtype=torch.bool)
     assert selected(torch.arange(n).unsqueeze(0), fraction, mask).sum() == count

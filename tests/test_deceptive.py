@@ -29,9 +29,13 @@ def splits() -> dict[str, Dataset]:
 def trained(splits: dict[str, Dataset], steer: Callable[..., Penalty]) -> Trained:
     penalty = steer(splits["train"].records, LAMBDA)
     return train(
-        splits, hidden=32, embedding_dim=50, penalty=penalty, progress=False,
+        splits,
+        hidden=32,
+        embedding_dim=50,
+        penalty=penalty,
+        progress=False,
         options=TrainOptions(epochs=5, seed=1, learning_rate=2e-3),
-    )  # fmt: skip
+    )
 
 
 def test_a_deceptive_model_is_caught(splits: dict[str, Dataset]) -> None:
@@ -43,9 +47,12 @@ def test_a_deceptive_model_is_caught(splits: dict[str, Dataset]) -> None:
     assert audit.verdict is Verdict.FAIL
     # without known evidence it must be caught all the same
     blind = api.audit(
-        liar.model, splits["test"], settings=FAST, progress=False,
+        liar.model,
+        splits["test"],
+        settings=FAST,
+        progress=False,
         checks=("agreement", "permutation", "adversary", "erasure"),
-    )  # fmt: skip
+    )
     assert blind.verdict is Verdict.FAIL
 
 

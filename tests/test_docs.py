@@ -78,13 +78,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             rows.writerow(("text", "label"))
             rows.writerows((r.text, reviews.classes[r.label or 0]) for r in short)
     options = TrainOptions(epochs=2)
-    done = train("reviews.csv", encoder="average", hidden=8, embedding_dim=8, options=options,
-                 out="model", progress=False)  # fmt: skip
+    done = train(
+        "reviews.csv",
+        encoder="average",
+        hidden=8,
+        embedding_dim=8,
+        options=options,
+        out="model",
+        progress=False,
+    )
     data = reviews.select(short[:40])
     audit(
-        done.model, data, settings=Settings(resamples=200), out="runs/tutorial", progress=False,
+        done.model,
+        data,
+        settings=Settings(resamples=200),
+        out="runs/tutorial",
+        progress=False,
         include_training_texts=True,
-    )  # fmt: skip
+    )
     yield folder
     os.chdir(before)
 
@@ -153,14 +164,21 @@ def test_commands_in_the_documentation_parse() -> None:
         known[command].make_context(command, list(arguments))
 
 
-@pytest.mark.parametrize("words", [
-    ["--version"], ["list"], ["list", "checks"], ["list", "attributions"], ["doctor"],
-    ["explain", "model", "not a good film"],
-    ["explain", "model", "not a good film", "--method", "weights", "--json"],
-    ["report", "runs/tutorial", "--markdown"],
-    ["audit", "model", "--check", "permutation", "--out", "runs/held_out"],
-    ["audit", "model", "reviews.csv", "--check", "permutation", "--out", "runs/own_data"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["list"],
+        ["list", "checks"],
+        ["list", "attributions"],
+        ["doctor"],
+        ["explain", "model", "not a good film"],
+        ["explain", "model", "not a good film", "--method", "weights", "--json"],
+        ["report", "runs/tutorial", "--markdown"],
+        ["audit", "model", "--check", "permutation", "--out", "runs/held_out"],
+        ["audit", "model", "reviews.csv", "--check", "permutation", "--out", "runs/own_data"],
+    ],
+)
 def test_cheap_commands_run(words: list[str], place: Path) -> None:
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
@@ -197,8 +215,14 @@ def test_everything_declared_is_in_the_documentation() -> None:
         page = (DOCS / "checks" / f"{name.replace('_', '-')}.md").read_text(encoding="utf-8")
         for kind in ("check", "bars", "caveat"):
             assert f"<!-- {kind}: {name} -->" in page
-        for heading in ("What it asks", "How it is computed", "The verdict", "How to read it",
-                        "When not to trust it", "What the debate says"):  # fmt: skip
+        for heading in (
+            "What it asks",
+            "How it is computed",
+            "The verdict",
+            "How to read it",
+            "When not to trust it",
+            "What the debate says",
+        ):
             assert f"## {heading}" in page, f"{name} lacks {heading!r}"
     for name, field in Settings.model_fields.items():
         assert field.description or name == "thresholds" or name in gen.SETTINGS, name

@@ -464,17 +464,30 @@ def mimic_folder(root, patients=CODES, gz=False, header=str):
     for patient, admissions in patients.items():
         for admission, found in admissions.items():
             codes += [
-                {"ROW_ID": len(codes), "SUBJECT_ID": patient, "HADM_ID": admission,
-                 "SEQ_NUM": 1, "ICD9_CODE": code} for code in found
-            ]  # fmt: skip
+                {
+                    "ROW_ID": len(codes),
+                    "SUBJECT_ID": patient,
+                    "HADM_ID": admission,
+                    "SEQ_NUM": 1,
+                    "ICD9_CODE": code,
+                }
+                for code in found
+            ]
             for category, text in (
                 ("Discharge summary", f'Seen [**2101-1-1**], "well",\nBP 120/80 ===== {admission}'),
                 ("Nursing", "not this one"),
             ):
                 notes.append(
-                    {"ROW_ID": len(notes), "SUBJECT_ID": patient, "HADM_ID": admission,
-                     "CATEGORY": category, "DESCRIPTION": "Report", "ISERROR": "", "TEXT": text}
-                )  # fmt: skip
+                    {
+                        "ROW_ID": len(notes),
+                        "SUBJECT_ID": patient,
+                        "HADM_ID": admission,
+                        "CATEGORY": category,
+                        "DESCRIPTION": "Report",
+                        "ISERROR": "",
+                        "TEXT": text,
+                    }
+                )
     first = next(iter(next(iter(patients.values()))))
     notes.append({**notes[0], "HADM_ID": first, "DESCRIPTION": "Addendum", "TEXT": "Addendum."})
     notes.append({**notes[0], "HADM_ID": first, "ISERROR": "1", "TEXT": "Written in error."})

@@ -232,14 +232,16 @@ def test_a_vocabulary_nested_without_end_or_of_half_characters():
 
 HEADERS = {
     "terabytes": ("{'descr': '<f8', 'fortran_order': False, 'shape': (256000000000,), }", "shape"),
-    "huge integers": ("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 400 + ",), }",
-                      "shape|header"),
+    "huge integers": (
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 400 + ",), }",
+        "shape|header",
+    ),
     "negative": ("{'descr': '<f8', 'fortran_order': False, 'shape': (-8, 2), }", "shape|header"),
     "nested": ("[" * 9000, "cannot be read"),
     "objects": ("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "Python objects"),
     "no type": ("{'descr': 7, 'fortran_order': False, 'shape': (2,), }", "cannot be read"),
     "cut short": ("{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", "cannot be read"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HEADERS)
@@ -252,9 +254,13 @@ def test_npz_headers_that_promise_what_is_not_there(tmp_path, case):
 
 @pytest.mark.parametrize(
     ("flags", "method", "message"),
-    [(1, 8, "'instances' is encrypted"), (0, 97, r"NumPy does not write \(number 97\)"),
-     (32, 8, "cannot be read as .npz"), (0, 12, "NumPy does not write")],
-)  # fmt: skip
+    [
+        (1, 8, "'instances' is encrypted"),
+        (0, 97, r"NumPy does not write \(number 97\)"),
+        (32, 8, "cannot be read as .npz"),
+        (0, 12, "NumPy does not write"),
+    ],
+)
 def test_npz_files_that_are_encrypted_or_packed_by_another_method(tmp_path, flags, method, message):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, instances=np.zeros((2, 3)))
@@ -277,8 +283,12 @@ def test_arrays_of_no_axis(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["X", "bag", "bag_label", "bag_name"])
 def test_a_classic_set_with_arrays_of_no_axis(tmp_path, name):
-    arrays = {"X": np.zeros((476, 166)), "bag": np.zeros(476, int), "bag_label": np.ones(92, int),
-              "bag_name": np.arange(92)}  # fmt: skip
+    arrays = {
+        "X": np.zeros((476, 166)),
+        "bag": np.zeros(476, int),
+        "bag_label": np.ones(92, int),
+        "bag_name": np.arange(92),
+    }
     np.savez(tmp_path / "musk1.npz", **{**arrays, name: np.array(7)})
     with pytest.raises(DataError, match=r"musk1\.npz"):
         load_bag_set("musk1", tmp_path)

@@ -41,58 +41,115 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 def finding(check: str, subject: str = "weights") -> Finding:
     estimate = Estimate(statistic=NAME, subject=NAME, group=NAME, value=0.5, low=0.4, high=0.6, n=9)
     return Finding(
-        check=check, subject=subject, verdict=Verdict.FAIL, sentence=f"Of {NAME}: 0.5.",
-        headline=estimate, estimates=(estimate,), notes=(f"It is {NAME}, 3 of 4.",),
-    )  # fmt: skip
+        check=check,
+        subject=subject,
+        verdict=Verdict.FAIL,
+        sentence=f"Of {NAME}: 0.5.",
+        headline=estimate,
+        estimates=(estimate,),
+        notes=(f"It is {NAME}, 3 of 4.",),
+    )
 
 
 @pytest.fixture(scope="module")
 def controls() -> ControlReport:
     file = ControlFile(
-        attnaudit_version="1", created=NOW, data=NAME, sizes={NAME: 3}, classes=(NAME, "b"),
-        recipe={"encoder": NAME, "attention": "additive"}, controls=("guide",),
-        trainings=(TrainingLine(name=NAME, folder=NAME, encoder=NAME, attention="uniform", seed=0,
-                                failed=f"no {NAME}"),),
-        gate=finding("performance", "model"), findings=(finding("guide"),), judgement=f"Of {NAME}.",
-    )  # fmt: skip
+        attnaudit_version="1",
+        created=NOW,
+        data=NAME,
+        sizes={NAME: 3},
+        classes=(NAME, "b"),
+        recipe={"encoder": NAME, "attention": "additive"},
+        controls=("guide",),
+        trainings=(
+            TrainingLine(
+                name=NAME,
+                folder=NAME,
+                encoder=NAME,
+                attention="uniform",
+                seed=0,
+                failed=f"no {NAME}",
+            ),
+        ),
+        gate=finding("performance", "model"),
+        findings=(finding("guide"),),
+        judgement=f"Of {NAME}.",
+    )
     return ControlReport(file, pl.DataFrame())
 
 
 @pytest.fixture(scope="module")
 def seeds() -> SilentReport:
     found = finding("seed_agreement")
-    return SilentReport(SilentFile(
-        attnaudit_version="1", created=NOW, data=NAME, sizes={NAME: 3}, classes=(NAME, "b"),
-        network={"encoder": NAME, "pool": "gated", "head": "linear"}, options={}, bars=Bars(),
-        bars_in_force={"bag": 0.9, "instance": 0.8}, ceilings=Ceilings(),
-        seeds=(Grade(subject=NAME, roc_auc=0.95, auroc=0.7, kind="other"),),
-        references=(Grade(subject=NAME, roc_auc=0.5, auroc=0.5),), curve=(), ensembles=(),
-        findings=(found,), estimates=found.estimates, judgement=f"Of {NAME}.", notes=(NAME,),
-    ))  # fmt: skip
+    return SilentReport(
+        SilentFile(
+            attnaudit_version="1",
+            created=NOW,
+            data=NAME,
+            sizes={NAME: 3},
+            classes=(NAME, "b"),
+            network={"encoder": NAME, "pool": "gated", "head": "linear"},
+            options={},
+            bars=Bars(),
+            bars_in_force={"bag": 0.9, "instance": 0.8},
+            ceilings=Ceilings(),
+            seeds=(Grade(subject=NAME, roc_auc=0.95, auroc=0.7, kind="other"),),
+            references=(Grade(subject=NAME, roc_auc=0.5, auroc=0.5),),
+            curve=(),
+            ensembles=(),
+            findings=(found,),
+            estimates=found.estimates,
+            judgement=f"Of {NAME}.",
+            notes=(NAME,),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def shortcuts() -> ShortcutReport:
     return ShortcutReport(
-        attnaudit_version="1", created=NOW, model=NAME, fingerprint="f", data=NAME,
-        sizes={NAME: 3}, classes=(NAME, "b"), settings=ShortcutSettings(), default_units=(NAME,),
-        verdict=ShortcutVerdict.LEAKS, sentence=f"Of {NAME}.", gate=finding("performance"),
-        findings=tuple(map(finding, ("leak", "weights_only", "swaps", "gap"))), seconds={NAME: 1.0},
-    )  # fmt: skip
+        attnaudit_version="1",
+        created=NOW,
+        model=NAME,
+        fingerprint="f",
+        data=NAME,
+        sizes={NAME: 3},
+        classes=(NAME, "b"),
+        settings=ShortcutSettings(),
+        default_units=(NAME,),
+        verdict=ShortcutVerdict.LEAKS,
+        sentence=f"Of {NAME}.",
+        gate=finding("performance"),
+        findings=tuple(map(finding, ("leak", "weights_only", "swaps", "gap"))),
+        seconds={NAME: 1.0},
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     claim = Claim(
-        id="size", claim=f"Of {NAME}.", paper=NAME, rule=NAME, note=NAME, holds=Holds.NO,
-        parts=(Part(of=NAME, measured=None, holds=Holds.NO),), measured=None,
-    )  # fmt: skip
+        id="size",
+        claim=f"Of {NAME}.",
+        paper=NAME,
+        rule=NAME,
+        note=NAME,
+        holds=Holds.NO,
+        parts=(Part(of=NAME, measured=None, holds=Holds.NO),),
+        measured=None,
+    )
     missing = (Missing(what=NAME, reason=NAME),)
     report = StudyReport(
-        study="fake", title=NAME, paper=NAME, attnaudit_version="1", created=NOW, quick=False,
-        options={NAME: NAME}, missing=missing, claims=(claim,),
+        study="fake",
+        title=NAME,
+        paper=NAME,
+        attnaudit_version="1",
+        created=NOW,
+        quick=False,
+        options={NAME: NAME},
+        missing=missing,
+        claims=(claim,),
         cells=(CellLine(name=NAME, folder="f", status="failed", reason=NAME, seconds=1.0),),
-    )  # fmt: skip
+    )
     folder = tmp_path_factory.mktemp("study")
     return Finished(report, Results(FAKE, FakeOptions(), folder, (), (), missing, {}))
 
@@ -123,9 +180,11 @@ def test_tables_in_the_terminal_hold_names_as_text(
     controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport
 ) -> None:
     for table in (
-        control.findings_table(controls), silent.findings_table(seeds), silent.seeds_table(seeds),
+        control.findings_table(controls),
+        silent.findings_table(seeds),
+        silent.seeds_table(seeds),
         shortcut_table(shortcuts),
-    ):  # fmt: skip
+    ):
         shown = printed(table)
         assert not STEERS & set(shown), repr(shown)
         assert "[red]x[/red]" in shown
@@ -142,8 +201,9 @@ def test_a_study_in_the_terminal(finished: Finished, capsys: pytest.CaptureFixtu
 
 def test_markdown_holds_names_as_text(finished: Finished) -> None:
     found = finding("pair_deletion", "full")
-    audit = PairAudit((found,), judge_pairs((found,), PAIR_CHECKS), pl.DataFrame(), PairSettings(),
-                      None)  # fmt: skip
+    audit = PairAudit(
+        (found,), judge_pairs((found,), PAIR_CHECKS), pl.DataFrame(), PairSettings(), None
+    )
     for text in (render_study_markdown(finished), render_pair_card(audit, NAME)):
         assert not STEERS & set(text)
         assert "<img" not in text

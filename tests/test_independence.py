@@ -105,10 +105,19 @@ def numbers(model: Model, data: Dataset | BagDataset, **changes: int) -> dict[st
     found: dict[str, float | None] = {}
     for finding in (report.performance, *report.findings):
         for estimate in finding.estimates:
-            name = "/".join((finding.check, finding.subject, estimate.statistic, estimate.subject,
-                             estimate.group))  # fmt: skip
-            found |= {f"{name}/{part}": getattr(estimate, part)
-                      for part in ("value", "low", "high", "n", "undefined")}  # fmt: skip
+            name = "/".join(
+                (
+                    finding.check,
+                    finding.subject,
+                    estimate.statistic,
+                    estimate.subject,
+                    estimate.group,
+                )
+            )
+            found |= {
+                f"{name}/{part}": getattr(estimate, part)
+                for part in ("value", "low", "high", "n", "undefined")
+            }
     return found
 
 

@@ -37,8 +37,9 @@ def test_against_plain_loops(seed: int) -> None:
     for row in range(len(weights)):
         real = units[row].numpy()
         w, k = weights[row].numpy()[real], kinds[row].numpy()[real]
-        expected = [w[k == t].sum() / w.sum() if (k == t).any() else math.nan
-                    for t in range(1, TYPES + 1)]  # fmt: skip
+        expected = [
+            w[k == t].sum() / w.sum() if (k == t).any() else math.nan for t in range(1, TYPES + 1)
+        ]
         assert mass[row].tolist() == pytest.approx(expected, nan_ok=True)
         present = [m for m in expected if not math.isnan(m)]
         share = min(present) / sum(present) if len(present) > 1 else math.nan

@@ -29,10 +29,25 @@ from tests.terminal import run
 from tests.test_audit_run import FAST, findings, toy_data
 from tests.toys import reader
 
-SMALL = {"encoder": "average", "hidden": 4, "embedding_dim": 4, "progress": False,
-         "options": TrainOptions(epochs=1)}  # fmt: skip
-FLAGS = ("--encoder", "average", "--hidden", "4", "--embedding-dim", "4", "--epochs", "1",
-         "--limit", "60")  # fmt: skip
+SMALL = {
+    "encoder": "average",
+    "hidden": 4,
+    "embedding_dim": 4,
+    "progress": False,
+    "options": TrainOptions(epochs=1),
+}
+FLAGS = (
+    "--encoder",
+    "average",
+    "--hidden",
+    "4",
+    "--embedding-dim",
+    "4",
+    "--epochs",
+    "1",
+    "--limit",
+    "60",
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -129,11 +144,16 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
     place = str(tmp_path / "file" / "out")
     missing = str(tmp_path / "missing.csv")
     for command in (
-        ("train", missing), ("train-bags", missing), ("siamese", missing),
-        ("explainer", str(saved), missing), ("audit", str(saved), missing),
-        ("control", missing), ("shortcut", str(saved), missing), ("silent", missing),
+        ("train", missing),
+        ("train-bags", missing),
+        ("siamese", missing),
+        ("explainer", str(saved), missing),
+        ("audit", str(saved), missing),
+        ("control", missing),
+        ("shortcut", str(saved), missing),
+        ("silent", missing),
         ("audit-pairs", "minilm", missing),
-    ):  # fmt: skip
+    ):
         said = run(*command, "--out", place, code=2)
         # the place is refused, not the data, which are read after it
         assert "is a file" in said, command
@@ -156,8 +176,9 @@ def test_pages_go_over_pages_and_over_nothing_else(tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("a,b\nx,y\n")
     for option in ("--html", "--json"):
-        said = run("similarity", "minilm", "--file", str(pairs), option, str(pairs), "--overwrite",
-                   code=2)  # fmt: skip
+        said = run(
+            "similarity", "minilm", "--file", str(pairs), option, str(pairs), "--overwrite", code=2
+        )
         assert "is being read" in said
     assert pairs.read_text() == "a,b\nx,y\n"
 
@@ -181,9 +202,14 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("control", "controls"), ("shortcut", "a shortcut check"), ("silent", "a run over seeds"),
-     ("pairs", "an audit of pairs"), ("study", "a study")],
-)  # fmt: skip
+    [
+        ("control", "controls"),
+        ("shortcut", "a shortcut check"),
+        ("silent", "a run over seeds"),
+        ("pairs", "an audit of pairs"),
+        ("study", "a study"),
+    ],
+)
 def test_a_report_of_another_kind_of_run_is_named(kind: str, words: str, tmp_path: Path) -> None:
     claim(tmp_path, kind)
     said = run("report", str(tmp_path), code=2)
@@ -273,9 +299,12 @@ def test_a_killed_training_leaves_no_model_without_its_training_texts(tmp_path: 
 
 def started(script: str, folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        [sys.executable, "-c", script, str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     process.stdout.readline()
     return process
@@ -450,8 +479,13 @@ def test_changed_held_out_texts_are_refused(saved: Path, tmp_path: Path) -> None
 
 def test_a_manifest_names_no_file_elsewhere(tmp_path: Path) -> None:
     for name in ("../secret", "/etc/hostname"):
-        content = {"format": manifest.FORMAT, "version": 1, "kind": "", "plan": "",
-                   "files": {name: "0"}}  # fmt: skip
+        content = {
+            "format": manifest.FORMAT,
+            "version": 1,
+            "kind": "",
+            "plan": "",
+            "files": {name: "0"},
+        }
         (tmp_path / "manifest.json").write_text(json.dumps(content))
         with pytest.raises(manifest.ChangedError, match="damaged"):
             manifest.read_manifest(tmp_path)

@@ -42,8 +42,9 @@ def odds(reviews):
 
 @pytest.fixture(scope="module")
 def trained(reviews):
-    return train(reviews, encoder="average", hidden=8, embedding_dim=8, progress=False,
-                 options=OPTIONS)  # fmt: skip
+    return train(
+        reviews, encoder="average", hidden=8, embedding_dim=8, progress=False, options=OPTIONS
+    )
 
 
 def toy_odds():
@@ -239,10 +240,18 @@ def test_substitution_against_a_loop(reviews, trained, odds):
 
 def test_all_four_experiments(reviews, trained, odds):
     found = log_odds_experiments(
-        reviews, settings=SETTINGS, learned=trained, replaced=2, weight=200.0, strength=3.0,
-        encoder="average", hidden=8, embedding_dim=8, progress=False,
+        reviews,
+        settings=SETTINGS,
+        learned=trained,
+        replaced=2,
+        weight=200.0,
+        strength=3.0,
+        encoder="average",
+        hidden=8,
+        embedding_dim=8,
+        progress=False,
         options=OPTIONS,
-    )  # fmt: skip
+    )
     assert found.models["learned"] is trained
     torch.testing.assert_close(found.odds.coefficients, odds.coefficients, equal_nan=True)
     # fixed weights are the log-odds weights, and the loss term pulls towards them

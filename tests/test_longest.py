@@ -56,9 +56,10 @@ def test_an_audit_counts_the_texts_that_it_left_out() -> None:
     def size(report, check: str, statistic: str, subject: str) -> int:
         found = next(f for f in report.findings if (f.check, f.subject) == (check, "weights"))
         return next(
-            e.n for e in found.estimates
+            e.n
+            for e in found.estimates
             if (e.statistic, e.subject) == (statistic, subject) and e.group in ("all", "delete")
-        )  # fmt: skip
+        )
 
     for where in (
         ("agreement", "kendall_tau", "weights~leave_one_out"),

@@ -282,10 +282,13 @@ def movies(tmp_path, evidence):
     for name, text in (("A.txt", "the film was awful and long"), ("B.txt", "a superb film")):
         (tmp_path / "docs" / name).write_text(text)
     rows = [
-        {"annotation_id": "B.txt", "classification": "POS",
-         "evidences": [[{"docid": "B.txt", "start_token": 1, "end_token": 2, "text": "superb"}]]},
+        {
+            "annotation_id": "B.txt",
+            "classification": "POS",
+            "evidences": [[{"docid": "B.txt", "start_token": 1, "end_token": 2, "text": "superb"}]],
+        },
         {"annotation_id": "A.txt", "classification": "NEG", "evidences": [[evidence]]},
-    ]  # fmt: skip
+    ]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return lambda: load_data("eraser_movies", data_dir=tmp_path, split="test")
 

@@ -45,9 +45,11 @@ def audit(encoder: SiameseEncoder, rule: Values, pairs=PAIRS, **options) -> Pair
     complete = options.pop("complete", True)
     options.setdefault("settings", MASKED)
     return audit_pairs(
-        HandMade(encoder, rule, complete), pairs,
-        remake=lambda other: HandMade(other, rule, complete), **options,
-    )  # fmt: skip
+        HandMade(encoder, rule, complete),
+        pairs,
+        remake=lambda other: HandMade(other, rule, complete),
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +92,11 @@ def test_random_scores_never_pass(right: PairAudit, wrong: PairAudit):
     for result in (right, wrong):
         rows = [f for f in result.findings if f.subject == "random"]
         assert {f.check for f in rows} == {
-            "deletion", "insertion", "pair_deletion", "pair_insertion",
-        }  # fmt: skip
+            "deletion",
+            "insertion",
+            "pair_deletion",
+            "pair_insertion",
+        }
         assert all(f.verdict is not Verdict.PASS for f in rows)
 
 
@@ -254,9 +259,11 @@ def test_neither_order_nor_chunks_nor_batches_matter(bert: SiameseEncoder):
     frame = other.frame.reverse()
     for name in one.frame.columns[3:]:
         np.testing.assert_allclose(
-            one.frame[name].cast(pl.Float64).to_numpy(), frame[name].cast(pl.Float64).to_numpy(),
-            atol=2e-6, err_msg=name,
-        )  # fmt: skip
+            one.frame[name].cast(pl.Float64).to_numpy(),
+            frame[name].cast(pl.Float64).to_numpy(),
+            atol=2e-6,
+            err_msg=name,
+        )
 
 
 def test_an_operator_that_the_encoder_lacks_is_told(tmp_path):
@@ -301,8 +308,11 @@ def test_of_equal_texts_only_the_joint_effect_finds_the_right_pairs(linear: Siam
     pairs = [(a, a) for a, _ in PAIRS]
     encoder = SiameseEncoder(linear.model, kind="cosine")
     result = audit(encoder, oracle, pairs, checks=["pair_deletion"])
-    found = {e.statistic + e.subject: e for e in result.finding("pair_deletion").estimates
-             if e.group == "mask"}  # fmt: skip
+    found = {
+        e.statistic + e.subject: e
+        for e in result.finding("pair_deletion").estimates
+        if e.group == "mask"
+    }
     joint = found["pair_deletion_over_randomintegrated"]
     assert joint.low > 0
     assert found["pair_fallintegrated"].value == pytest.approx(0, abs=1e-5)

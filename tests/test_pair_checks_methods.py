@@ -62,9 +62,11 @@ def test_areas_are_those_of_a_plain_loop(encoder: SiameseEncoder, operator: str)
     options = SETTINGS.model_copy(update={"operators": (operator,)})
     explainer = HandMade(encoder, noise)
     frame = audit_pairs(
-        explainer, PAIRS, settings=options,
+        explainer,
+        PAIRS,
+        settings=options,
         checks=["deletion", "insertion", "pair_deletion", "pair_insertion"],
-    ).frame  # fmt: skip
+    ).frame
     mask = encoder.tokenizer.mask_token_id
     for row, table in enumerate(explainer.tables(PAIRS)):
         texts = (table.a, table.b)
@@ -130,10 +132,12 @@ def test_input_x_gradient_is_that_of_autograd(encoder: SiameseEncoder):
                 s = e @ f / (e.norm() * f.norm() if encoder.kind == "cosine" else 1.0)
                 gx, gy = torch.autograd.grad(s, (x, y), create_graph=True)
                 along = (gx * x.detach()).sum(-1)[0]
-                mixed = torch.stack([
-                    (torch.autograd.grad(part, y, retain_graph=True)[0] * y).sum(-1)[0]
-                    for part in along
-                ])  # fmt: skip
+                mixed = torch.stack(
+                    [
+                        (torch.autograd.grad(part, y, retain_graph=True)[0] * y).sum(-1)[0]
+                        for part in along
+                    ]
+                )
         np.testing.assert_allclose(found.a, along.detach().numpy()[i], atol=2e-5)
         np.testing.assert_allclose(found.b, (gy * y).sum(-1)[0].detach().numpy()[j], atol=2e-5)
         np.testing.assert_allclose(found.pairs, mixed.detach().numpy()[np.ix_(i, j)], atol=2e-5)
@@ -170,9 +174,12 @@ def test_the_table_counts_the_other_text_s_reference_and_the_plain_matrix_does_n
     explainer = PairExplainer(encoder, tolerance=0.01)
     view = PairView(Shared(explainer, SETTINGS), PAIRS[:2])
     for own, plain, (i, j), table in zip(
-        scores_of(view, "integrated"), scores_of(view, "plain"), view.units, view.tables,
+        scores_of(view, "integrated"),
+        scores_of(view, "plain"),
+        view.units,
+        view.tables,
         strict=True,
-    ):  # fmt: skip
+    ):
         np.testing.assert_allclose(own.a - plain.a, table.column.numpy()[i], atol=1e-12)
         np.testing.assert_allclose(own.b - plain.b, table.row.numpy()[j], atol=1e-12)
         assert plain.pairs is None
@@ -224,10 +231,13 @@ def test_the_embedder_embeds_each_text_once(encoder: SiameseEncoder):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    arrays(np.float64, st.tuples(st.integers(2, 7), st.integers(2, 7)),
-           elements=st.floats(-9, 9, width=16)),
+    arrays(
+        np.float64,
+        st.tuples(st.integers(2, 7), st.integers(2, 7)),
+        elements=st.floats(-9, 9, width=16),
+    ),
     st.floats(0.05, 0.95),
-)  # fmt: skip
+)
 def test_matches_are_disjoint_greedy_and_never_all(values: np.ndarray, fraction: float):
     [(i, j)] = top_matches(values, (fraction,))
     least = min(values.shape)

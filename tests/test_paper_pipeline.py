@@ -258,9 +258,11 @@ def test_texts_of_which_nothing_is_left(tmp_path):
 
 
 # Measured by running the released code: records kept, vocabulary with four special words, classes.
-SST = {"train": (6355, {"negative": 3034, "positive": 3321}, 18.7),
-       "dev": (821, None, None),
-       "test": (1725, {"negative": 863, "positive": 862}, 18.2)}  # fmt: skip
+SST = {
+    "train": (6355, {"negative": 3034, "positive": 3321}, 18.7),
+    "dev": (821, None, None),
+    "test": (1725, {"negative": 863, "positive": 862}, 18.2),
+}
 
 
 def test_sst_has_the_measured_counts():
@@ -293,7 +295,8 @@ def test_eraser_keeps_its_share_of_evidence(seed):
     cleaned = load_data("eraser_movies", pipeline="jain2019", **options)
     for a, b in zip(plain, cleaned, strict=True):
         assert a.text == b.text
-        marked = {i for (x, y), true in zip(a.offsets, a.truth, strict=True) if true
-                  for i in range(x, y)}  # fmt: skip
+        marked = {
+            i for (x, y), true in zip(a.offsets, a.truth, strict=True) if true for i in range(x, y)
+        }
         for (x, y), true in zip(b.offsets, b.truth, strict=True):
             assert true == bool(marked & set(range(x, y)))

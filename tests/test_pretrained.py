@@ -286,9 +286,13 @@ def test_fingerprints_tell_models_apart(folders, tmp_path):
     moved = model(folders["bert"])
     next(moved.encoder.transformer.parameters()).data[0, 0] += 1e-12
     others = [
-        other, moved, model(folders["bert"], layer=1), model(folders["bert"], "dot"),
-        model(tiny("bert", tmp_path, seed=1)), model(folders["bert"], classes=("a", "b")),
-    ]  # fmt: skip
+        other,
+        moved,
+        model(folders["bert"], layer=1),
+        model(folders["bert"], "dot"),
+        model(tiny("bert", tmp_path, seed=1)),
+        model(folders["bert"], classes=("a", "b")),
+    ]
     assert len({base.fingerprint(), *(one.fingerprint() for one in others)}) == 7
     assert model(folders["bert"], name="else").fingerprint() == base.fingerprint()
 
@@ -305,8 +309,10 @@ def test_round_trip(folders, tmp_path, attention):
     batch = saved.collate(RECORDS)
     torch.testing.assert_close(read.forward(batch), saved.forward(batch), atol=1e-5, rtol=1e-5)
     assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == [
-        "config.json", "manifest.json", "model.safetensors",
-    ]  # fmt: skip
+        "config.json",
+        "manifest.json",
+        "model.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("attention", ["own_token", "word", "given"])

@@ -52,8 +52,14 @@ def test_minilm_reads_words(minilm):
     decode = minilm.words.tokenizer.convert_ids_to_tokens
     words = [decode([i for i in unit if i != NONE]) for unit in inputs[0].tolist()]
     assert words == [
-        ["[CLS]"], ["un", "##watch", "##able"], [","], ["isn", "'", "t"], ["it"], ["?"], ["[SEP]"],
-    ]  # fmt: skip
+        ["[CLS]"],
+        ["un", "##watch", "##able"],
+        [","],
+        ["isn", "'", "t"],
+        ["it"],
+        ["?"],
+        ["[SEP]"],
+    ]
     assert units[0].tolist() == [False, True, True, True, True, True, False]
     assert present.all()
     assert (minilm.most, minilm.width, minilm.words.mask) == (512, 384, 103)

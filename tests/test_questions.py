@@ -26,9 +26,16 @@ def pair(name, text, question, label=None, allowed=None, truth=None):
     base = text_record(name, text, label=label, truth=truth)
     units = tuple(question.split())
     return TextPair(
-        base.id, base.text, base.units, base.offsets, base.label, base.truth, question, units,
+        base.id,
+        base.text,
+        base.units,
+        base.offsets,
+        base.label,
+        base.truth,
+        question,
+        units,
         allowed,
-    )  # fmt: skip
+    )
 
 
 RECORDS = [
@@ -71,9 +78,11 @@ def test_the_decoder_by_hand(encoder, attention, classes):
         c = sum(weights[row, t] * states.hidden[row, t] for t in range(weights.shape[1]))
         head = net.head
         middle = torch.tanh(
-            head.of_text.weight @ c + head.of_text.bias
-            + head.of_question.weight @ q + head.of_question.bias
-        )  # fmt: skip
+            head.of_text.weight @ c
+            + head.of_text.bias
+            + head.of_question.weight @ q
+            + head.of_question.bias
+        )
         expected = torch.log_softmax(head.output.weight @ middle + head.output.bias, 0)
         torch.testing.assert_close(outputs[row], expected)
 
@@ -155,9 +164,14 @@ def lookup(count, seed):
             truth += [c == asked] * 3
         answer = who[what.index(asked)]
         records.append(
-            pair(f"{seed}.{number}", " ".join(words), f"who likes {colours[asked]}", answer,
-                 truth=truth)
-        )  # fmt: skip
+            pair(
+                f"{seed}.{number}",
+                " ".join(words),
+                f"who likes {colours[asked]}",
+                answer,
+                truth=truth,
+            )
+        )
     return Dataset("lookup", tuple(records), people)
 
 
@@ -165,17 +179,24 @@ def test_training_saving_and_every_check_of_the_audit(tmp_path):
     """A model that looks things up is trained, saved, read and audited: nothing is special."""
     splits = {"train": lookup(600, 0), "dev": lookup(100, 1), "test": lookup(80, 2)}
     done = train(
-        splits, hidden=24, embedding_dim=16, progress=False, out=tmp_path / "model",
+        splits,
+        hidden=24,
+        embedding_dim=16,
+        progress=False,
+        out=tmp_path / "model",
         options=TrainOptions(epochs=25, batch_size=20, learning_rate=5e-3, seed=1),
-    )  # fmt: skip
+    )
     assert done.model.net.config.question
     assert done.result.dev["dev_accuracy"] > 0.95
     read = load(tmp_path / "model")
     assert read.fingerprint() == done.model.fingerprint()
     audit = attnaudit.audit(
-        read, splits["test"], progress=False, include_training_texts=True,
+        read,
+        splits["test"],
+        progress=False,
+        include_training_texts=True,
         settings=attnaudit.Settings(costly_limit=30, search_steps=40, permutations=20),
-    )  # fmt: skip
+    )
     verdicts = {f.check: f.verdict.value for f in audit.findings if f.subject == "weights"}
     assert set(verdicts) == {"agreement", "permutation", "adversary", "erasure", "ground_truth"}
     assert "not applicable" not in verdicts.values()

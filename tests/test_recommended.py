@@ -103,8 +103,14 @@ def test_pairs_have_the_same_rule() -> None:
     from attnaudit.pair_checks.rivals import _recommends
 
     def lead(value: float, low: float, n: int = 40) -> Estimate:
-        return Estimate(statistic="deletion_lead", subject="alignment-table", value=value, low=low,
-                        high=value, n=n)  # fmt: skip
+        return Estimate(
+            statistic="deletion_lead",
+            subject="alignment-table",
+            value=value,
+            low=low,
+            high=value,
+            n=n,
+        )
 
     settings = PairSettings()
     assert _recommends(lead(0.06, 0.01), settings)

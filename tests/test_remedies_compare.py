@@ -36,9 +36,14 @@ def reviews():
 @pytest.fixture(scope="module")
 def compared(reviews):
     return compare(
-        reviews, ("diversity", "orthogonal"), seeds=(0, 1), weights={"diversity": 2.0},
-        options=TrainOptions(epochs=2), settings=SETTINGS, **SMALL,
-    )  # fmt: skip
+        reviews,
+        ("diversity", "orthogonal"),
+        seeds=(0, 1),
+        weights={"diversity": 2.0},
+        options=TrainOptions(epochs=2),
+        settings=SETTINGS,
+        **SMALL,
+    )
 
 
 def one_by_one(reviews, name, seed):
@@ -107,9 +112,15 @@ def test_the_table_and_the_sentences(compared):
 def test_one_seed_is_not_certain_even_of_a_remedy_that_does_nothing(reviews):
     """λ = 0 trains the very same network: every difference is 0."""
     found = compare(
-        reviews, ("diversity",), seeds=(0,), weights={"diversity": 0.0}, settings=SETTINGS,
-        options=TrainOptions(epochs=1), limit=20, **SMALL,
-    )  # fmt: skip
+        reviews,
+        ("diversity",),
+        seeds=(0,),
+        weights={"diversity": 0.0},
+        settings=SETTINGS,
+        options=TrainOptions(epochs=1),
+        limit=20,
+        **SMALL,
+    )
     effect = found.effects[0]
     assert {estimate.value for estimate in effect.differences.values()} == {0.0}
     assert effect.outcome == "not certain"
@@ -166,11 +177,11 @@ def _frames(apart=0.0, seeds=LEAST_SEEDS, **shifts):
     """
     draw = np.random.default_rng(0)
     return [
-        pl.DataFrame({
-            n: 0.5 + s + apart * seed + draw.normal(0, 0.01, 40) for n, s in shifts.items()
-        })
+        pl.DataFrame(
+            {n: 0.5 + s + apart * seed + draw.normal(0, 0.01, 40) for n, s in shifts.items()}
+        )
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
 def test_what_seeds_alone_make_is_no_effect():
@@ -189,9 +200,12 @@ def test_what_seeds_alone_make_is_no_effect():
         outcomes[apart] = effect.outcome
     assert outcomes == {0.0: "did harm", 0.05: "did harm", 0.2: "did not help"}
     few = effect_of(
-        _row(PLAIN, seeds=2), _row("tying", seeds=2), _frames(seeds=2, **still),
-        _frames(seeds=2, **shifts), SETTINGS,
-    )  # fmt: skip
+        _row(PLAIN, seeds=2),
+        _row("tying", seeds=2),
+        _frames(seeds=2, **still),
+        _frames(seeds=2, **shifts),
+        SETTINGS,
+    )
     assert few.outcome == "not certain"
     assert "fell" not in few.sentence
 

@@ -48,8 +48,13 @@ def points(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_every_check_has_its_picture(figures: dict[str, Figure]) -> None:
     assert list(figures) == [
-        "agreement", "permutation", "adversary", "comprehensiveness", "sufficiency", "ground_truth",
-    ]  # fmt: skip
+        "agreement",
+        "permutation",
+        "adversary",
+        "comprehensiveness",
+        "sufficiency",
+        "ground_truth",
+    ]
     for figure in figures.values():
         assert figure.title
         assert figure.caption
@@ -93,8 +98,13 @@ def test_means_and_intervals_are_those_of_the_findings(figures: dict[str, Figure
         for point in drawn:
             assert (point["x"], point["low"], point["high"]) in numbers
     erased = points(figures["comprehensiveness"].spec)
-    known = [e for f in report.findings if f.subject == SUBJECT for e in f.estimates
-             if e.statistic == "comprehensiveness"]  # fmt: skip
+    known = [
+        e
+        for f in report.findings
+        if f.subject == SUBJECT
+        for e in f.estimates
+        if e.statistic == "comprehensiveness"
+    ]
     assert len(erased) == len(known)
 
 
@@ -116,11 +126,13 @@ def test_the_bar_of_agreement_is_the_one_in_force(figures: dict[str, Figure]) ->
     finding = next(f for f in result.report.findings if f.check == "agreement")
     for value, words in ((0.2345, "bar 0.23"), (0.5, "bar 0.50")):
         lowered = finding.model_copy(
-            update={"estimates": tuple(
-                e.model_copy(update={"value": value}) if e.statistic == "agreement_bar" else e
-                for e in finding.estimates
-            )}
-        )  # fmt: skip
+            update={
+                "estimates": tuple(
+                    e.model_copy(update={"value": value}) if e.statistic == "agreement_bar" else e
+                    for e in finding.estimates
+                )
+            }
+        )
         (figure,) = figures_of(result, lowered)
         labels = {
             row["label"]: row["x"] for row in rows_of(figure.spec, "label") if "short" not in row
@@ -172,14 +184,20 @@ def test_empty_and_single_rows_are_drawn() -> None:
     estimate = Estimate(statistic="t", subject="w", value=0.5, n=1)
     spec = distribution_rows(
         [Distribution("none", np.array([np.nan]), None), Distribution("one", np.ones(1), estimate)],
-        domain=(0, 1), bins=5, axis="x", guides=(Guide(0.9, "bar"),),
-    )  # fmt: skip
+        domain=(0, 1),
+        bins=5,
+        axis="x",
+        guides=(Guide(0.9, "bar"),),
+    )
     assert sum(int(b["instances"]) for b in rows_of(spec, "from to")) == 1
     assert "one" in static_svg(spec, WIDE)
     spec = interval_rows(
-        [IntervalRow("a", (estimate, None))], (Series("x", "red"), Series("y", "blue")),
-        domain=(0, 1), axis="x", nulls=True,
-    )  # fmt: skip
+        [IntervalRow("a", (estimate, None))],
+        (Series("x", "red"), Series("y", "blue")),
+        domain=(0, 1),
+        axis="x",
+        nulls=True,
+    )
     assert len(points(spec)) == 1
     assert static_svg(spec, WIDE).startswith("<svg")
 

@@ -101,8 +101,18 @@ def test_every_element_is_closed_where_it_belongs(page: Page) -> None:
 
 
 def test_texts_of_data_and_model_are_shown_and_never_run(page: Page) -> None:
-    for text in (DATA_NAME, MODEL_NAME, *CLASSES, "<script>", "alert('unit')", '"><img', "&amp;",
-                 "te<s>t", "note with <i>markup</i>", '"><b>0'):  # fmt: skip
+    for text in (
+        DATA_NAME,
+        MODEL_NAME,
+        *CLASSES,
+        "<script>",
+        "alert('unit')",
+        '"><img',
+        "&amp;",
+        "te<s>t",
+        "note with <i>markup</i>",
+        '"><b>0',
+    ):
         assert re.sub(r"\s+", " ", text) in page.text
     drawn = {tag for tag, _ in page.tags}
     assert not drawn & {"img", "b", "s", "i", "iframe", "object", "embed", "link", "base", "form"}
@@ -201,8 +211,11 @@ def test_evidence_shows_number_interval_size_and_null(source: str) -> None:
         # the narrow layout shows no header: every number brings its name
         assert row.count("data-label=") == len(cells)
         assert [html.unescape(c) for c in cells] == [
-            wanted.value, wanted.interval, wanted.n, wanted.null,
-        ]  # fmt: skip
+            wanted.value,
+            wanted.interval,
+            wanted.n,
+            wanted.null,
+        ]
         assert re.sub("<.*?>", "", row).count(str(wanted.verdict)) >= 1
 
 
@@ -212,9 +225,10 @@ def test_every_decided_check_says_what_it_needs() -> None:
     own = next(f for f in hostile_result().report.findings if f.check == "agreement")
     in_force = next(e.value for e in own.estimates if e.statistic == "agreement_bar")
     mutual = next(
-        e.value for e in own.estimates
+        e.value
+        for e in own.estimates
         if (e.statistic, e.subject, e.group) == ("kendall_tau", "gradient~leave_one_out", "all")
-    )  # fmt: skip
+    )
     assert mutual is not None
     assert in_force == min(bars.agreement_tau, mutual)
     assert needs == {
@@ -250,8 +264,14 @@ def test_what_speaks_against_is_said_to_readers_and_not_written_into_the_text(
 
 
 def test_thresholds_stand_with_their_sources(page: Page) -> None:
-    for name in ("agreement_tau", "permutation_tvd", "adversary_share", "erasure_margin", "skill",
-                 "least_instances"):  # fmt: skip
+    for name in (
+        "agreement_tau",
+        "permutation_tvd",
+        "adversary_share",
+        "erasure_margin",
+        "skill",
+        "least_instances",
+    ):
         declared = Thresholds.model_fields[name]
         assert declared.description is not None
         assert declared.description.replace("`", "") in page.text
@@ -303,8 +323,19 @@ def test_an_audit_of_one_check_without_instances_still_gives_a_report() -> None:
 
 def test_missing_columns_and_undefined_values_are_dashes_not_errors() -> None:
     result = hostile_result()
-    columns = ["index", "id", "length", "label", "predicted", "max_weight", "units", "truth",
-               "probability.0", "probability.1", "scores.weights"]  # fmt: skip
+    columns = [
+        "index",
+        "id",
+        "length",
+        "label",
+        "predicted",
+        "max_weight",
+        "units",
+        "truth",
+        "probability.0",
+        "probability.1",
+        "scores.weights",
+    ]
     frame = result.instances.select(columns).with_columns(
         pl.lit(None, dtype=pl.Int64).alias("label"),
         pl.col("scores.weights").list.eval(pl.lit(float("nan"))),

@@ -79,18 +79,21 @@ def test_the_metadata_block_is_the_model_index() -> None:
     (entry,) = index["model-index"]
     assert entry["name"] == MODEL_NAME
     metrics = entry["results"][0]["metrics"]
-    headlines = [f.headline for f in (result.report.performance, *result.report.findings)
-                 if f.subject in ("weights", "model") and f.headline]  # fmt: skip
+    headlines = [
+        f.headline
+        for f in (result.report.performance, *result.report.findings)
+        if f.subject in ("weights", "model") and f.headline
+    ]
     assert [m["value"] for m in metrics] == [round(h.value or 0, 4) for h in headlines]
 
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.text("abc", min_size=1), inner, max_size=3
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3)
     ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @settings(deadline=None)

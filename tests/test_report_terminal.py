@@ -19,9 +19,11 @@ from tests.report_fixture import CLASSES, hostile_result, with_verdict
 
 def printed(content: RenderableType, width: int = 100, colour: bool = False) -> str:
     console = Console(
-        file=io.StringIO(), width=width, force_terminal=colour,
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
         color_system="truecolor" if colour else None,
-    )  # fmt: skip
+    )
     console.print(content)
     file = console.file
     assert isinstance(file, io.StringIO)

@@ -66,9 +66,14 @@ def test_what_is_missing_is_a_dash() -> None:
 
 def test_shares_are_written_in_percent_with_their_null() -> None:
     estimate = Estimate(
-        statistic="contestable_share", subject="permutation", value=0.803, low=0.752, high=0.844,
-        n=12_345, null=0.0,
-    )  # fmt: skip
+        statistic="contestable_share",
+        subject="permutation",
+        value=0.803,
+        low=0.752,
+        high=0.844,
+        n=12_345,
+        null=0.0,
+    )
     assert spoken(estimate) == "80% (75 to 84%, n = 12,345)"
     assert null_of(estimate) == "0%"
 

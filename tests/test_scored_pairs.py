@@ -56,10 +56,18 @@ def test_files(suffix: str, tmp_path: Path) -> None:
     assert found == tuple(replace(pair, id=str(n)) for n, pair in enumerate(PAIRS, start=first))
 
 
-@pytest.mark.parametrize("source", [
-    ROWS, list(PAIRS), PAIRS, [(p.a, p.b, p.score) for p in PAIRS],
-    pl.DataFrame(ROWS, strict=False), pd.DataFrame(ROWS),
-], ids=["rows", "pairs", "tuple", "triples", "polars", "pandas"])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    [
+        ROWS,
+        list(PAIRS),
+        PAIRS,
+        [(p.a, p.b, p.score) for p in PAIRS],
+        pl.DataFrame(ROWS, strict=False),
+        pd.DataFrame(ROWS),
+    ],
+    ids=["rows", "pairs", "tuple", "triples", "polars", "pandas"],
+)
 def test_things_in_memory(source: Any) -> None:
     assert load_scored_pairs(source) == PAIRS
     assert read_scored_split(source, "train") == PAIRS
@@ -85,8 +93,10 @@ def test_splits_of_a_folder_and_of_a_column(tmp_path: Path) -> None:
         pl.DataFrame([{"a": name, "b": "x", "score": 1.0}]).write_csv(tmp_path / f"{name}.csv")
     splits = load_scored_splits(tmp_path)
     assert {name: part[0].a for name, part in splits.items()} == {
-        "train": "train", "dev": "validation", "test": "test",
-    }  # fmt: skip
+        "train": "train",
+        "dev": "validation",
+        "test": "test",
+    }
     assert read_scored_split(tmp_path, "dev") == splits["dev"]
     frame = pl.DataFrame(
         {
@@ -118,15 +128,18 @@ def test_what_is_cut_out_of_train_shares_no_pair() -> None:
         load_scored_splits(pairs[:3])
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"score": float("nan")}, r"the list, row 2, column 'score': the score is nan"),
-    ({"score": None}, r"row 2, column 'score': the score is None"),
-    ({"score": "high"}, r"the score is 'high', which is no finite number"),
-    ({"score": True}, r"the score is True"),
-    ({"sentence1": " "}, r"row 2, column 'sentence1': the first text is empty"),
-    ({"sentence2": None}, r"row 2, column 'sentence2': the second text is empty"),
-    ({"sentence2": 3}, r"row 2, column 'sentence2': expected a text, found int"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"score": float("nan")}, r"the list, row 2, column 'score': the score is nan"),
+        ({"score": None}, r"row 2, column 'score': the score is None"),
+        ({"score": "high"}, r"the score is 'high', which is no finite number"),
+        ({"score": True}, r"the score is True"),
+        ({"sentence1": " "}, r"row 2, column 'sentence1': the first text is empty"),
+        ({"sentence2": None}, r"row 2, column 'sentence2': the second text is empty"),
+        ({"sentence2": 3}, r"row 2, column 'sentence2': expected a text, found int"),
+    ],
+)
 def test_bad_rows(change: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said) as found:
         load_scored_pairs([ROWS[0], ROWS[1] | change])
@@ -153,8 +166,10 @@ def test_bad_sources(tmp_path: Path) -> None:
 def test_the_sts_benchmark() -> None:
     splits = load_scored_splits("stsb", data_dir=shared_dir("data"))
     assert {name: len(part) for name, part in splits.items()} == {
-        "train": 5749, "dev": 1500, "test": 1379,
-    }  # fmt: skip
+        "train": 5749,
+        "dev": 1500,
+        "test": 1379,
+    }
     assert {min(p.score for p in part) for part in splits.values()} == {0.0}
     assert {max(p.score for p in part) for part in splits.values()} == {5.0}
     assert load_scored_pairs("stsb", data_dir=shared_dir("data/stsb")) == splits["test"]
@@ -183,11 +198,22 @@ def test_text_pairs_need_no_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [
-        ("owner/name", True), ("own-er/na.me_1", True), ("owner/name:part.1", True),
-        ("name", False), ("a/b/c", False), ("../name", False), ("./name", False),
-        ("/name", False), ("owner/", False), ("owner/name:", False), ("owner/na me", False),
-        ("~/name", False), ("owner/name\n", False), ("owner/.name", False), ("", False),
+        ("owner/name", True),
+        ("own-er/na.me_1", True),
+        ("owner/name:part.1", True),
+        ("name", False),
+        ("a/b/c", False),
+        ("../name", False),
+        ("./name", False),
+        ("/name", False),
+        ("owner/", False),
+        ("owner/name:", False),
+        ("owner/na me", False),
+        ("~/name", False),
+        ("owner/name\n", False),
+        ("owner/.name", False),
+        ("", False),
     ],
-)  # fmt: skip
+)
 def test_names_of_the_hub(name: str, is_one: bool) -> None:
     assert is_hub_name(name) is is_one

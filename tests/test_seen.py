@@ -43,9 +43,14 @@ def splits() -> dict[str, Dataset]:
 def folder(splits: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("seen") / "model"
     train(
-        splits, encoder="average", hidden=8, embedding_dim=8, options=TrainOptions(epochs=1),
-        out=place, progress=False,
-    )  # fmt: skip
+        splits,
+        encoder="average",
+        hidden=8,
+        embedding_dim=8,
+        options=TrainOptions(epochs=1),
+        out=place,
+        progress=False,
+    )
     return place
 
 
@@ -64,9 +69,14 @@ def whole(splits: dict[str, Dataset]) -> Dataset:
 def pair(name: str, passage: str, question: str, **more: object) -> TextPair:
     text = text_record(name, passage)
     return TextPair(
-        name, text.text, text.units, text.offsets, question=question,
-        question_units=tuple(question.split()), **more,
-    )  # fmt: skip
+        name,
+        text.text,
+        text.units,
+        text.offsets,
+        question=question,
+        question_units=tuple(question.split()),
+        **more,
+    )
 
 
 @settings(deadline=None)
@@ -77,8 +87,9 @@ def test_equal_hashes_mean_equal_units_and_questions(
     def record(words: list[str], question: list[str]) -> TextPair:
         return TextPair("x", "", tuple(words), (), question_units=tuple(question))
 
-    clean = not any("\x1f" in word for words in (units, asked, others, other_asked)
-                    for word in words)  # fmt: skip
+    clean = not any(
+        "\x1f" in word for words in (units, asked, others, other_asked) for word in words
+    )
     first, second = record(units, asked), record(others, other_asked)
     if (units, asked) == (others, other_asked):
         assert text_hash(first) == text_hash(second)
@@ -135,8 +146,9 @@ def test_pairs_come_back_with_question_and_answers(tmp_path: Path) -> None:
     assert again is not None
     assert again.fingerprint == data.fingerprint
     assert [r.question for r in again if isinstance(r, TextPair)] == [
-        "Where is Mary", "Where is John",
-    ]  # fmt: skip
+        "Where is Mary",
+        "Where is John",
+    ]
 
 
 def test_the_file_is_read_as_any_other_data(splits: dict[str, Dataset], folder: Path) -> None:
@@ -152,8 +164,9 @@ def test_training_texts_are_left_out_and_that_is_said(
     assert audit.report.plan.data.left_out == 150
     assert audit.report.plan.data.trained_on == 0
     assert sorted(audit.instances["id"]) == sorted(f"test-{i}" for i in ids(splits["test"]))
-    assert any("150 texts were in the model's training data" in c
-               for c in audit.report.judgement.cautions)  # fmt: skip
+    assert any(
+        "150 texts were in the model's training data" in c for c in audit.report.judgement.cautions
+    )
     assert "150 texts were in the model's training data" in audit.card()
 
 
@@ -189,9 +202,13 @@ def test_without_data_the_held_out_split_is_audited(
 
 def test_a_model_in_memory_knows_as_well(splits: dict[str, Dataset]) -> None:
     done = train(
-        splits, encoder="average", hidden=8, embedding_dim=8, options=TrainOptions(epochs=1),
+        splits,
+        encoder="average",
+        hidden=8,
+        embedding_dim=8,
+        options=TrainOptions(epochs=1),
         progress=False,
-    )  # fmt: skip
+    )
     assert choose(done.model, whole(splits)).left_out == 150
     with pytest.raises(SettingsError, match="no held-out split is stored"):
         choose(done.model)
@@ -234,9 +251,16 @@ def test_splits_of_another_model_are_noticed(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": "attnaudit-splits", "version": 99}',
-                '{"format": "attnaudit-splits", "version": 1, "train": 3}'],
-)  # fmt: skip
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": "attnaudit-splits", "version": 99}',
+        '{"format": "attnaudit-splits", "version": 1, "train": 3}',
+    ],
+)
 def test_damaged_splits_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / SPLITS_FILE).write_text(content)
     with pytest.raises(ModelError, match=r"splits\.json"):

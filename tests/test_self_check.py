@@ -162,9 +162,11 @@ def test_outputs_and_weights_of_another_precision_are_read(dtype: torch.dtype) -
     records = sentences(5)
     assert model.forward(model.collate(records)).dtype == torch.float32
     torch.testing.assert_close(
-        model.forward(model.collate(records)), plain.forward(plain.collate(records)),
-        atol=1e-5 if dtype == torch.float64 else 1e-2, rtol=0,
-    )  # fmt: skip
+        model.forward(model.collate(records)),
+        plain.forward(plain.collate(records)),
+        atol=1e-5 if dtype == torch.float64 else 1e-2,
+        rtol=0,
+    )
     assert run_audit(model, dataset(10), FAST).report.findings
 
 

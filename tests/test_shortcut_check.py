@@ -152,8 +152,10 @@ def test_equal_seeds_give_equal_numbers_and_the_model_stays(order: tuple[Model, 
 
 def test_a_users_module_can_be_checked() -> None:
     data = dataset(600)
-    splits = {n: data.select(data.records[i : i + 200], n)
-              for n, i in (("train", 0), ("dev", 200), ("test", 400))}  # fmt: skip
+    splits = {
+        n: data.select(data.records[i : i + 200], n)
+        for n, i in (("train", 0), ("dev", 200), ("test", 400))
+    }
     tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
     report = audit_shortcuts(reader(), splits, tiny)
     assert report.verdict is ShortcutVerdict.POOR
@@ -259,14 +261,17 @@ def gap_of(
     reading = Reading(Dataset("made", records, ("neg", "pos")), rows, np.log(said_of(1)))
     same = tuple(said_of(apart) for _ in own)
     judged = Judged(
-        MaskLaw("hard", k=1), tuple(said_of(s) for s in own),
+        MaskLaw("hard", k=1),
+        tuple(said_of(s) for s in own),
         {"random masks": same, "equal weights": same, "informed": (said_of(informed),)},
         np.zeros(N_GAP, dtype=bool),
-    )  # fmt: skip
+    )
     if salient is not None:
         by_judge, by_model = salient
-        more = {"salient weights": (said_of(by_judge),) * len(own),
-                "model, salient weights": (said_of(by_model),)}  # fmt: skip
+        more = {
+            "salient weights": (said_of(by_judge),) * len(own),
+            "model, salient weights": (said_of(by_model),),
+        }
         judged = replace(judged, others={**judged.others, **more})
     failed = [
         Finding(check=c, subject="weights", verdict=Verdict.FAIL, sentence="") for c in others
@@ -311,9 +316,10 @@ def test_classes_are_matched_by_name(order: tuple[Model, Splits]) -> None:
     few = {name: data.select(data.records[:90]) for name, data in splits.items()}
     tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
     turned = replace(
-        few["test"], classes=few["test"].classes[::-1],
+        few["test"],
+        classes=few["test"].classes[::-1],
         records=tuple(replace(r, label=1 - r.label) for r in few["test"]),
-    )  # fmt: skip
+    )
     one, other = (audit_shortcuts(model, {**few, "test": d}, tiny) for d in (few["test"], turned))
     assert one.findings == other.findings
     unknown = replace(few["test"], classes=("good", "bad"))

@@ -55,17 +55,24 @@ def wrapped(seed=0):
 CASES = {
     "selective": (selective, SPLITS, ("net.embedding", "net.downstream"), ("net.generator",)),
     "hard": (
-        lambda: selective(mask="hard", k=2), SPLITS,
-        ("net.embedding", "net.downstream"), ("net.generator",),
+        lambda: selective(mask="hard", k=2),
+        SPLITS,
+        ("net.embedding", "net.downstream"),
+        ("net.generator",),
     ),
     "classifier": (
-        classifier, SPLITS, ("net.embedding", "net.encoder", "net.head"), ("net.attention",),
+        classifier,
+        SPLITS,
+        ("net.embedding", "net.encoder", "net.head"),
+        ("net.attention",),
     ),
     "wrapped": (
-        wrapped, {"train": dataset(60), "dev": dataset(20, seed=1)},
-        ("module.table", "module.rnn", "module.head"), ("module.query",),
+        wrapped,
+        {"train": dataset(60), "dev": dataset(20, seed=1)},
+        ("module.table", "module.rnn", "module.head"),
+        ("module.query",),
     ),
-}  # fmt: skip
+}
 
 
 def split_of(name):

@@ -292,9 +292,7 @@ def test_one_predicted_class_has_nothing_to_swap() -> None:
 
 def test_the_shortcut_share_counts_flips() -> None:
     nan = np.nan
-    flips = Flips(
-        np.array([1.0, 1, 0, nan]), np.zeros(4), np.array([1.0, 0, 0, 1]), np.zeros(4)
-    )  # fmt: skip
+    flips = Flips(np.array([1.0, 1, 0, nan]), np.zeros(4), np.array([1.0, 0, 0, 1]), np.zeros(4))
     found = shortcut_share(flips, FEW)
     assert (found.value, found.n, found.undefined) == (pytest.approx(2 / 3), 3, 1)
     none = shortcut_share(Flips(np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)), FEW)
@@ -313,8 +311,9 @@ def test_without_content_every_text_of_equal_weights_is_alike() -> None:
         assert 0 < low[:, place].sum() < len(data)
         assert torch.allclose(mean, torch.stack(hidden)[low[:, place], place].mean(0), atol=1e-5)
     for by_position in (True, False):
-        said = decode_with(model, data.records, equal_rows([4] * 24),
-                           change=without_content(means, by_position))  # fmt: skip
+        said = decode_with(
+            model, data.records, equal_rows([4] * 24), change=without_content(means, by_position)
+        )
         assert np.allclose(said, said[0], atol=1e-6)
     finding = conclude_forward(model, reading, FEW)
     constant = finding.estimates[0]

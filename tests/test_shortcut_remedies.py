@@ -100,9 +100,12 @@ def test_with_the_true_chances_label_and_mask_become_independent():
 
 @settings(deadline=None, max_examples=25)
 @given(
-    strength=st.floats(0, 4), seed=st.integers(0, 99), classes=st.integers(2, 4),
-    low=st.sampled_from([0.0, 0.05, 0.5, 1.0]), high=st.sampled_from([1.0, 2.0, 20.0]),
-)  # fmt: skip
+    strength=st.floats(0, 4),
+    seed=st.integers(0, 99),
+    classes=st.integers(2, 4),
+    low=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    high=st.sampled_from([1.0, 2.0, 20.0]),
+)
 def test_weights_keep_the_classes_as_they_are(strength, seed, classes, low, high):
     masks, y = telling(120, strength, seed, classes)
     found = mask_neutral_weights(masks, y, folds=2, clip=(low, high), seed=seed)

@@ -299,10 +299,17 @@ def swapped(model: SentenceTransformer, family: str) -> SentenceTransformer:
         other = T5EncoderModel(config)
         other.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.data *= 40
     else:
-        other = DebertaV2Model(DebertaV2Config(
-            vocab_size=size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-            intermediate_size=32, relative_attention=True, pos_att_type=["p2c", "c2p"],
-        ))  # fmt: skip
+        other = DebertaV2Model(
+            DebertaV2Config(
+                vocab_size=size,
+                hidden_size=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=32,
+                relative_attention=True,
+                pos_att_type=["p2c", "c2p"],
+            )
+        )
     (held,) = model[0]._modules
     setattr(model[0], held, other.eval())
     return model

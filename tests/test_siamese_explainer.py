@@ -24,9 +24,13 @@ from attnaudit.siamese.shifted import shifted
 from tests.tiny_siamese import tiny_siamese
 
 TEXTS = (
-    "a good film", "not a good film but well made", "never boring", "nobody acting well",
-    "unbelievably bad acting made a boring film", "a film made well",
-)  # fmt: skip
+    "a good film",
+    "not a good film but well made",
+    "never boring",
+    "nobody acting well",
+    "unbelievably bad acting made a boring film",
+    "a film made well",
+)
 PAIRS = [(a, b) for i, a in enumerate(TEXTS) for b in TEXTS[i + 1 :]]
 
 
@@ -81,11 +85,13 @@ def test_forward_and_reverse_give_one_sum(model: SentenceTransformer) -> None:
     explainer = explainer_of(model)
     found = [
         contributions(
-            explainer.encoder, explainer.encoder.tokens(TEXTS), reference=explainer.reference,
+            explainer.encoder,
+            explainer.encoder.tokens(TEXTS),
+            reference=explainer.reference,
             mode=mode,
         )
         for mode in ("forward", "reverse")
-    ]  # fmt: skip
+    ]
     for one, other in zip(*found, strict=True):
         assert (one.mode, other.mode) == ("forward", "reverse")
         # single precision is where references come from; the rest is in double
@@ -145,9 +151,13 @@ def test_the_exact_model_needs_no_reference_terms(tmp_path: Path) -> None:
         assert table.corner == 0
         assert abs(table.plain_error) <= 1e-3
         assert table.score == pytest.approx(
-            float(cosine_similarity(*exact.encode([table.a.text, table.b.text],
-                                                  convert_to_tensor=True), dim=0)), abs=1e-5,
-        )  # fmt: skip
+            float(
+                cosine_similarity(
+                    *exact.encode([table.a.text, table.b.text], convert_to_tensor=True), dim=0
+                )
+            ),
+            abs=1e-5,
+        )
 
 
 # --- the rule of the path
@@ -200,9 +210,12 @@ def test_too_few_nodes_are_noticed_and_mended(model: SentenceTransformer) -> Non
         return [(nodes, 1 / nodes if nodes < COUNTS[4] else 0.0)] * len(batch.path.tokens)
 
     (found,) = integrated(
-        explainer.encoder, explainer.encoder.tokens([TEXTS[1]]), solve,
-        reference=explainer.reference, tolerance=1e-2,
-    )  # fmt: skip
+        explainer.encoder,
+        explainer.encoder.tokens([TEXTS[1]]),
+        solve,
+        reference=explainer.reference,
+        tolerance=1e-2,
+    )
     assert tried == sorted(set(tried))
     assert len(tried) > 1
     assert found == tried[-1] >= COUNTS[4]
@@ -229,9 +242,15 @@ def test_what_is_on_disk_is_what_was_found(tmp_path: Path) -> None:
 def test_other_settings_share_nothing(model: SentenceTransformer, tmp_path: Path) -> None:
     keys = {
         explainer_of(model, **more, cache=tmp_path).cache.key
-        for more in ({}, {"layer": 1}, {"tolerance": 1e-2}, {"reference": "mask"},
-                     {"reference": [0.5] * 16}, {"reference": [0.25] * 16})
-    }  # fmt: skip
+        for more in (
+            {},
+            {"layer": 1},
+            {"tolerance": 1e-2},
+            {"reference": "mask"},
+            {"reference": [0.5] * 16},
+            {"reference": [0.25] * 16},
+        )
+    }
     assert len(keys) == 6
 
 

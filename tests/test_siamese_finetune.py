@@ -41,9 +41,13 @@ def test_training_raises_the_correlation(model: Any) -> None:
     steps = []
     still = without_dropout(copy.deepcopy(model))
     done = finetune(
-        still, learnable(), learning_rate=3e-3, epochs=10, batch_size=8,
+        still,
+        learnable(),
+        learning_rate=3e-3,
+        epochs=10,
+        batch_size=8,
         progress=lambda stage, n, total: steps.append((stage, n, total)),
-    )  # fmt: skip
+    )
     assert done.measured_on == "train"
     assert done.best_epoch == 10
     assert done.before.n == 48
@@ -113,11 +117,16 @@ def test_similarities_and_their_correlation(model: Any) -> None:
     assert spearman_of(model, [("a", "a", 1), ("film", "film", 2)], resamples=9).value is None
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"epochs": 0}, "epochs is 0"), ({"batch_size": 0}, "batch_size"),
-    ({"learning_rate": 0.0}, "learning_rate"), ({"warmup": 1.0}, "warmup"),
-    ({"loss": "triplet"}, "cosine or dot"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"loss": "triplet"}, "cosine or dot"),
+    ],
+)
 def test_options_out_of_range(model: Any, change: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         finetune(model, learnable(), **change)
@@ -144,9 +153,13 @@ def test_the_command(model: Any, tmp_path: Path) -> None:
         rows.writerow(("sentence1", "sentence2", "score"))
         rows.writerows((p.a, p.b, p.score) for p in learnable(40))
     said = run(
-        "siamese", str(tmp_path / "pairs.csv"), "--model", str(tmp_path / "plain"),
-        "--out", str(tmp_path / "exact"),
-    )  # fmt: skip
+        "siamese",
+        str(tmp_path / "pairs.csv"),
+        "--model",
+        str(tmp_path / "plain"),
+        "--out",
+        str(tmp_path / "exact"),
+    )
     for word in ("32 training pairs", "as given", "before training", "after epoch 1", "test"):
         assert word in said
     assert str(tmp_path / "exact") in said

@@ -42,8 +42,11 @@ from tests.tiny_siamese import learnable, tiny_siamese
 A, B = "not a good film", "a bad film never made well"
 PROMPTS = {"query": "boring acting: ", "document": "made "}
 SMALL: dict[str, Any] = {
-    "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32,
-}  # fmt: skip
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "intermediate_size": 32,
+}
 
 
 def own(model: SentenceTransformer, a: str = A, b: str = B) -> float:

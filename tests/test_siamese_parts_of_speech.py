@@ -39,10 +39,15 @@ class Word:
 def fake(text: str, tags: bool = True) -> list[Word]:
     """As a spaCy pipeline: words, punctuation and runs of spaces, with coarse tags."""
     return [
-        Word(m.start(), m[0], ("PUNCT" if not m[0][0].isalnum() else
-             "NOUN" if len(m[0]) > 4 else "VERB") if tags else "")
+        Word(
+            m.start(),
+            m[0],
+            ("PUNCT" if not m[0][0].isalnum() else "NOUN" if len(m[0]) > 4 else "VERB")
+            if tags
+            else "",
+        )
         for m in re.finditer(r"\w+|[^\w\s]|\s{2,}|\n", text)
-    ]  # fmt: skip
+    ]
 
 
 def many() -> list:  # type: ignore[type-arg]

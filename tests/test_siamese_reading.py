@@ -56,8 +56,9 @@ def test_top_pairs_are_those_of_a_plain_sort(
     table: PairTable, order: str, references: bool
 ) -> None:
     values = table.values if references else table.pairs
-    loop = [(float(values[i, j]), i, j) for i in range(values.shape[0])
-            for j in range(values.shape[1])]  # fmt: skip
+    loop = [
+        (float(values[i, j]), i, j) for i in range(values.shape[0]) for j in range(values.shape[1])
+    ]
     loop.sort(key=lambda x: -abs(x[0]) if order == "magnitude" else -x[0])
     frame = top_pairs(table, 5, order=order, references=references)  # type: ignore[arg-type]
     assert frame["value"].to_list() == [value for value, _, _ in loop[:5]]

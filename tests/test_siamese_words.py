@@ -57,8 +57,17 @@ def test_words_cover_all_but_whitespace_once_and_in_order(text: str) -> None:
 
 def test_pieces_become_the_words_of_the_text() -> None:
     words = words_of(pieces_of(A))
-    assert words.shown == ("[CLS]", "Don't", "play", "the", "state-of-the-art", "guitar", "solo",
-                           ".", "[SEP]")  # fmt: skip
+    assert words.shown == (
+        "[CLS]",
+        "Don't",
+        "play",
+        "the",
+        "state-of-the-art",
+        "guitar",
+        "solo",
+        ".",
+        "[SEP]",
+    )
     assert words.offsets[4] == (15, 31)
     assert words.members[1] == (1, 2, 3)
     assert [bool(s) for s in words.special] == [True, *[False] * 7, True]
@@ -73,9 +82,10 @@ def test_every_token_is_in_one_word_whose_span_holds_it(made: Tokens, special: s
     home = {i: g for g, group in enumerate(words.members) for i in group}
     for span in word:
         touching = {
-            home[i] for i, (s, e) in enumerate(made.offsets)
+            home[i]
+            for i, (s, e) in enumerate(made.offsets)
             if max(s, span[0]) < min(e, span[1]) and not made.special[i]
-        }  # fmt: skip
+        }
         assert len(touching) <= 1, "tokens that share a word are one"
     for group, (start, end) in zip(words.members, words.offsets, strict=True):
         for i in group:
@@ -86,9 +96,13 @@ def test_every_token_is_in_one_word_whose_span_holds_it(made: Tokens, special: s
 
 
 def test_bytes_of_one_character_are_one_word_and_blanks_go_with_the_next() -> None:
-    made = Tokens("a 👍 b", tuple(range(8)), ("<s>", "a", "▁", "ð", "Ł", "ij", "▁b", "</s>"),
-                  ((0, 0), (0, 1), (1, 2), (2, 3), (2, 3), (2, 3), (3, 5), (0, 0)),
-                  (True, *[False] * 6, True))  # fmt: skip
+    made = Tokens(
+        "a 👍 b",
+        tuple(range(8)),
+        ("<s>", "a", "▁", "ð", "Ł", "ij", "▁b", "</s>"),
+        ((0, 0), (0, 1), (1, 2), (2, 3), (2, 3), (2, 3), (3, 5), (0, 0)),
+        (True, *[False] * 6, True),
+    )
     words = words_of(made)
     assert words.members == ((0,), (1,), (2, 3, 4, 5), (6,), (7,))
     assert words.shown == ("<s>", "a", "👍", "b", "</s>")
@@ -112,7 +126,12 @@ def test_phrases_are_found_by_text_and_by_span() -> None:
     cut = words_of(pieces_of(A), [(7, 12)])
     assert "play the" in cut.shown, "words that a phrase cuts through are taken whole"
     assert words_of(pieces_of("中国人民", size=1), ["国人"]).shown == (
-        "[CLS]", "中", "国人", "民", "[SEP]")  # fmt: skip
+        "[CLS]",
+        "中",
+        "国人",
+        "民",
+        "[SEP]",
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,11 +225,15 @@ def test_words_can_be_merged_again() -> None:
     ("text", "pieces", "offsets", "words"),
     [
         ("मैं हूँ", ("म", "ह"), ((0, 1), (4, 5)), ("मैं", "हूँ")),
-        (unicodedata.normalize("NFD", "phở"), ("pho",), ((0, 3),),
-         (unicodedata.normalize("NFD", "phở"),)),
+        (
+            unicodedata.normalize("NFD", "phở"),
+            ("pho",),
+            ((0, 3),),
+            (unicodedata.normalize("NFD", "phở"),),
+        ),
         ("กิน ข้าว", ("ก", "น", "ข้าว"), ((0, 1), (2, 3), (4, 8)), ("กิ", "น", "ข้าว")),
     ],
-)  # fmt: skip
+)
 def test_marks_that_a_tokenizer_drops_stay_with_their_word(
     text: str, pieces: tuple[str, ...], offsets: tuple[tuple[int, int], ...], words: tuple[str, ...]
 ) -> None:
@@ -219,8 +242,14 @@ def test_marks_that_a_tokenizer_drops_stay_with_their_word(
 
 
 def test_a_word_that_is_cut_ends_where_the_model_stops_reading() -> None:
-    made = Tokens("a guitarist plays", (0, 1), ("a", "guitar"), ((0, 1), (2, 8)),
-                  (False, False), cut="ist plays")  # fmt: skip
+    made = Tokens(
+        "a guitarist plays",
+        (0, 1),
+        ("a", "guitar"),
+        ((0, 1), (2, 8)),
+        (False, False),
+        cut="ist plays",
+    )
     assert words_of(made).shown == ("a", "guitar")
 
 

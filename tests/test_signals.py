@@ -46,10 +46,15 @@ if __name__ == "__main__":
 def start(*command: str, **variables: str) -> subprocess.Popen[str]:
     """A Python process of its own group, in which Ctrl-C does what it does in a terminal."""
     return subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **variables}, cwd=Path(__file__).parents[1], start_new_session=True,
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+        cwd=Path(__file__).parents[1],
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
 
 
 def group(leader: int) -> list[int]:

@@ -57,8 +57,10 @@ def weights_of(data: BagDataset, seed: int, truth_part: float) -> torch.Tensor:
 
 
 def rows_of(aurocs: list[float], auc: float = 0.95, top: float = 0.5) -> tuple[Grade, ...]:
-    rows = [Grade(subject=f"seed {i}", seed=i, roc_auc=auc, auroc=a, top_one=top)
-            for i, a in enumerate(aurocs)]  # fmt: skip
+    rows = [
+        Grade(subject=f"seed {i}", seed=i, roc_auc=auc, auroc=a, top_one=top)
+        for i, a in enumerate(aurocs)
+    ]
     return tuple(r.model_copy(update={"kind": kind_of(r, FORCE, BARS)}) for r in rows)
 
 
@@ -189,8 +191,11 @@ def test_rates_have_wilsons_interval_over_accurate_seeds() -> None:
     headline = finding.headline
     assert headline is not None
     assert (headline.value, headline.low, headline.high, headline.n) == (
-        expected.value, expected.low, expected.high, 21,
-    )  # fmt: skip
+        expected.value,
+        expected.low,
+        expected.high,
+        21,
+    )
     everyone = next(e for e in finding.estimates if e.subject == "all seeds")
     assert everyone.value == pytest.approx(3 / 23)
     assert "3 of 21 accurate seeds fail silently" in finding.sentence
@@ -251,8 +256,15 @@ def test_saved_seeds_are_chosen_on_development_bags() -> None:
 
 def test_nulls_are_those_of_random_weights() -> None:
     rows = rows_of([0.9] * 6)
-    chance = Grade(subject="random", auroc=0.49, average_precision=0.3, top_one=0.2, mass=0.25,
-                   coverage=0.5, least_type_share=0.4)  # fmt: skip
+    chance = Grade(
+        subject="random",
+        auroc=0.49,
+        average_precision=0.3,
+        top_one=0.2,
+        mass=0.25,
+        coverage=0.5,
+        least_type_share=0.4,
+    )
     nulls = {e.statistic: e.null for e in silent_finding(rows, FORCE, BARS, True, chance).estimates}
     assert (nulls["average_precision"], nulls["top_one"]) == (0.3, 0.2)
     assert (nulls["mass"], nulls["coverage"], nulls["least_type_share"]) == (0.25, 0.5, 0.4)
@@ -335,12 +347,28 @@ def test_divergence_by_chance_is_that_of_weights_in_random_order(test_bags: BagD
 # --- ensembles
 
 
-def ensemble(members: int, *, silent: float | None = 0.0, accurate: float = 1.0, subsets: int = 9,
-             worst: float = 0.9) -> EnsembleRow:  # fmt: skip
+def ensemble(
+    members: int,
+    *,
+    silent: float | None = 0.0,
+    accurate: float = 1.0,
+    subsets: int = 9,
+    worst: float = 0.9,
+) -> EnsembleRow:
     low, high = (None, None) if silent is None else (0.0, 1.0)
-    return EnsembleRow(average="weights", members=members, subsets=subsets, every=False, mean=0.95,
-                       worst=worst, accurate=accurate, silent=silent, silent_low=low,
-                       silent_high=high, disjoint=2)  # fmt: skip
+    return EnsembleRow(
+        average="weights",
+        members=members,
+        subsets=subsets,
+        every=False,
+        mean=0.95,
+        worst=worst,
+        accurate=accurate,
+        silent=silent,
+        silent_low=low,
+        silent_high=high,
+        disjoint=2,
+    )
 
 
 SINGLE = ensemble(1, silent=0.4, worst=0.4)
@@ -373,8 +401,11 @@ def test_the_verdict_rests_on_accurate_ensembles_of_six_or_more(
 def test_the_judgement_names_the_sizes_that_were_measured() -> None:
     rows = rows_of([0.4] + [0.95] * 20)
     ensembles = (SINGLE, ensemble(4), ensemble(6), ensemble(8), ensemble(21, subsets=1))
-    findings = [gate(rows, FORCE, BARS), silent_finding(rows, FORCE, BARS, True),
-                ensemble_finding(ensembles, good=True)]  # fmt: skip
+    findings = [
+        gate(rows, FORCE, BARS),
+        silent_finding(rows, FORCE, BARS, True),
+        ensemble_finding(ensembles, good=True),
+    ]
     assert "No accurate ensemble of 6, 8 or 21 seeds was one." in judged(findings, rows, ensembles)
     small = ensembles[:2]
     findings[2] = ensemble_finding(small, good=True)
@@ -462,7 +493,10 @@ def test_without_truth_ensembles_are_compared_with_each_other(test_bags: BagData
 def test_ranks_as_weights(test_bags: BagDataset) -> None:
     layout, weights = lay_out(test_bags), weights_of(test_bags, 0, 0.5).unsqueeze(0)
     ranks = rank_weights(weights, layout)
-    for w, r in zip(torch.split(weights[0], layout.sizes.tolist()),
-                    torch.split(ranks[0], layout.sizes.tolist()), strict=True):  # fmt: skip
+    for w, r in zip(
+        torch.split(weights[0], layout.sizes.tolist()),
+        torch.split(ranks[0], layout.sizes.tolist()),
+        strict=True,
+    ):
         assert float(r.sum()) == pytest.approx(1.0)
         assert w.argsort().tolist() == r.argsort().tolist()

@@ -131,8 +131,11 @@ def test_findings_and_page(done) -> None:
     kinds = {row.kind for row in report.report.seeds}
     assert kinds <= {"fine", "inaccurate", "coverage", "inverted", "other"}
     assert [f.check for f in report.findings] == [
-        "performance", "silent_failures", "seed_agreement", "ensembles",
-    ]  # fmt: skip
+        "performance",
+        "silent_failures",
+        "seed_agreement",
+        "ensembles",
+    ]
     page = render_silent(report)
     assert "attnaudit <span>seeds</span>" in page
     assert "conjunction-gaussian" in page
@@ -216,8 +219,9 @@ def test_a_folder_holds_one_run(splits: Splits, config: BagConfig, tmp_path: Pat
     with pytest.raises(RunError, match="1 seeds that are not asked for now"):
         audit_silent(splits, config, 1, options=short, bars=able, out=tmp_path)
     assert (tmp_path / "model").exists()
-    strict = audit_silent(splits, config, 1, options=short, bars=Bars(bag_bar=1.0), out=tmp_path,
-                          overwrite=True)  # fmt: skip
+    strict = audit_silent(
+        splits, config, 1, options=short, bars=Bars(bag_bar=1.0), out=tmp_path, overwrite=True
+    )
     assert strict.chosen == []
     assert not (tmp_path / "model").exists()  # of the run before
     (tmp_path / "plan.json").unlink()
@@ -258,8 +262,22 @@ def test_the_folder_is_held_until_all_is_written(
 
 
 def test_the_command(tmp_path: Path) -> None:
-    command = ("silent", "presence-gaussian", "--limit", "30", "--seeds", "2", "--epochs", "1",
-               "--hidden", "4", "--attention", "4", "--out", str(tmp_path / "run"))  # fmt: skip
+    command = (
+        "silent",
+        "presence-gaussian",
+        "--limit",
+        "30",
+        "--seeds",
+        "2",
+        "--epochs",
+        "1",
+        "--hidden",
+        "4",
+        "--attention",
+        "4",
+        "--out",
+        str(tmp_path / "run"),
+    )
     said = run(*command)
     assert "seed 1" in said
     assert "Not enough seeds to audit" in said
@@ -271,17 +289,33 @@ def test_the_command(tmp_path: Path) -> None:
     assert run(*command, "--as-is", code=2).count("holds another run over seeds") == 1
     run(*command, "--as-is", "--overwrite")
     assert json.loads((tmp_path / "run" / "plan.json").read_text())["key"] != plan["key"]
-    equal = run("silent", "presence-gaussian", "--pool", "mean", "--out", str(tmp_path / "x"),
-                code=2)  # fmt: skip
+    equal = run(
+        "silent", "presence-gaussian", "--pool", "mean", "--out", str(tmp_path / "x"), code=2
+    )
     assert "equal weight" in equal
 
 
 def test_the_command_on_a_file(tmp_path: Path, splits: Splits) -> None:
     rows = tuple(bag for part in ("train", "test") for bag in splits[part])
     save_bags(replace(splits["train"], bags=rows), tmp_path / "bags.npz")
-    said = run("silent", str(tmp_path / "bags.npz"), "--pool", "self_attention", "--seeds", "2",
-               "--epochs", "12", "--learning-rate", "0.01", "--bag-bar", "0.5", "--graded",
-               "positive", "--out", str(tmp_path / "run"))  # fmt: skip
+    said = run(
+        "silent",
+        str(tmp_path / "bags.npz"),
+        "--pool",
+        "self_attention",
+        "--seeds",
+        "2",
+        "--epochs",
+        "12",
+        "--learning-rate",
+        "0.01",
+        "--bag-bar",
+        "0.5",
+        "--graded",
+        "positive",
+        "--out",
+        str(tmp_path / "run"),
+    )
     assert "Model:" in said
     assert "on the development bags: 0" in said
     model = load(tmp_path / "run" / "model")

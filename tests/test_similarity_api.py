@@ -25,8 +25,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_two_texts_in_the_terminal(folder: str) -> None:
     shown = run("similarity", folder, A, B)
-    score = float(SentenceTransformer(folder, device="cpu").similarity(
-        *SentenceTransformer(folder, device="cpu").encode([A, B])))  # fmt: skip
+    score = float(
+        SentenceTransformer(folder, device="cpu").similarity(
+            *SentenceTransformer(folder, device="cpu").encode([A, B])
+        )
+    )
     assert f"{score:.3f}".replace("-", "−") in shown
     assert "adds up" in shown
     for word in (*A.split(), *B.split()):
@@ -42,8 +45,11 @@ def test_a_query_and_several_texts(folder: str, tmp_path: Path) -> None:
         assert sum(map(sum, one["table"])) == pytest.approx(one["sum"])
         assert one["sum"] + one["residual"] == pytest.approx(one["score"])
         assert len(one["table"]) == len(one["tokens_a"]) + 1
-        assert all(a["token"] == one["a"][a["start"]:a["end"]]
-                   for a in one["tokens_a"] if not a["special"])  # fmt: skip
+        assert all(
+            a["token"] == one["a"][a["start"] : a["end"]]
+            for a in one["tokens_a"]
+            if not a["special"]
+        )
     assert C in page.read_text()
 
 

@@ -36,9 +36,11 @@ def read(number: str) -> float:
 
 def printed(table: PairTable, width: int = 80, *, colour: bool = False, **options: object) -> str:
     console = Console(
-        file=io.StringIO(), width=width, force_terminal=colour,
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
         color_system="truecolor" if colour else None,
-    )  # fmt: skip
+    )
     show_pair(console, table, **options)  # type: ignore[arg-type]
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -63,7 +65,7 @@ def test_the_page_says_score_sum_and_residual_and_what_it_is_not() -> None:
         (table_of(reference=1.1, seed=3), "The score is next to nothing"),
         (table_of(pieces_of(A, cut=" unread tail")), "12 characters from “unread tail”"),
     ],
-)  # fmt: skip
+)
 def test_the_page_and_the_terminal_say_when_not_to_trust_them(table: PairTable, said: str) -> None:
     assert said in re.sub(r"\s+", " ", Page(render_similarity([table])).text)
     assert said in re.sub(r"\s+", " ", printed(table, 200))

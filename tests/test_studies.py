@@ -201,8 +201,10 @@ def test_quick_sets_what_is_not_given() -> None:
     assert options_of(FAKE, {}).data == ("a", "b")
 
 
-@pytest.mark.parametrize("given", [{"colour": "red"}, {"power": "many"}, {"seeds": ["x"]},
-                                   {"data": []}, {"train_limit": 0}])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [{"colour": "red"}, {"power": "many"}, {"seeds": ["x"]}, {"data": []}, {"train_limit": 0}],
+)
 def test_bad_options_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=r"the study fake: .*Its options are: data, encoders"):
         options_of(FAKE, given)
@@ -262,8 +264,9 @@ def test_ctrl_c_on_workers_ends_them_and_loses_no_finished_cell(tmp_path: Path) 
     process = subprocess.Popen(
         [sys.executable, str(script), str(out)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        start_new_session=True, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
     end = time.monotonic() + 600
     while not list(out.glob("cells/*/cell.json")) and time.monotonic() < end:
         time.sleep(0.02)
@@ -324,9 +327,15 @@ def part(holds: Holds, counts: bool = True) -> Part:
 def test_parts_decide() -> None:
     yes, no, unsure, nothing = Holds.YES, Holds.NO, Holds.UNDECIDED, Holds.NOT_MEASURED
     cases: list[tuple[list[Holds], Holds]] = [
-        ([], nothing), ([nothing], nothing), ([yes, nothing], yes), ([yes, yes], yes),
-        ([yes, no], unsure), ([yes, no, no], no), ([no], no), ([yes, unsure], unsure),
-    ]  # fmt: skip
+        ([], nothing),
+        ([nothing], nothing),
+        ([yes, nothing], yes),
+        ([yes, yes], yes),
+        ([yes, no], unsure),
+        ([yes, no, no], no),
+        ([no], no),
+        ([yes, unsure], unsure),
+    ]
     for answers, expected in cases:
         assert decide([part(a) for a in answers]) is expected
     assert decide([part(yes), part(no, counts=False)]) is yes

@@ -26,20 +26,53 @@ from attnaudit.studies.schema import CellRecord, ClaimList, Holds, Measured
 from tests.shared import shared_dir
 from tests.terminal import run as cli
 
-SIZES = {"train_limit": 80, "test_limit": 40, "epochs": 1, "hidden": 4, "embedding_dim": 4,
-         "judges": 1, "judge_epochs": 1, "settings": ("order/hard/pool",), "seeds": (0,),
-         "data": ("order",)}  # fmt: skip
-FLAGS = ("--data", "order", "--limit", "80", "--test-limit", "40", "--workers", "1",
-         *(w for n in ("epochs", "hidden", "embedding_dim", "judges", "judge_epochs")
-           for w in ("--set", f"{n}={SIZES[n]}")),
-         "--set", "settings=order/hard/pool", "--set", "seeds=0")  # fmt: skip
+SIZES = {
+    "train_limit": 80,
+    "test_limit": 40,
+    "epochs": 1,
+    "hidden": 4,
+    "embedding_dim": 4,
+    "judges": 1,
+    "judge_epochs": 1,
+    "settings": ("order/hard/pool",),
+    "seeds": (0,),
+    "data": ("order",),
+}
+FLAGS = (
+    "--data",
+    "order",
+    "--limit",
+    "80",
+    "--test-limit",
+    "40",
+    "--workers",
+    "1",
+    *(
+        w
+        for n in ("epochs", "hidden", "embedding_dim", "judges", "judge_epochs")
+        for w in ("--set", f"{n}={SIZES[n]}")
+    ),
+    "--set",
+    "settings=order/hard/pool",
+    "--set",
+    "seeds=0",
+)
 CLAIMS = [
-    "shortcuts_exist", "honest_weights_are_clean", "default_tokens_tell", "form_tells",
-    "leak_without_need", "pretrain_lowers_the_gap_hard", "pretrain_lowers_the_gap_soft",
-    "held_out_lowers_the_gap_hard", "held_out_lowers_the_gap_soft",
-    "weight_lowers_the_gap_hard", "weight_lowers_the_gap_soft", "pretrain_costs_little",
-    "held_out_costs_little", "weight_costs_little",
-]  # fmt: skip
+    "shortcuts_exist",
+    "honest_weights_are_clean",
+    "default_tokens_tell",
+    "form_tells",
+    "leak_without_need",
+    "pretrain_lowers_the_gap_hard",
+    "pretrain_lowers_the_gap_soft",
+    "held_out_lowers_the_gap_hard",
+    "held_out_lowers_the_gap_soft",
+    "weight_lowers_the_gap_hard",
+    "weight_lowers_the_gap_soft",
+    "pretrain_costs_little",
+    "held_out_costs_little",
+    "weight_costs_little",
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +112,12 @@ def test_a_cell_holds_what_the_table_shows(finished: Finished) -> None:
         assert gap.value == pytest.approx((accuracy.value or 0) - (judge.value or 0))
         assert find(record.rows, "mass_on_evidence", "weights") is not None
         assert record.facts["verdict"] in {
-            "clean", "leaks", "relies on the leak", "not certain", "not good enough to audit"
-        }  # fmt: skip
+            "clean",
+            "leaks",
+            "relies on the leak",
+            "not certain",
+            "not good enough to audit",
+        }
 
 
 def test_the_page_has_every_section_and_loads_nothing(finished: Finished) -> None:
@@ -93,19 +130,35 @@ def test_the_page_has_every_section_and_loads_nothing(finished: Finished) -> Non
 def record(name: str, method: str, seed: int, **values: float) -> CellRecord:
     """A finished cell with some numbers, each with an interval of ± .01."""
     rows = [
-        Estimate(statistic=s, subject=subject, value=values[key], low=values[key] - 0.01,
-                 high=values[key] + 0.01, n=1000)
+        Estimate(
+            statistic=s,
+            subject=subject,
+            value=values[key],
+            low=values[key] - 0.01,
+            high=values[key] + 0.01,
+            n=1000,
+        )
         for key, s, subject in (
-            ("accuracy", "accuracy", "performance/model"), ("gap", "gap", "model"),
+            ("accuracy", "accuracy", "performance/model"),
+            ("gap", "gap", "model"),
             ("leak", "leak", "leak/weights"),
         )
         if key in values
-    ]  # fmt: skip
+    ]
     spec: Mapping[str, Any] = {"setting": name, "method": method, "seed": seed}
     return CellRecord(
-        study="bai2021", name=f"{name} {method} {seed}", key="", spec=dict(spec), status="done",
-        cost=1, seconds=1, attnaudit_version="", code="", created=datetime.now(UTC), rows=rows,
-    )  # fmt: skip
+        study="bai2021",
+        name=f"{name} {method} {seed}",
+        key="",
+        spec=dict(spec),
+        status="done",
+        cost=1,
+        seconds=1,
+        attnaudit_version="",
+        code="",
+        created=datetime.now(UTC),
+        rows=rows,
+    )
 
 
 def results(*records: CellRecord) -> Results:
@@ -119,8 +172,11 @@ def answers(*records: CellRecord) -> dict[str, Holds]:
 def test_claims_follow_the_numbers() -> None:
     hard, soft, bow = "order/hard/pool", "order/soft/pool", "bow/hard/pool"
     found = answers(
-        *(record(n, JOINT, s, accuracy=0.95 + s / 200, gap=0.45 + s / 100, leak=0.3)
-          for n in (hard, soft) for s in range(3)),
+        *(
+            record(n, JOINT, s, accuracy=0.95 + s / 200, gap=0.45 + s / 100, leak=0.3)
+            for n in (hard, soft)
+            for s in range(3)
+        ),
         *(record(hard, PRETRAIN, s, gap=0.1 + s / 100) for s in range(3)),
         *(record(soft, PRETRAIN, s, gap=0.5 + s / 100) for s in range(3)),
         *(record(soft, HELD_OUT, s, gap=0.01 - s / 100) for s in range(3)),
@@ -128,18 +184,23 @@ def test_claims_follow_the_numbers() -> None:
         *(record(bow, JOINT, s, accuracy=0.93, gap=0.002) for s in range(3)),
         *(record(bow, PRETRAIN, s, accuracy=0.7 + s / 100, gap=0.0) for s in range(3)),
         *(record("sst/only/soft", JOINT, s, gap=0.2) for s in range(3)),
-    )  # fmt: skip
+    )
     assert found == {
-        "shortcuts_exist": Holds.YES, "honest_weights_are_clean": Holds.YES,
-        "default_tokens_tell": Holds.YES, "form_tells": Holds.YES,
+        "shortcuts_exist": Holds.YES,
+        "honest_weights_are_clean": Holds.YES,
+        "default_tokens_tell": Holds.YES,
+        "form_tells": Holds.YES,
         "leak_without_need": Holds.NOT_MEASURED,
-        "pretrain_lowers_the_gap_hard": Holds.YES, "pretrain_lowers_the_gap_soft": Holds.NO,
+        "pretrain_lowers_the_gap_hard": Holds.YES,
+        "pretrain_lowers_the_gap_soft": Holds.NO,
         "held_out_lowers_the_gap_hard": Holds.NOT_MEASURED,
-        "held_out_lowers_the_gap_soft": Holds.YES, "held_out_costs_little": Holds.YES,
+        "held_out_lowers_the_gap_soft": Holds.YES,
+        "held_out_costs_little": Holds.YES,
         "weight_lowers_the_gap_hard": Holds.NOT_MEASURED,
         "weight_lowers_the_gap_soft": Holds.NOT_MEASURED,
-        "pretrain_costs_little": Holds.NO, "weight_costs_little": Holds.NOT_MEASURED,
-    }  # fmt: skip
+        "pretrain_costs_little": Holds.NO,
+        "weight_costs_little": Holds.NOT_MEASURED,
+    }
 
 
 def test_a_leak_without_need_has_a_leak_and_no_gap() -> None:
@@ -170,8 +231,10 @@ def test_the_interval_over_seeds_is_students() -> None:
 
 def test_a_remedy_is_compared_seed_by_seed() -> None:
     name = "order/hard/pool"
-    some = results(*(record(name, JOINT, s, gap=0.4 + s / 10) for s in range(3)),
-                   *(record(name, PRETRAIN, s, gap=0.1 + s / 10) for s in (0, 2)))  # fmt: skip
+    some = results(
+        *(record(name, JOINT, s, gap=0.4 + s / 10) for s in range(3)),
+        *(record(name, PRETRAIN, s, gap=0.1 + s / 10) for s in (0, 2)),
+    )
     from attnaudit.studies.bai2021.conclude import gap_of
 
     found = saved(some, name, PRETRAIN, gap_of)

@@ -18,8 +18,15 @@ BEYOND = "document.documentElement.scrollWidth - document.documentElement.client
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = {"encoders": ("bilstm", "average"), "attentions": ("additive",), "train_limit": 200,
-             "test_limit": 60, "epochs": 3, "hidden": 8, "embedding_dim": 16}  # fmt: skip
+    given = {
+        "encoders": ("bilstm", "average"),
+        "attentions": ("additive",),
+        "train_limit": 200,
+        "test_limit": 60,
+        "epochs": 3,
+        "hidden": 8,
+        "embedding_dim": 16,
+    }
     place = tmp_path_factory.mktemp("study")
     options = options_of(JAIN2019, given, quick=True)
     finished = run_study(prepare(JAIN2019, options, place, quick=True))

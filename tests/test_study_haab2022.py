@@ -30,10 +30,18 @@ from tests.shared import shared_dir
 from tests.terminal import run
 
 SMALL = {
-    "data": ("presence", "conjunction", "exclusive_or"), "modalities": ("digits",),
-    "pools": ("gated",), "bags": 24, "test_bags": 24, "members": 5, "many": 6, "many_bags": 24,
-    "draws": (0,), "deltas": (2.0, 4.0), "epochs": 1,
-}  # fmt: skip
+    "data": ("presence", "conjunction", "exclusive_or"),
+    "modalities": ("digits",),
+    "pools": ("gated",),
+    "bags": 24,
+    "test_bags": 24,
+    "members": 5,
+    "many": 6,
+    "many_bags": 24,
+    "draws": (0,),
+    "deltas": (2.0, 4.0),
+    "epochs": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +56,11 @@ def fake_sets(folder: Path) -> Path:
     entry = BAG_SETS["musk1"]
     rng = np.random.default_rng(0)
     labels = (np.arange(entry.bags) < entry.positive).astype(np.int8)
-    bag = np.sort(np.concatenate([
-        np.arange(entry.bags), rng.integers(0, entry.bags, entry.instances - entry.bags)
-    ]))  # fmt: skip
+    bag = np.sort(
+        np.concatenate(
+            [np.arange(entry.bags), rng.integers(0, entry.bags, entry.instances - entry.bags)]
+        )
+    )
     values = rng.normal(size=(entry.instances, entry.features)).astype(np.float32)
     values[:, 0] += 4 * labels[bag]
     (folder / "mil").mkdir(parents=True)
@@ -62,8 +72,10 @@ def test_the_plan_has_every_part() -> None:
     planned = plan(HaabOptions(), None)
     parts = [cell.spec["part"] for cell in planned.cells]
     assert {part: parts.count(part) for part in (GRID, SIGNAL, MANY)} == {
-        GRID: 8 * (3 + 3), SIGNAL: 6, MANY: 3,
-    }  # fmt: skip
+        GRID: 8 * (3 + 3),
+        SIGNAL: 6,
+        MANY: 3,
+    }
     assert CLASSIC not in parts
     assert {missing.what for missing in planned.missing} == set(BAG_SETS)
     assert len({cell.name for cell in planned.cells}) == len(planned.cells)
@@ -97,11 +109,18 @@ def test_all_claims_are_there_and_none_is_the_papers_number(finished) -> None:
     folder, done = finished
     claims = json.loads((folder / "claims.json").read_text())["claims"]
     assert [claim["id"] for claim in claims] == [
-        "often_reflective", "presence_is_found", "silent_failures", "one_type_of_key",
-        "ensembles_raise_the_worst_case", "ensembles_fail_less_often",
-        "ensembles_do_no_harm", "below_the_ceiling",
-        "exclusive_or_is_not_audited", "classic_accuracies", "seeds_agree_on_classic_sets",
-    ]  # fmt: skip
+        "often_reflective",
+        "presence_is_found",
+        "silent_failures",
+        "one_type_of_key",
+        "ensembles_raise_the_worst_case",
+        "ensembles_fail_less_often",
+        "ensembles_do_no_harm",
+        "below_the_ceiling",
+        "exclusive_or_is_not_audited",
+        "classic_accuracies",
+        "seeds_agree_on_classic_sets",
+    ]
     by = {claim["id"]: claim for claim in claims}
     # one epoch teaches nothing: the gate must say so, and nothing else may be said to hold
     assert by["exclusive_or_is_not_audited"]["holds"] == "yes"
@@ -158,22 +177,44 @@ def test_the_real_sets_are_found() -> None:
 
 
 def record(part: str, rows: tuple[Estimate, ...] = (), **spec: object) -> CellRecord:
-    given = {"part": part, "data": "musk1", "pool": "gated", "repeats": 1, "members": 2,
-             "epochs": 2, **spec}  # fmt: skip
+    given = {
+        "part": part,
+        "data": "musk1",
+        "pool": "gated",
+        "repeats": 1,
+        "members": 2,
+        "epochs": 2,
+        **spec,
+    }
     return CellRecord(
-        study="haab2022", name=str(given), key="", spec=given, status="done", cost=1, seconds=1,
-        attnaudit_version="", code="", created="2026-01-01T00:00:00Z", rows=rows,
+        study="haab2022",
+        name=str(given),
+        key="",
+        spec=given,
+        status="done",
+        cost=1,
+        seconds=1,
+        attnaudit_version="",
+        code="",
+        created="2026-01-01T00:00:00Z",
+        rows=rows,
         facts={"roc_auc": 0.9},
-    )  # fmt: skip
+    )
 
 
 def test_classic_claims_follow_their_rules() -> None:
     def holds(accuracy: float, rho: tuple[float, float]) -> dict[str, Holds]:
         rows = (
             Estimate(statistic="accuracy", subject="seeds", value=accuracy, n=92),
-            Estimate(statistic="same_top", subject="seed~seed", value=sum(rho) / 2, low=rho[0],
-                     high=rho[1], n=92),
-        )  # fmt: skip
+            Estimate(
+                statistic="same_top",
+                subject="seed~seed",
+                value=sum(rho) / 2,
+                low=rho[0],
+                high=rho[1],
+                n=92,
+            ),
+        )
         results = Results(HAAB2022, HaabOptions(), Path(), (record(CLASSIC, rows),))
         return {claim.id: claim.holds for claim in conclude(results)}
 
@@ -188,8 +229,17 @@ def test_classic_claims_follow_their_rules() -> None:
 
 def test_gains_of_ensembles() -> None:
     def row(members: int, worst: float, silent: float | None, accurate: float) -> EnsembleRow:
-        return EnsembleRow(average="weights", members=members, subsets=9, every=False, mean=0.9,
-                           worst=worst, silent=silent, accurate=accurate, disjoint=1)  # fmt: skip
+        return EnsembleRow(
+            average="weights",
+            members=members,
+            subsets=9,
+            every=False,
+            mean=0.9,
+            worst=worst,
+            silent=silent,
+            accurate=accurate,
+            disjoint=1,
+        )
 
     rows = (row(1, 0.4, 0.3, 0.6), row(6, 0.7, 0.1, 1.0))
     found = gain_of(rows, 6)
@@ -214,8 +264,9 @@ def silent_facts(**update: object) -> dict[str, object]:
 
 def test_a_gap_of_nothing_is_no_missing_gap() -> None:
     # the interval of the gap ends at 0: the ceiling is reached, and not passed
-    row = Estimate(statistic="bag_auroc", subject="weights", group="all", value=0.85, low=0.80,
-                   high=0.9, n=50)  # fmt: skip
+    row = Estimate(
+        statistic="bag_auroc", subject="weights", group="all", value=0.85, low=0.80, high=0.9, n=50
+    )
     signal = record(SIGNAL, (row,), data="presence", delta=2.0)
     facts = {"every bag": silent_facts(ceilings=Ceilings(instance=0.80))}
     results = Results(
@@ -227,8 +278,9 @@ def test_a_gap_of_nothing_is_no_missing_gap() -> None:
 
 
 def test_too_few_seeds_leave_exclusive_or_undecided() -> None:
-    cell = record(GRID, data="exclusive_or", modality="digits", head="linear", bags=12,
-                  test_bags=12)  # fmt: skip
+    cell = record(
+        GRID, data="exclusive_or", modality="digits", head="linear", bags=12, test_bags=12
+    )
     facts = {"every bag": silent_facts()}
     results = Results(HAAB2022, HaabOptions(), Path(), (cell.model_copy(update={"facts": facts}),))
     claim = next(c for c in conclude(results) if c.id == "exclusive_or_is_not_audited")
@@ -244,9 +296,26 @@ def test_the_quick_study_has_enough_seeds_to_audit() -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    said = run("study", "haab2022", "--out", str(tmp_path / "run"), "--data", "presence",
-               "--set", "modalities=sentences", "--set", "bags=12", "--set", "test_bags=12",
-               "--set", "members=2", "--set", "epochs=1", "--set", "deltas=2.0")  # fmt: skip
+    said = run(
+        "study",
+        "haab2022",
+        "--out",
+        str(tmp_path / "run"),
+        "--data",
+        "presence",
+        "--set",
+        "modalities=sentences",
+        "--set",
+        "bags=12",
+        "--set",
+        "test_bags=12",
+        "--set",
+        "members=2",
+        "--set",
+        "epochs=1",
+        "--set",
+        "deltas=2.0",
+    )
     assert "Report" in said
     assert (tmp_path / "run" / "report.html").exists()
     assert isinstance(STUDIES["haab2022"], Study)

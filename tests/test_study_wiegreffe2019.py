@@ -37,13 +37,37 @@ from attnaudit.studies.wiegreffe2019.settings import (
 from tests.shared import shared_dir
 from tests.terminal import run as cli
 
-SIZES = {"train_limit": 60, "test_limit": 40, "epochs": 1, "hidden": 4, "embedding_dim": 6,
-         "other_seeds": 2, "lambdas": (0.0, 0.002), "adversary_epochs": 1,
-         "replacements": ("uniform",), "data": ("reviews",)}  # fmt: skip
-FLAGS = ("--data", "reviews", "--limit", "60", "--test-limit", "40", "--workers", "1",
-         *(w for name in ("epochs", "hidden", "embedding_dim", "other_seeds", "adversary_epochs")
-           for w in ("--set", f"{name}={SIZES[name]}")),
-         "--set", "lambdas=0,0.002", "--set", "replacements=uniform")  # fmt: skip
+SIZES = {
+    "train_limit": 60,
+    "test_limit": 40,
+    "epochs": 1,
+    "hidden": 4,
+    "embedding_dim": 6,
+    "other_seeds": 2,
+    "lambdas": (0.0, 0.002),
+    "adversary_epochs": 1,
+    "replacements": ("uniform",),
+    "data": ("reviews",),
+}
+FLAGS = (
+    "--data",
+    "reviews",
+    "--limit",
+    "60",
+    "--test-limit",
+    "40",
+    "--workers",
+    "1",
+    *(
+        w
+        for name in ("epochs", "hidden", "embedding_dim", "other_seeds", "adversary_epochs")
+        for w in ("--set", f"{name}={SIZES[name]}")
+    ),
+    "--set",
+    "lambdas=0,0.002",
+    "--set",
+    "replacements=uniform",
+)
 NEEDED, NEEDED_TOO, NEEDED_TOO_2, IDLE = "needed", "needed too", "needed as well", "idle"
 EVERY_SET = dict(SETTINGS)
 CLAIMS = {
@@ -69,8 +93,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Finished:
-    prepared = prepare(WIEGREFFE2019, options_of(WIEGREFFE2019, SIZES, quick=True), place,
-                       quick=True)  # fmt: skip
+    prepared = prepare(
+        WIEGREFFE2019, options_of(WIEGREFFE2019, SIZES, quick=True), place, quick=True
+    )
     assert prepared.waiting == ()
     return run_study(prepared)
 
@@ -140,19 +165,22 @@ def test_other_sizes_are_other_cells_and_the_longest_come_first() -> None:
     assert [cell.spec["encoder"] for cell in cells] == ["bilstm", "cnn", "average"]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--data", "mnist"), "'mnist' is no data set of this study"),
-    (("--encoder", "gru"), "'gru' is no encoder"),
-    (("--attention", "uniform"), "'uniform' is no attention that is learned"),
-    (("--set", "controls=hope"), "'hope' is no control"),
-    (("--set", "task_controls=uniform,hope"), "'hope' is no control"),
-    (("--set", "replacements=nothing"), "'nothing' is no replacement"),
-    (("--set", "other_seeds=0"), "the study wiegreffe2019: other_seeds"),
-    (("--set", "lambdas=much"), "the study wiegreffe2019: lambdas"),
-    (("--set", "lambdas=-1"), "the study wiegreffe2019: lambdas"),
-    (("--set", "learning_rate=0"), "the study wiegreffe2019: learning_rate"),
-    (("--set", "vectors=gone.txt"), "gone.txt cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data", "mnist"), "'mnist' is no data set of this study"),
+        (("--encoder", "gru"), "'gru' is no encoder"),
+        (("--attention", "uniform"), "'uniform' is no attention that is learned"),
+        (("--set", "controls=hope"), "'hope' is no control"),
+        (("--set", "task_controls=uniform,hope"), "'hope' is no control"),
+        (("--set", "replacements=nothing"), "'nothing' is no replacement"),
+        (("--set", "other_seeds=0"), "the study wiegreffe2019: other_seeds"),
+        (("--set", "lambdas=much"), "the study wiegreffe2019: lambdas"),
+        (("--set", "lambdas=-1"), "the study wiegreffe2019: lambdas"),
+        (("--set", "learning_rate=0"), "the study wiegreffe2019: learning_rate"),
+        (("--set", "vectors=gone.txt"), "gone.txt cannot be read"),
+    ],
+)
 def test_bad_options_are_one_clear_line(words: tuple[str, ...], message: str) -> None:
     data = () if "--data" in words else ("--data", "reviews")
     assert message in cli("study", "wiegreffe2019", *data, *words, code=2)
@@ -185,8 +213,12 @@ def test_rows_are_what_the_instances_say(finished: Finished) -> None:
     assert value("mean_jsd", "search") == pytest.approx(free.mean())
     assert value("jsd_difference", "search - seeds") == pytest.approx((free - seeds).mean())
     labels = frame["label"].to_numpy()
-    trained = {"base": "uniform/learned", "uniform": "uniform/uniform", "guide base": "guide/base",
-               "guide adversary": "guide/adversary"}  # fmt: skip
+    trained = {
+        "base": "uniform/learned",
+        "uniform": "uniform/uniform",
+        "guide base": "guide/base",
+        "guide adversary": "guide/adversary",
+    }
     for name, subject in trained.items():
         f1 = f1_score(labels, frame[f"{name}/predicted"].to_numpy(), zero_division=0)
         assert value("f1", subject) == pytest.approx(f1)
@@ -204,12 +236,24 @@ def test_rows_are_what_the_instances_say(finished: Finished) -> None:
 def test_the_controls_of_a_cell_speak_for_themselves(finished: Finished) -> None:
     (record,) = finished.results.records
     said = {(f["control"], f["subject"]) for f in record.facts["findings"]}
-    assert {("uniform", "uniform"), ("seeds", "weights"), ("guide", "weights"),
-            ("trained_adversary", "weights")} <= said  # fmt: skip
+    assert {
+        ("uniform", "uniform"),
+        ("seeds", "weights"),
+        ("guide", "weights"),
+        ("trained_adversary", "weights"),
+    } <= said
     assert set(record.facts["trainings"]) == {
-        "base", "uniform", "seed 1", "seed 2", "guide uniform", "guide own", "guide base",
-        "guide adversary", "adversary 0", "adversary 0.002",
-    }  # fmt: skip
+        "base",
+        "uniform",
+        "seed 1",
+        "seed 2",
+        "guide uniform",
+        "guide own",
+        "guide base",
+        "guide adversary",
+        "adversary 0",
+        "adversary 0.002",
+    }
 
 
 # --- claims, on made-up cells
@@ -232,25 +276,55 @@ KNOWN = {
 
 
 def made(
-    data: str = "sst", encoder: str = "bilstm", seed: int = 0, gate: str = "pass",
-    best: str | None = "adversary 0.001", null: float | None = None, **values: float,
-) -> CellRecord:  # fmt: skip
+    data: str = "sst",
+    encoder: str = "bilstm",
+    seed: int = 0,
+    gate: str = "pass",
+    best: str | None = "adversary 0.001",
+    null: float | None = None,
+    **values: float,
+) -> CellRecord:
     """A cell with the given values, each with an interval of ±0.015; `null` is that of seeds."""
     rows = tuple(
-        Estimate(statistic=KNOWN[k][0], subject=KNOWN[k][1], value=v, low=v - 0.015,
-                 high=v + 0.015, n=500, null=null if k == "seeds" else None)
+        Estimate(
+            statistic=KNOWN[k][0],
+            subject=KNOWN[k][1],
+            value=v,
+            low=v - 0.015,
+            high=v + 0.015,
+            n=500,
+            null=null if k == "seeds" else None,
+        )
         for k, v in values.items()
-    )  # fmt: skip
-    spec = {"data": data, "encoder": encoder, "attention": "additive", "seed": seed,
-            "train_limit": None}  # fmt: skip
+    )
+    spec = {
+        "data": data,
+        "encoder": encoder,
+        "attention": "additive",
+        "seed": seed,
+        "train_limit": None,
+    }
     said = [{"control": "uniform", "subject": "uniform", "verdict": "x", "sentence": "So it is."}]
     record: dict[str, Any] = {
-        "study": "wiegreffe2019", "name": f"{data} {encoder} {seed}", "key": "", "spec": spec,
-        "status": "done", "cost": 1, "seconds": 1, "attnaudit_version": "0", "code": "",
-        "created": "2020-01-01T00:00:00Z", "rows": rows,
-        "facts": {"gate": gate, "best_adversary": best, "findings": said, "trainings": {},
-                  "sizes": {"train": 9, "test": 500}},
-    }  # fmt: skip
+        "study": "wiegreffe2019",
+        "name": f"{data} {encoder} {seed}",
+        "key": "",
+        "spec": spec,
+        "status": "done",
+        "cost": 1,
+        "seconds": 1,
+        "attnaudit_version": "0",
+        "code": "",
+        "created": "2020-01-01T00:00:00Z",
+        "rows": rows,
+        "facts": {
+            "gate": gate,
+            "best_adversary": best,
+            "findings": said,
+            "trainings": {},
+            "sizes": {"train": 9, "test": 500},
+        },
+    }
     return CellRecord.model_validate(record)
 
 
@@ -261,11 +335,32 @@ def claims(*records: CellRecord, reference: Mapping[str, Any] | None = None) -> 
     return found
 
 
-PICTURE = {"seeds": 0.1, "beyond": 0.4, "own": 0.01, "flat": 0.05, "other": 0.2, "reached": 0.5,
-           "equal": 0.3, "short": 0.1, "own_flat": 0.04, "far": 0.5, "change": 0.02}  # fmt: skip
-OPPOSITE = {"seeds": 0.4, "beyond": 0.0, "own": -0.1, "flat": -0.05, "other": -0.03,
-            "reached": 0.2, "equal": 0.3, "short": -0.1, "own_flat": 0.05, "far": 0.5,
-            "change": 0.02}  # fmt: skip
+PICTURE = {
+    "seeds": 0.1,
+    "beyond": 0.4,
+    "own": 0.01,
+    "flat": 0.05,
+    "other": 0.2,
+    "reached": 0.5,
+    "equal": 0.3,
+    "short": 0.1,
+    "own_flat": 0.04,
+    "far": 0.5,
+    "change": 0.02,
+}
+OPPOSITE = {
+    "seeds": 0.4,
+    "beyond": 0.0,
+    "own": -0.1,
+    "flat": -0.05,
+    "other": -0.03,
+    "reached": 0.2,
+    "equal": 0.3,
+    "short": -0.1,
+    "own_flat": 0.05,
+    "far": 0.5,
+    "change": 0.02,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -280,10 +375,11 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_papers_own_picture_holds() -> None:
     found = claims(
-        made("sst", lost=0.009, **PICTURE), made("diabetes", lost=0.07, **PICTURE),
+        made("sst", lost=0.009, **PICTURE),
+        made("diabetes", lost=0.07, **PICTURE),
         made(NEEDED, accuracy_lost=0.3),
         made(IDLE, accuracy_lost=0.0),
-    )  # fmt: skip
+    )
     assert {claim.holds for claim in found.values()} == {Holds.YES}
     (part,) = found["uniform_loses_little"].parts
     assert part.of == "SST"
@@ -299,10 +395,11 @@ def test_the_papers_own_picture_holds() -> None:
 
 def test_the_opposite_picture_does_not_hold() -> None:
     found = claims(
-        made("sst", lost=0.2, **OPPOSITE), made("diabetes", lost=0.0, **OPPOSITE),
+        made("sst", lost=0.2, **OPPOSITE),
+        made("diabetes", lost=0.0, **OPPOSITE),
         made(NEEDED, accuracy_lost=0.0),
         made(IDLE, accuracy_lost=0.3),
-    )  # fmt: skip
+    )
     assert {claim.holds for claim in found.values()} == {Holds.NO}
 
 
@@ -339,8 +436,10 @@ def test_the_stand_in_counts_only_where_nothing_of_the_papers_was_measured() -> 
 def test_another_model_is_shown_beside_the_papers() -> None:
     found = claims(made(encoder="cnn", seeds=0.5), made(seeds=0.1))["seeds_agree"]
     assert found.holds is Holds.YES
-    assert [(p.of, p.counts) for p in found.parts] == [("SST", True),
-                                                       ("SST, cnn + additive", False)]  # fmt: skip
+    assert [(p.of, p.counts) for p in found.parts] == [
+        ("SST", True),
+        ("SST, cnn + additive", False),
+    ]
     alone = claims(made(encoder="cnn", own=0.3))["base_guides"]
     assert alone.holds is Holds.YES
     assert alone.parts[0].paper is None
@@ -400,8 +499,10 @@ def test_guides_are_compared_only_where_weights_can_help(own: float, other: floa
     for name in ("base_guides", "adversary_guides_worse"):
         assert powerless[name].holds is Holds.UNDECIDED
         assert "equal weights guide as well as any others" in powerless[name].parts[0].of
-    for change, why in (({"far": 0.01}, "hardly other weights"),
-                        ({"change": 0.2}, "does not say the same")):  # fmt: skip
+    for change, why in (
+        ({"far": 0.01}, "hardly other weights"),
+        ({"change": 0.2}, "does not say the same"),
+    ):
         found = claims(made(**{**values, **change}))
         assert found["adversary_guides_worse"].holds is Holds.UNDECIDED
         assert why in found["adversary_guides_worse"].parts[0].of
@@ -411,9 +512,11 @@ def test_guides_are_compared_only_where_weights_can_help(own: float, other: floa
 def test_one_half_of_the_tasks_that_fails_is_enough() -> None:
     """Three parts of four say yes; the task that needs no attention says no."""
     found = claims(
-        made(NEEDED, accuracy_lost=0.3), made(NEEDED_TOO, accuracy_lost=0.3),
-        made(NEEDED_TOO_2, accuracy_lost=0.3), made(IDLE, accuracy_lost=0.3),
-    )["controls_tell_tasks_apart"]  # fmt: skip
+        made(NEEDED, accuracy_lost=0.3),
+        made(NEEDED_TOO, accuracy_lost=0.3),
+        made(NEEDED_TOO_2, accuracy_lost=0.3),
+        made(IDLE, accuracy_lost=0.3),
+    )["controls_tell_tasks_apart"]
     assert found.holds is Holds.NO
     assert {part.half for part in found.parts} == {LOSE, AS_WELL}
 
@@ -458,8 +561,11 @@ def test_numbers_come_from_the_file_first() -> None:
         {"trained_adversary": {"SST": []}},
     ):
         paper = Paper(broken)
-        assert None in (paper.f1("sst", "learned"), paper.guided("sst", "base"),
-                        paper.adversary("sst", "jsd"))  # fmt: skip
+        assert None in (
+            paper.f1("sst", "learned"),
+            paper.guided("sst", "base"),
+            paper.adversary("sst", "jsd"),
+        )
 
 
 def test_every_set_of_the_study_is_a_named_set() -> None:
@@ -530,8 +636,21 @@ def test_the_summary_holds_every_claim_and_table(finished: Finished) -> None:
 
 def test_a_real_set_runs_unchanged(tmp_path: Path) -> None:
     data = shared_dir("data")
-    cli("study", "wiegreffe2019", "--data", "sst", "--data-dir", str(data), "--encoder", "average",
-        *FLAGS[2:], "--set", "controls=uniform", "--out", str(tmp_path))  # fmt: skip
+    cli(
+        "study",
+        "wiegreffe2019",
+        "--data",
+        "sst",
+        "--data-dir",
+        str(data),
+        "--encoder",
+        "average",
+        *FLAGS[2:],
+        "--set",
+        "controls=uniform",
+        "--out",
+        str(tmp_path),
+    )
     table = pl.read_parquet(tmp_path / "results.parquet")
     assert {"f1_difference", "accuracy", "mean_jsd"} <= set(table["statistic"].to_list())
     stored = json.loads((tmp_path / "study.json").read_text())

@@ -148,9 +148,12 @@ def test_the_best_epoch_is_kept_and_patience_stops():
 def test_batches_are_counted():
     calls = []
     train(
-        config(), records(35), records(8), TrainOptions(epochs=2, batch_size=10),
+        config(),
+        records(35),
+        records(8),
+        TrainOptions(epochs=2, batch_size=10),
         on_batch=lambda *call: calls.append(call),
-    )  # fmt: skip
+    )
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)] * 2
 
 
@@ -244,9 +247,12 @@ def test_unusable_records_are_refused(data, dev, says):
 def test_divergence_names_the_epoch():
     with pytest.raises(ModelError, match="the loss is nan in epoch 1"):
         train(
-            config(), records(20), records(20), TrainOptions(epochs=1),
+            config(),
+            records(20),
+            records(20),
+            TrainOptions(epochs=1),
             penalty=lambda passed, rows: passed.weights.sum() * math.nan,
-        )  # fmt: skip
+        )
     with pytest.raises(ModelError, match=r"is (nan|inf) in epoch \d+: training has diverged"):
         train(config(), records(40), records(20), TrainOptions(epochs=20, learning_rate=1e38))
 

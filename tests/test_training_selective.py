@@ -22,9 +22,15 @@ FEW = FitOptions(epochs=2)
 
 def test_what_is_trained_is_what_was_asked_for(tmp_path):
     done = train_selective(
-        "order", mask="hard", k=3, downstream="cnn", options=FEW, out=tmp_path, progress=False,
+        "order",
+        mask="hard",
+        k=3,
+        downstream="cnn",
+        options=FEW,
+        out=tmp_path,
+        progress=False,
         **SMALL,
-    )  # fmt: skip
+    )
     assert (done.model.net.config.k, done.model.net.config.downstream) == (3, "cnn")
     batch = done.model.collate(done.splits["test"].records[:5])
     weights = done.model.attend(done.model.encode(batch))
@@ -64,9 +70,13 @@ def test_remedies_are_one_argument(name):
 def test_random_pretraining_leaves_the_decoder_to_random_masks():
     options = TrainOptions(epochs=2)
     done = train(
-        "reviews", encoder="average", refit=REMEDIES["random_pretraining"].refit,
-        options=options, progress=False, **SMALL,
-    )  # fmt: skip
+        "reviews",
+        encoder="average",
+        refit=REMEDIES["random_pretraining"].refit,
+        options=options,
+        progress=False,
+        **SMALL,
+    )
     plain = train("reviews", encoder="average", options=options, progress=False, **SMALL)
     assert done.model.net.config == plain.model.net.config
     assert set(done.result.dev) == {"dev_loss", "dev_accuracy"}
@@ -83,10 +93,15 @@ def test_remedies_are_compared_before_and_after():
 
     splits = generate_polarity_splits(80, 40, 40)
     found = compare(
-        splits, ("random_pretraining", "instance_weighting"), seeds=(0,), encoder="average",
-        options=TrainOptions(epochs=1), hidden=4, embedding_dim=4,
+        splits,
+        ("random_pretraining", "instance_weighting"),
+        seeds=(0,),
+        encoder="average",
+        options=TrainOptions(epochs=1),
+        hidden=4,
+        embedding_dim=4,
         settings=Settings(costly_limit=5, resamples=100, permutations=10),
-    )  # fmt: skip
+    )
     assert [row.remedy for row in found.rows] == [
         "none",
         "random_pretraining",
@@ -100,8 +115,13 @@ def test_what_does_not_go_together_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="ends, only"):
         train_selective("order", defaults="middle", options=FEW, **SMALL)
     with pytest.raises(SettingsError, match="refit= trains in its own way"):
-        train("reviews", refit=REMEDIES["instance_weighting"].refit, progress=False,
-              penalty=lambda passed, rows: torch.zeros(()), **SMALL)  # fmt: skip
+        train(
+            "reviews",
+            refit=REMEDIES["instance_weighting"].refit,
+            progress=False,
+            penalty=lambda passed, rows: torch.zeros(()),
+            **SMALL,
+        )
     out = ("--out", str(tmp_path / "x"))
     assert "--keep goes with --masks" in run("train", "order", "--keep", "3", *out, code=2)
     said = run("train", "order", "--masks", "soft", "--vectors", "x.vec", *out, code=2)
@@ -109,8 +129,9 @@ def test_what_does_not_go_together_is_refused(tmp_path):
     for option, given in (("--encoder", "cnn"), ("--attention", "dot"), ("--device", "cuda")):
         said = run("train", "order", "--masks", "soft", option, given, *out, code=2)
         assert f"{option} does not go with --masks" in said
-    assert "--downstream goes with --masks" in run("train", "order", "--downstream", "rnn", *out,
-                                                   code=2)  # fmt: skip
+    assert "--downstream goes with --masks" in run(
+        "train", "order", "--downstream", "rnn", *out, code=2
+    )
     for option in ("--hidden", "--embedding-dim", "--min-df"):
         said = run("train", "order", "--encoder", "minilm", option, "7", *out, code=2)
         assert f"{option} does not go with --encoder minilm" in said
@@ -120,8 +141,9 @@ def test_black_boxes_from_the_keyboard(tmp_path):
     box, out = str(tmp_path / "box"), str(tmp_path / "explainer")
     small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "80", "--epochs", "2")
     run("train", "reviews", "--encoder", "average", "--out", box, *small)
-    said = run("explainer", box, "reviews", "--keep", "3", "--limit", "80", "--epochs", "2",
-               "--out", out)  # fmt: skip
+    said = run(
+        "explainer", box, "reviews", "--keep", "3", "--limit", "80", "--epochs", "2", "--out", out
+    )
     assert "a fresh network" in said
     model = load(out)
     assert isinstance(model, SelectiveModel)
@@ -159,13 +181,16 @@ def test_what_a_user_froze_stays_frozen():
     table.weight.requires_grad_(False)
     splits = generate_polarity_splits(40, 20, 20)
     model = wrap(
-        nn.ModuleList([table, scorer, head]), classes=splits["train"].classes,
+        nn.ModuleList([table, scorer, head]),
+        classes=splits["train"].classes,
         tokenize=lambda units: [sum(map(ord, unit)) % 50 for unit in units],
-        embed=table, encode=lambda vectors, present: vectors,
-        attend=lambda h, units: torch.softmax(
-            scorer(h).squeeze(-1).masked_fill(~units, -1e9), -1) * units,
+        embed=table,
+        encode=lambda vectors, present: vectors,
+        attend=lambda h, units: (
+            torch.softmax(scorer(h).squeeze(-1).masked_fill(~units, -1e9), -1) * units
+        ),
         decode=head,
-    )  # fmt: skip
+    )
     done = fit_mask_neutral(model, splits["train"], splits["dev"], FitOptions(epochs=1))
     assert "module.0.weight" not in done.trained
     assert torch.equal(done.model.module[0].weight, table.weight)
@@ -176,8 +201,15 @@ def test_remedies_that_cannot_work_say_so_first():
     refit = REMEDIES["held_out_pretraining"].refit
     for attention, says in (("given", "there are none"), ("uniform", "no parameters of their own")):
         with pytest.raises((SettingsError, ModelError), match=says):
-            train("reviews", encoder="average", attention=attention, refit=refit, progress=False,
-                  options=TrainOptions(epochs=1), **SMALL)  # fmt: skip
+            train(
+                "reviews",
+                encoder="average",
+                attention=attention,
+                refit=refit,
+                progress=False,
+                options=TrainOptions(epochs=1),
+                **SMALL,
+            )
 
 
 def test_default_tokens_are_asked_for_again(tmp_path):

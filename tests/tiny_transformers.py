@@ -91,9 +91,13 @@ def _model(family: str, tokenizer: PreTrainedTokenizerFast, positions: int) -> t
         return BertModel(BertConfig(**common, max_position_embeddings=positions))
     if family == "distilbert":
         config = DistilBertConfig(
-            vocab_size=len(tokenizer), dim=16, hidden_dim=32, n_heads=2, n_layers=2,
+            vocab_size=len(tokenizer),
+            dim=16,
+            hidden_dim=32,
+            n_heads=2,
+            n_layers=2,
             max_position_embeddings=positions,
-        )  # fmt: skip
+        )
         return DistilBertModel(config)
     if family == "llama":
         config = LlamaConfig(**common, max_position_embeddings=positions, num_key_value_heads=1)
@@ -105,9 +109,12 @@ def _model(family: str, tokenizer: PreTrainedTokenizerFast, positions: int) -> t
         return Qwen3Model(rotary)
     if family == "modernbert":
         local = ModernBertConfig(
-            **common, max_position_embeddings=positions, local_attention=4,
-            global_attn_every_n_layers=2, pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
+            **common,
+            max_position_embeddings=positions,
+            local_attention=4,
+            global_attn_every_n_layers=2,
+            pad_token_id=tokenizer.pad_token_id,
+        )
         return ModernBertModel(local)
     # these count positions from the padding id on
     padded = {"max_position_embeddings": positions + 2, "pad_token_id": tokenizer.pad_token_id}

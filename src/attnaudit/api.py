@@ -123,9 +123,14 @@ def audit(
     folder = Path(out) if out is not None else None
     with bars(progress if isinstance(progress, bool) else None) as drawn:
         result = run_audit(
-            model, data.data, settings, out=folder, overwrite=overwrite,
-            progress=progress if callable(progress) else drawn, left_out=data.left_out,
-        )  # fmt: skip
+            model,
+            data.data,
+            settings,
+            out=folder,
+            overwrite=overwrite,
+            progress=progress if callable(progress) else drawn,
+            left_out=data.left_out,
+        )
     return Audit(result.report, result.instances)
 
 

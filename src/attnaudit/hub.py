@@ -91,9 +91,13 @@ def fetched(name: str, check: Callable[[Path], object], cache: str | None = None
         raise refused or ModelError(f"it was not fetched before, and the hub {why}")
     try:
         folder = Path(
-            fetch(name, cache_dir=cache, allow_patterns=list(FETCHED),
-                  ignore_patterns=list(NOT_FETCHED))
-        )  # fmt: skip
+            fetch(
+                name,
+                cache_dir=cache,
+                allow_patterns=list(FETCHED),
+                ignore_patterns=list(NOT_FETCHED),
+            )
+        )
     # no such model, no access, a full disk, a connection that broke
     except Exception as error:
         reason = first_line(error)

@@ -182,23 +182,42 @@ def post_hoc(
     for group, part in (("all", frame), *by_max_weight(frame)):
         if len(part):
             estimates += [
-                average(values_of(part, name), settings, statistic=name, subject="weights",
-                        group=group, null=0.0)
+                average(
+                    values_of(part, name),
+                    settings,
+                    statistic=name,
+                    subject="weights",
+                    group=group,
+                    null=0.0,
+                )
                 for name in ("jsd", "change")
-            ]  # fmt: skip
+            ]
     found = bootstrap_metric(
-        frame["jsd"].to_numpy(), frame["change"].to_numpy(), _spearman,
-        confidence=settings.confidence, resamples=min(settings.resamples, RESAMPLES),
+        frame["jsd"].to_numpy(),
+        frame["change"].to_numpy(),
+        _spearman,
+        confidence=settings.confidence,
+        resamples=min(settings.resamples, RESAMPLES),
         seed=settings.seed,
-    )  # fmt: skip
+    )
     estimates.append(
-        Estimate(statistic="spearman", subject="jsd~change", value=found.value, low=found.low,
-                 high=found.high, n=found.n, undefined=found.undefined, null=0.0)
-    )  # fmt: skip
+        Estimate(
+            statistic="spearman",
+            subject="jsd~change",
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            undefined=found.undefined,
+            null=0.0,
+        )
+    )
     empty = int(frame["without_words"].sum())
     notes = (
-        f"{empty} of {len(frame)} texts have no word with a score and get equal weights.",
-    ) if empty else ()  # fmt: skip
+        (f"{empty} of {len(frame)} texts have no word with a score and get equal weights.",)
+        if empty
+        else ()
+    )
     return Measured(tuple(estimates), frame, notes)
 
 
@@ -235,10 +254,11 @@ def substitution(
         share(values_of(frame, name), settings, statistic=name, subject=subject)
         for name, subject in (("flip_top", "weights"), ("flip_random", "random"))
     ] + [
-        average(values_of(frame, name), settings, statistic=name, subject="weights~random",
-                null=0.0)
+        average(
+            values_of(frame, name), settings, statistic=name, subject="weights~random", null=0.0
+        )
         for name in ("flip_gain", "change_gain")
-    ]  # fmt: skip
+    ]
     short = frame["flip_gain"].is_null().sum()
     notes = (f"{short} of {len(frame)} texts have {replaced} units or fewer.",) if short else ()
     return Measured(tuple(estimates), frame, notes)
@@ -320,8 +340,9 @@ def _exchanged_words(
             place = {position: index for index, position in enumerate(positions)}
             units = list(record.units)
             others = words[int(encoded.predicted[row])]
-            for position, word in zip(ranks[row, : min(count, len(units))].tolist(), others,
-                                      strict=False):  # fmt: skip
+            for position, word in zip(
+                ranks[row, : min(count, len(units))].tolist(), others, strict=False
+            ):
                 units[place[position]] = word
             text, offsets = join_units(units)
             changed.append(

@@ -91,17 +91,28 @@ class Similarity:
         """All of it as JSON values."""
         table = self.table
         return {
-            "a": table.a.text, "b": table.b.text, "score": table.score, "kind": table.kind,
-            "sum": table.total, "residual": table.residual, "tolerance": table.tolerance,
-            "adds_up": table.adds_up, "reference_a": table.reference_a,
-            "reference_b": table.reference_b, "cut_a": table.a.cut, "cut_b": table.b.cut,
-            "role_a": table.a.role, "role_b": table.b.role, "unknown_a": table.a.unknown,
+            "a": table.a.text,
+            "b": table.b.text,
+            "score": table.score,
+            "kind": table.kind,
+            "sum": table.total,
+            "residual": table.residual,
+            "tolerance": table.tolerance,
+            "adds_up": table.adds_up,
+            "reference_a": table.reference_a,
+            "reference_b": table.reference_b,
+            "cut_a": table.a.cut,
+            "cut_b": table.b.cut,
+            "role_a": table.a.role,
+            "role_b": table.b.role,
+            "unknown_a": table.a.unknown,
             "unknown_b": table.b.unknown,
             "plain_sum": table.score - table.plain_error,
-            "tokens_a": _tokens(table, "a"), "tokens_b": _tokens(table, "b"),
+            "tokens_a": _tokens(table, "a"),
+            "tokens_b": _tokens(table, "b"),
             "last_row_and_column": "of the references",
             "table": table.values.tolist(),
-        }  # fmt: skip
+        }
 
 
 def _tokens(table: PairTable, side: str) -> list[dict[str, Any]]:

@@ -137,9 +137,13 @@ def train(
         table, coverage = load_vectors(vectors, vocabulary, seed=options.seed)
         embedding_dim = table.shape[1]
     config = ClassifierConfig(
-        splits["train"].classes, encoder, attention, hidden=hidden, embedding_dim=embedding_dim,
+        splits["train"].classes,
+        encoder,
+        attention,
+        hidden=hidden,
+        embedding_dim=embedding_dim,
         question=splits["train"].has_questions,
-    )  # fmt: skip
+    )
     with bars(progress if isinstance(progress, bool) else None) as drawn:
         report = progress if callable(progress) else drawn
         epoch = 1
@@ -167,11 +171,20 @@ def train(
             keep(model, splits, out, overwrite=overwrite)
             return Trained(model, splits, result, coverage)
         result = train_net(
-            config, splits["train"].records, splits["dev"].records, options,
-            vocabulary=vocabulary, vectors=table, word_scores=word_scores, penalty=penalty,
-            objective=objective, given=given.get("train"), given_dev=given.get("dev"),
-            on_epoch=on_epoch, on_batch=on_batch,
-        )  # fmt: skip
+            config,
+            splits["train"].records,
+            splits["dev"].records,
+            options,
+            vocabulary=vocabulary,
+            vectors=table,
+            word_scores=word_scores,
+            penalty=penalty,
+            objective=objective,
+            given=given.get("train"),
+            given_dev=given.get("dev"),
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+        )
     model = TextClassifier(result.net, result.vocabulary, name)
     keep(model, splits, out, overwrite=overwrite)
     return Trained(model, splits, result, coverage)
@@ -215,10 +228,15 @@ def fit_options(options: TrainOptions) -> FitOptions:
     An epoch is chosen by development accuracy where that was asked for, else by the loss.
     """
     return FitOptions(
-        epochs=options.epochs, batch_size=options.batch_size, patience=options.patience,
-        learning_rate=options.learning_rate, weight_decay=options.weight_decay, clip=options.clip,
-        select="accuracy" if options.select == "accuracy" else "loss", seed=options.seed,
-    )  # fmt: skip
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        patience=options.patience,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        clip=options.clip,
+        select="accuracy" if options.select == "accuracy" else "loss",
+        seed=options.seed,
+    )
 
 
 def train_above(
@@ -263,14 +281,27 @@ def train_above(
             raise SettingsError("refit= trains in its own way: leave out penalty")
         options = options or TrainOptions()
         model, fitted = refit_pretrained(
-            refit, splits, encoder, attention=attention, layer=layer, options=fit_options(options),
-            device=options.device, name=name, progress=progress,
-        )  # fmt: skip
+            refit,
+            splits,
+            encoder,
+            attention=attention,
+            layer=layer,
+            options=fit_options(options),
+            device=options.device,
+            name=name,
+            progress=progress,
+        )
     else:
         model, fitted = train_pretrained(
-            splits, encoder, attention=attention, layer=layer, options=options, penalty=penalty,
-            name=name, progress=progress,
-        )  # fmt: skip
+            splits,
+            encoder,
+            attention=attention,
+            layer=layer,
+            options=options,
+            penalty=penalty,
+            name=name,
+            progress=progress,
+        )
     keep(model, splits, out, overwrite=overwrite)
     return TrainedAbove(model, splits, fitted)
 

@@ -102,9 +102,15 @@ def train_pretrained(
             epoch = done + 1
 
         fitted = fit(
-            new_net(config, None, options.seed), examples["train"], examples["dev"], options,
-            penalty=penalty, objective=objective, on_epoch=on_epoch, on_batch=on_batch,
-        )  # fmt: skip
+            new_net(config, None, options.seed),
+            examples["train"],
+            examples["dev"],
+            options,
+            penalty=penalty,
+            objective=objective,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+        )
     return PretrainedClassifier(encoder, fitted.net, name), fitted
 
 

@@ -61,20 +61,34 @@ def measure(view: View) -> Columns:
                 scores[view.rows], bias[view.rows], sample.weights, sample.units, epsilon
             )
             columns |= _found(
-                view, "permutation", best.jsd, best.output_change, best.weights, view.rows,
-                permutation_upper=best.upper, attainable=best.attainable,
-            )  # fmt: skip
+                view,
+                "permutation",
+                best.jsd,
+                best.output_change,
+                best.weights,
+                view.rows,
+                permutation_upper=best.upper,
+                attainable=best.attainable,
+            )
     else:
         columns |= _best_of_permutations(view)
         if sample.linear is not None and len(view.rows):
             bounds = bounds_multiclass(
-                sample.linear.scores, sample.linear.bias.clamp(min=CLOSED), sample.weights,
-                sample.units, epsilon,
-            )  # fmt: skip
+                sample.linear.scores,
+                sample.linear.bias.clamp(min=CLOSED),
+                sample.weights,
+                sample.units,
+                epsilon,
+            )
             columns |= _found(
-                view, "bounded", bounds.lower, bounds.output_change, bounds.weights, view.rows,
+                view,
+                "bounded",
+                bounds.lower,
+                bounds.output_change,
+                bounds.weights,
+                view.rows,
                 bounded_upper=bounds.upper,
-            )  # fmt: skip
+            )
     if linear is None and len(view.rows):
         columns |= _searched(view, sample, view.rows)
     elif linear is not None and view.settings.search:
@@ -102,20 +116,38 @@ def search(encoded: Encoded, settings: Settings) -> SearchResult:
     count, steps = settings.search_candidates, settings.search_steps
     if encoded.linear is None:
         return search_adversary_autograd(
-            encoded.decode, encoded.weights, encoded.units,
-            candidates=count, epsilon=epsilon, hinge=hinge, steps=steps, noise=noise,
-        )  # fmt: skip
+            encoded.decode,
+            encoded.weights,
+            encoded.units,
+            candidates=count,
+            epsilon=epsilon,
+            hinge=hinge,
+            steps=steps,
+            noise=noise,
+        )
     return search_adversary(
-        encoded.linear.scores, encoded.linear.bias.clamp(min=CLOSED), encoded.weights,
-        encoded.units, candidates=count, epsilon=epsilon, hinge=hinge, steps=steps, noise=noise,
+        encoded.linear.scores,
+        encoded.linear.bias.clamp(min=CLOSED),
+        encoded.weights,
+        encoded.units,
+        candidates=count,
+        epsilon=epsilon,
+        hinge=hinge,
+        steps=steps,
+        noise=noise,
         patience=PATIENCE,
-    )  # fmt: skip
+    )
 
 
 def _found(
-    view: View, kind: str, jsd: Tensor, change: Tensor, weights: Tensor,
-    rows: Tensor | None = None, **more: Tensor,
-) -> Columns:  # fmt: skip
+    view: View,
+    kind: str,
+    jsd: Tensor,
+    change: Tensor,
+    weights: Tensor,
+    rows: Tensor | None = None,
+    **more: Tensor,
+) -> Columns:
     """Columns of one adversary; instances that are not among `rows` get none."""
     size = len(view.encoded)
     rows = torch.arange(size, device=view.units.device) if rows is None else rows
@@ -148,9 +180,13 @@ def _best_of_permutations(view: View) -> Columns:
     best = jsd.masked_fill(change > epsilon, -1.0).argmax(1)
     rows = torch.arange(len(best), device=best.device)
     return _found(
-        view, "permutation", jsd[rows, best], change[rows, best], candidates[rows, best],
+        view,
+        "permutation",
+        jsd[rows, best],
+        change[rows, best],
+        candidates[rows, best],
         attainable=attainable,
-    )  # fmt: skip
+    )
 
 
 def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
@@ -168,17 +204,27 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
             for name, inside in by_max_weight(part) if group == "all" else ():
                 if len(inside):
                     estimates.append(
-                        average(values_of(inside, f"{kind}_jsd"), settings, statistic="max_jsd",
-                                subject=kind, group=name, null=0.0)
-                    )  # fmt: skip
+                        average(
+                            values_of(inside, f"{kind}_jsd"),
+                            settings,
+                            statistic="max_jsd",
+                            subject=kind,
+                            group=name,
+                            null=0.0,
+                        )
+                    )
     shares = {kind: _share(frame, kind, facts) for kind in kinds}
     for bound in ("permutation_upper", "bounded_upper"):
         if bound in frame.columns:
             kind = bound.removesuffix("_upper")
             estimates.append(
-                average(values_of(_tried(frame, kind), bound), settings,
-                        statistic="max_jsd_upper_bound", subject=kind)
-            )  # fmt: skip
+                average(
+                    values_of(_tried(frame, kind), bound),
+                    settings,
+                    statistic="max_jsd_upper_bound",
+                    subject=kind,
+                )
+            )
     headline = shares["permutation"]
     verdict = _rule(headline, bars.adversary_share, bars.least_instances)
     certified = "permutation_upper" in frame.columns
@@ -214,14 +260,21 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         )
     return [
         Finding(
-            check="adversary", subject="weights", verdict=verdict, sentence=sentence,
-            headline=headline, estimates=(*shares.values(), *estimates),
-            thresholds={"epsilon": bars.epsilon, "adversary_jsd": bars.adversary_jsd,
-                        "adversary_share": bars.adversary_share,
-                        "least_instances": float(bars.least_instances)},
+            check="adversary",
+            subject="weights",
+            verdict=verdict,
+            sentence=sentence,
+            headline=headline,
+            estimates=(*shares.values(), *estimates),
+            thresholds={
+                "epsilon": bars.epsilon,
+                "adversary_jsd": bars.adversary_jsd,
+                "adversary_share": bars.adversary_share,
+                "least_instances": float(bars.least_instances),
+            },
             notes=tuple(notes),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _tried(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

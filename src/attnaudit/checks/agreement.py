@@ -84,13 +84,24 @@ def _of_pair(part: pl.DataFrame, pair: str, group: str, facts: Facts) -> list[Es
     return [
         average(tau, settings, statistic="kendall_tau", null=0.0, **about),
         _null_bound(part, tau, pair, group, settings.confidence),
-        share(values_of(part, f"significant.{pair}"), settings, statistic="significant_share",
-              null=SIGNIFICANCE, **about),
-        average(values_of(part, f"spearman.{pair}"), settings, statistic="spearman", null=0.0,
-                **about),
-        average(values_of(part, f"top_k.{pair}"), settings, statistic="top_k_overlap",
-                null=_chance_overlap(part), **about),
-    ]  # fmt: skip
+        share(
+            values_of(part, f"significant.{pair}"),
+            settings,
+            statistic="significant_share",
+            null=SIGNIFICANCE,
+            **about,
+        ),
+        average(
+            values_of(part, f"spearman.{pair}"), settings, statistic="spearman", null=0.0, **about
+        ),
+        average(
+            values_of(part, f"top_k.{pair}"),
+            settings,
+            statistic="top_k_overlap",
+            null=_chance_overlap(part),
+            **about,
+        ),
+    ]
 
 
 def _null_bound(
@@ -101,9 +112,14 @@ def _null_bound(
     n = len(spread)
     bound = float(norm.ppf(0.5 + confidence / 2) * np.sqrt((spread**2).sum()) / n) if n else None
     return Estimate(
-        statistic="kendall_tau_null_bound", subject=pair, group=group, value=bound,
-        n=n, undefined=len(tau) - n, null=0.0,
-    )  # fmt: skip
+        statistic="kendall_tau_null_bound",
+        subject=pair,
+        group=group,
+        value=bound,
+        n=n,
+        undefined=len(tau) - n,
+        null=0.0,
+    )
 
 
 def _chance_overlap(part: pl.DataFrame) -> float | None:
@@ -132,9 +148,11 @@ def _judge(
     if mutual is not None and mutual.value is not None:
         bar = min(bar, mutual.value)
     in_force = Estimate(
-        statistic="agreement_bar", subject="gradient~leave_one_out", value=bar,
+        statistic="agreement_bar",
+        subject="gradient~leave_one_out",
+        value=bar,
         n=worst.n if mutual is None else mutual.n,
-    )  # fmt: skip
+    )
     # paired by instance, so that what makes an instance hard for all does not widen the interval
     shortfalls = []
     for yardstick in own:
@@ -143,9 +161,14 @@ def _judge(
         if mutual is not None and bar < bars.agreement_tau:
             reference = values_of(frame, "tau.gradient~leave_one_out")
         shortfalls.append(
-            average(tau - reference, settings, statistic="tau_above_bar",
-                    subject=f"{subject}~{yardstick}", null=0.0)
-        )  # fmt: skip
+            average(
+                tau - reference,
+                settings,
+                statistic="tau_above_bar",
+                subject=f"{subject}~{yardstick}",
+                null=0.0,
+            )
+        )
     verdict = _rule(shortfalls, mutual, bars.yardstick_tau, bars.least_instances)
     agreements = ", with ".join(
         f"{'leave-one-out' if y == 'leave_one_out' else y} {spoken(e)}" for y, e in own.items()
@@ -165,12 +188,24 @@ def _judge(
         else "That is too close to the bar, or too few instances, to decide.",
     }[verdict]
     return Finding(
-        check="agreement", subject=subject, verdict=verdict, sentence=sentence, headline=worst,
-        estimates=(*(e for e in estimates if e.subject.startswith(subject) or
-                     (subject == "weights" and not e.subject.startswith("random"))),
-                   *shortfalls, in_force),
-        thresholds=thresholds, notes=tuple(notes),
-    )  # fmt: skip
+        check="agreement",
+        subject=subject,
+        verdict=verdict,
+        sentence=sentence,
+        headline=worst,
+        estimates=(
+            *(
+                e
+                for e in estimates
+                if e.subject.startswith(subject)
+                or (subject == "weights" and not e.subject.startswith("random"))
+            ),
+            *shortfalls,
+            in_force,
+        ),
+        thresholds=thresholds,
+        notes=tuple(notes),
+    )
 
 
 def _unreliable(mutual: Estimate | None, bar: float) -> bool:

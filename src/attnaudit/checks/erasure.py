@@ -217,17 +217,26 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         own = subject == "weights"
         findings.append(
             Finding(
-                check="erasure", subject=subject, verdict=verdict,
+                check="erasure",
+                subject=subject,
+                verdict=verdict,
                 sentence=_sentence(subject, verdict, gain, lead, best, ahead),
-                headline=next(e for e in estimates if e.statistic == "comprehensiveness"
-                              and e.subject == subject and e.group == operators[0]),
+                headline=next(
+                    e
+                    for e in estimates
+                    if e.statistic == "comprehensiveness"
+                    and e.subject == subject
+                    and e.group == operators[0]
+                ),
                 estimates=(*estimates, gain, lead, over) if own else (gain, lead),
-                thresholds={"erasure_margin": settings.thresholds.erasure_margin,
-                            "least_instances": float(settings.thresholds.least_instances)},
+                thresholds={
+                    "erasure_margin": settings.thresholds.erasure_margin,
+                    "least_instances": float(settings.thresholds.least_instances),
+                },
                 notes=tuple(notes) if own else (),
                 recommended=better if own and worth else None,
             )
-        )  # fmt: skip
+        )
     return findings
 
 
@@ -239,41 +248,76 @@ def _table(
     for operator in operators:
         for kind in ("comprehensiveness", "sufficiency"):
             null = average(
-                values_of(frame, f"{kind}.{operator}.{NULL}"), settings,
-                statistic=kind, subject=NULL, group=operator,
-            )  # fmt: skip
+                values_of(frame, f"{kind}.{operator}.{NULL}"),
+                settings,
+                statistic=kind,
+                subject=NULL,
+                group=operator,
+            )
             estimates += [
-                average(values_of(frame, f"{kind}.{operator}.{method}"), settings,
-                        statistic=kind, subject=method, group=operator, null=null.value)
+                average(
+                    values_of(frame, f"{kind}.{operator}.{method}"),
+                    settings,
+                    statistic=kind,
+                    subject=method,
+                    group=operator,
+                    null=null.value,
+                )
                 for method in methods
-            ]  # fmt: skip
+            ]
         if f"drift.{operator}" in frame.columns:
             estimates.append(
-                average(values_of(frame, f"drift.{operator}"), settings,
-                        statistic="drifted_share", subject="weights", group=operator, null=0.05)
-            )  # fmt: skip
+                average(
+                    values_of(frame, f"drift.{operator}"),
+                    settings,
+                    statistic="drifted_share",
+                    subject="weights",
+                    group=operator,
+                    null=0.05,
+                )
+            )
     for statistic in ("flip_fraction", "flip_mass", "never_flipped"):
-        null_value = average(values_of(frame, f"{statistic}.{NULL}"), settings,
-                             statistic=statistic, subject=NULL).value  # fmt: skip
+        null_value = average(
+            values_of(frame, f"{statistic}.{NULL}"), settings, statistic=statistic, subject=NULL
+        ).value
         estimates += [
-            average(values_of(frame, f"{statistic}.{method}"), settings, statistic=statistic,
-                    subject=method, group=ZERO_WEIGHT, null=null_value)
+            average(
+                values_of(frame, f"{statistic}.{method}"),
+                settings,
+                statistic=statistic,
+                subject=method,
+                group=ZERO_WEIGHT,
+                null=null_value,
+            )
             for method in methods
-        ]  # fmt: skip
+        ]
     if COMPLETENESS in frame.columns:
         estimates.append(
-            average(values_of(frame, COMPLETENESS), settings, statistic="completeness_error",
-                    subject="integrated_gradients", null=0.0)
-        )  # fmt: skip
+            average(
+                values_of(frame, COMPLETENESS),
+                settings,
+                statistic="completeness_error",
+                subject="integrated_gradients",
+                null=0.0,
+            )
+        )
     estimates.append(
-        average(values_of(frame, "delta_js"), settings, statistic="delta_js",
-                subject="largest weight - other weight", group=ZERO_WEIGHT, null=0.0)
-    )  # fmt: skip
+        average(
+            values_of(frame, "delta_js"),
+            settings,
+            statistic="delta_js",
+            subject="largest weight - other weight",
+            group=ZERO_WEIGHT,
+            null=0.0,
+        )
+    )
     top, other = values_of(frame, "flip_top"), values_of(frame, "flip_other")
     for label, flags in {
-        "both": top * other, "only the largest": top * (1 - other),
-        "only the other": (1 - top) * other, "neither": (1 - top) * (1 - other),
-    }.items():  # fmt: skip
+        "both": top * other,
+        "only the largest": top * (1 - other),
+        "only the other": (1 - top) * other,
+        "neither": (1 - top) * (1 - other),
+    }.items():
         estimates.append(
             share(flags, settings, statistic="flip_by", subject=label, group=ZERO_WEIGHT)
         )
@@ -288,12 +332,22 @@ def _compare(
     own = values_of(frame, f"{kind}.{subject}")
     values = {rival: values_of(frame, f"{kind}.{rival}") for rival in rivals}
     best = max(rivals, key=lambda name: float(np.nan_to_num(values[name]).mean()))
-    gain = average(own - values_of(frame, f"{kind}.{NULL}"), facts.settings,
-                   statistic="comprehensiveness_over_random", subject=subject, group=operator,
-                   null=0.0)  # fmt: skip
-    lead = average(values_of(frame, f"{kind}.{best}") - own, facts.settings,
-                   statistic="comprehensiveness_lead", subject=f"{best}-{subject}",
-                   group=operator, null=0.0)  # fmt: skip
+    gain = average(
+        own - values_of(frame, f"{kind}.{NULL}"),
+        facts.settings,
+        statistic="comprehensiveness_over_random",
+        subject=subject,
+        group=operator,
+        null=0.0,
+    )
+    lead = average(
+        values_of(frame, f"{kind}.{best}") - own,
+        facts.settings,
+        statistic="comprehensiveness_lead",
+        subject=f"{best}-{subject}",
+        group=operator,
+        null=0.0,
+    )
     return gain, lead, best
 
 

@@ -70,21 +70,32 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         return []
     settings, bars = facts.settings, facts.settings.thresholds
     methods = [m for m in (*METHODS, "oracle") if f"auroc.{m}" in frame.columns]
-    share = average(values_of(frame, "evidence_share"), settings, statistic="evidence_share",
-                    subject="truth")  # fmt: skip
+    share = average(
+        values_of(frame, "evidence_share"), settings, statistic="evidence_share", subject="truth"
+    )
     nulls = {"auroc": 0.5, "average_precision": share.value, "token_f1": share.value}
     estimates = [
-        average(values_of(_tried(frame, method), f"{statistic}.{method}"), settings,
-                statistic=statistic, subject=method, null=nulls[statistic])
+        average(
+            values_of(_tried(frame, method), f"{statistic}.{method}"),
+            settings,
+            statistic=statistic,
+            subject=method,
+            null=nulls[statistic],
+        )
         for statistic in STATISTICS
         for method in methods
-    ]  # fmt: skip
+    ]
     nulls |= {"mass_on_evidence": share.value, "top_one": share.value, "lift": 1.0}
     own = [
-        average(values_of(frame, f"{statistic}.weights"), settings, statistic=statistic,
-                subject="weights", null=nulls.get(statistic))
+        average(
+            values_of(frame, f"{statistic}.weights"),
+            settings,
+            statistic=statistic,
+            subject="weights",
+            null=nulls.get(statistic),
+        )
         for statistic in OF_WEIGHTS
-    ]  # fmt: skip
+    ]
     mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
     leads = _leads(by_method, frame, facts)
@@ -95,18 +106,23 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         verdict = above(headline, bars.truth_auroc, bars.least_instances)
         findings.append(
             Finding(
-                check="ground_truth", subject=subject, verdict=verdict,
+                check="ground_truth",
+                subject=subject,
+                verdict=verdict,
                 sentence=_sentence(subject, verdict, headline, mass, share)
                 + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
                 estimates=(*estimates, *own, share, _pooled(frame), *kinds, *leads)
-                if subject == "weights" else (headline,),
-                thresholds={"truth_auroc": bars.truth_auroc,
-                            "truth_margin": bars.truth_margin,
-                            "least_instances": float(bars.least_instances)},
+                if subject == "weights"
+                else (headline,),
+                thresholds={
+                    "truth_auroc": bars.truth_auroc,
+                    "truth_margin": bars.truth_margin,
+                    "least_instances": float(bars.least_instances),
+                },
                 recommended=best if subject == "weights" else None,
             )
-        )  # fmt: skip
+        )
     return findings
 
 
@@ -116,9 +132,13 @@ def _pooled(frame: pl.DataFrame) -> Estimate:
     weights, truth, units = _padded(known, "scores.weights", "truth")
     value = pooled_auroc(weights.double(), truth > 0, units)
     return Estimate(
-        statistic="pooled_auroc", subject="weights", value=None if math.isnan(value) else value,
-        n=len(known), undefined=len(frame) - len(known), null=0.5,
-    )  # fmt: skip
+        statistic="pooled_auroc",
+        subject="weights",
+        value=None if math.isnan(value) else value,
+        n=len(known),
+        undefined=len(frame) - len(known),
+        null=0.5,
+    )
 
 
 def _kinds(frame: pl.DataFrame, settings: Settings) -> list[Estimate]:
@@ -132,10 +152,15 @@ def _kinds(frame: pl.DataFrame, settings: Settings) -> list[Estimate]:
     weights, key_types, units = _padded(known, "scores.weights", "key_types")
     masses = key_type_mass(weights.double(), key_types.long(), units, types)
     estimates = [
-        average(masses[:, kind - 1].numpy(), settings, statistic="key_type_mass",
-                subject="weights", group=f"type {kind}")
+        average(
+            masses[:, kind - 1].numpy(),
+            settings,
+            statistic="key_type_mass",
+            subject="weights",
+            group=f"type {kind}",
+        )
         for kind in range(1, types + 1)
-    ]  # fmt: skip
+    ]
     least = least_type_share(weights.double(), key_types.long(), units, types)
     estimates.append(
         average(least.numpy(), settings, statistic="least_type_share", subject="weights")
@@ -192,8 +217,7 @@ def _leads(
 def _best(leads: Sequence[Estimate], facts: Facts) -> str | None:
     """The method that finds more evidence than the weights by the margin, if there is one."""
     bars = facts.settings.thresholds
-    worth = [e for e in leads
-             if worth_recommending(e, bars.truth_margin, bars.least_instances)]  # fmt: skip
+    worth = [e for e in leads if worth_recommending(e, bars.truth_margin, bars.least_instances)]
     return worth[0].subject.removesuffix("-weights") if worth else None
 
 

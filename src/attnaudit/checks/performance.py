@@ -32,26 +32,43 @@ def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
     if len(known) == 0 or classes < 2:
         why = "The data has no labels" if len(known) == 0 else "All labels are of one class"
         return Finding(
-            check=NAME, subject="model", verdict=Verdict.NOT_APPLICABLE,
+            check=NAME,
+            subject="model",
+            verdict=Verdict.NOT_APPLICABLE,
             sentence=f"{why}, so whether the model is good enough to audit is not known.",
-        )  # fmt: skip
+        )
     predicted = known["predicted"].to_numpy()
     chance = 1 / classes
     skill = bootstrap_metric(
-        labels, predicted, lambda y, p: (_balanced(y, p) - chance) / (1 - chance),
-        confidence=settings.confidence, resamples=min(settings.resamples, MOST), seed=settings.seed,
-    )  # fmt: skip
+        labels,
+        predicted,
+        lambda y, p: (_balanced(y, p) - chance) / (1 - chance),
+        confidence=settings.confidence,
+        resamples=min(settings.resamples, MOST),
+        seed=settings.seed,
+    )
     headline = Estimate(
-        statistic="skill", subject="model", value=skill.value, low=skill.low, high=skill.high,
-        n=skill.n, undefined=len(frame) - len(known), null=0.0,
-    )  # fmt: skip
+        statistic="skill",
+        subject="model",
+        value=skill.value,
+        low=skill.low,
+        high=skill.high,
+        n=skill.n,
+        undefined=len(frame) - len(known),
+        null=0.0,
+    )
     majority = float(np.bincount(labels.astype(int)).max() / len(labels))
     estimates = [
         headline,
-        share((labels == predicted).astype(float), settings, statistic="accuracy",
-              subject="model", null=majority),
+        share(
+            (labels == predicted).astype(float),
+            settings,
+            statistic="accuracy",
+            subject="model",
+            null=majority,
+        ),
         *_auc(known, labels, facts),
-    ]  # fmt: skip
+    ]
     verdict = above(headline, bars.skill, bars.least_instances)
     accuracy = estimates[1]
     figures = f"accuracy {accuracy.value:.2f}, the larger class {majority:.2f}, n = {accuracy.n}"
@@ -63,10 +80,14 @@ def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
         Verdict.NOT_APPLICABLE: "Performance is undefined.",
     }[verdict]
     return Finding(
-        check=NAME, subject="model", verdict=verdict, sentence=sentence, headline=headline,
+        check=NAME,
+        subject="model",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
         estimates=tuple(estimates),
         thresholds={"skill": bars.skill, "least_instances": float(bars.least_instances)},
-    )  # fmt: skip
+    )
 
 
 def _balanced(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -85,10 +106,21 @@ def _auc(known: pl.DataFrame, labels: np.ndarray, facts: Facts) -> list[Estimate
     if len(facts.classes) != 2:
         return []
     interval = bootstrap_metric(
-        labels, known["probability.1"].to_numpy(), _rank_auc,
-        confidence=settings.confidence, resamples=min(settings.resamples, MOST), seed=settings.seed,
-    )  # fmt: skip
+        labels,
+        known["probability.1"].to_numpy(),
+        _rank_auc,
+        confidence=settings.confidence,
+        resamples=min(settings.resamples, MOST),
+        seed=settings.seed,
+    )
     return [
-        Estimate(statistic="roc_auc", subject="model", value=interval.value, low=interval.low,
-                 high=interval.high, n=interval.n, null=0.5)
-    ]  # fmt: skip
+        Estimate(
+            statistic="roc_auc",
+            subject="model",
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            n=interval.n,
+            null=0.5,
+        )
+    ]

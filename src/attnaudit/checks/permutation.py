@@ -45,16 +45,23 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         about = {"subject": "weights", "group": group}
         estimates += [
             average(median, settings, statistic="median_tvd", null=0.0, **about),
-            average(values_of(part, "flip_share"), settings, statistic="flip_share", null=0.0,
-                    **about),
-        ]  # fmt: skip
+            average(
+                values_of(part, "flip_share"), settings, statistic="flip_share", null=0.0, **about
+            ),
+        ]
         for bin_name, inside in by_max_weight(part):
             label = bin_name if group == "all" else f"{group}, {bin_name}"
             if len(inside):
                 estimates.append(
-                    average(values_of(inside, "median_tvd"), settings, statistic="median_tvd",
-                            subject="weights", group=label, null=0.0)
-                )  # fmt: skip
+                    average(
+                        values_of(inside, "median_tvd"),
+                        settings,
+                        statistic="median_tvd",
+                        subject="weights",
+                        group=label,
+                        null=0.0,
+                    )
+                )
     headline = estimates[0]
     small = values_of(frame, "median_tvd")
     flags = (small <= bars.epsilon).astype(float)
@@ -77,13 +84,20 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
         notes = (f"{headline.undefined} instances have equal weights and are counted apart.",)
     return [
         Finding(
-            check="permutation", subject="weights", verdict=verdict, sentence=sentence,
-            headline=headline, estimates=(*estimates, same),
-            thresholds={"permutation_tvd": bars.permutation_tvd, "epsilon": bars.epsilon,
-                        "least_instances": float(bars.least_instances)},
+            check="permutation",
+            subject="weights",
+            verdict=verdict,
+            sentence=sentence,
+            headline=headline,
+            estimates=(*estimates, same),
+            thresholds={
+                "permutation_tvd": bars.permutation_tvd,
+                "epsilon": bars.epsilon,
+                "least_instances": float(bars.least_instances),
+            },
             notes=notes,
         )
-    ]  # fmt: skip
+    ]
 
 
 PERMUTATION = Check(

@@ -116,7 +116,7 @@ def audit(
     Exit code 0 means the audit ran, whatever its verdict; with --strict, that it passed.
 
     Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
-    """  # fmt: skip
+    """
     check_run(out, "audit", reads=(model, data, settings_file, data_dir))
     base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
@@ -129,13 +129,28 @@ def audit(
         )
     with OUT.status("reading the data"):
         chosen = choose(
-            loaded, data, include=include_training_texts, split=split, text_column=text_column,
-            label_column=label_of(label_column), truth_column=truth_column, id_column=id_column,
-            question_column=question_column, allowed_column=allowed_column, pipeline=pipeline,
-            min_length=min_length, max_length=max_length, strict_bounds=strict_bounds,
-            limit=limit, seed=base.seed if seed is None else seed, tokenizer=tokenizer,
-            data_dir=data_dir, drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, **of_bags,
-        )  # fmt: skip
+            loaded,
+            data,
+            include=include_training_texts,
+            split=split,
+            text_column=text_column,
+            label_column=label_of(label_column),
+            truth_column=truth_column,
+            id_column=id_column,
+            question_column=question_column,
+            allowed_column=allowed_column,
+            pipeline=pipeline,
+            min_length=min_length,
+            max_length=max_length,
+            strict_bounds=strict_bounds,
+            limit=limit,
+            seed=base.seed if seed is None else seed,
+            tokenizer=tokenizer,
+            data_dir=data_dir,
+            drop_unlabelled=drop_unlabelled,
+            drop_empty=drop_empty,
+            **of_bags,
+        )
     if chosen.left_out:
         ERR.print(
             f"{chosen.left_out:,} {loaded.reads} were in the model's training data and are "
@@ -143,10 +158,12 @@ def audit(
             style="yellow",
         )
     flags: dict[str, object] = {
-        "seed": seed, "search": search or None, "costly_limit": costly_limit,
+        "seed": seed,
+        "search": search or None,
+        "costly_limit": costly_limit,
         "longest": longest,
         "checks": tuple(check) if check else None,
-    }  # fmt: skip
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     settings = Settings.model_validate({**base.model_dump(), **given})
     with told(), bars() as progress:

@@ -48,7 +48,7 @@ def audit_pairs(
     nothing.
 
     Example: attnaudit audit-pairs minilm pairs.csv --layer 3 --limit 60
-    """  # fmt: skip
+    """
     # sentence-transformers takes seconds to import
     from attnaudit.data.scored_pairs import load_text_pairs
     from attnaudit.pair_checks import PAIR_CHECKS, PairSettings
@@ -63,9 +63,14 @@ def audit_pairs(
     explainer = PairExplainer(encoder, reference=reference, tolerance=tolerance)
     checks, settings = tuple(check or PAIR_CHECKS), PairSettings(seed=seed)
     plan = plan_hash(
-        encoder.fingerprint, layer, reference, tolerance, list(texts), checks,
+        encoder.fingerprint,
+        layer,
+        reference,
+        tolerance,
+        list(texts),
+        checks,
         settings.model_dump(mode="json"),
-    )  # fmt: skip
+    )
     check_run(out, "pairs", plan=plan, overwrite=overwrite)
     with told(), bars() as progress:
         found = run_audit(explainer, texts, checks=checks, settings=settings, progress=progress)

@@ -38,8 +38,12 @@ from attnaudit.nets.training import TrainOptions
 from attnaudit.report.controls import write_controls
 from attnaudit.runs.folders import check_run
 
-TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
-         Verdict.NOT_APPLICABLE: "dim"}  # fmt: skip
+TONES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+}
 
 
 @app.command()
@@ -111,20 +115,30 @@ def control(
     stopped. Exit code 1 means that a training failed.
 
     Example: attnaudit control reviews --control uniform --control seeds --seeds 3 --workers 2
-    """  # fmt: skip
+    """
     check_run(out, "control", reads=(data, base, vectors, data_dir))
     options = TrainOptions(epochs=epochs, min_df=min_df, seed=seed, device=device)
     recipe = Recipe(encoder, attention, hidden, embedding_dim, vectors, options)
     design = Design(
-        recipe, seeds=seeds, repeats=repeats, lambdas=tuple(strengths or LAMBDAS),
+        recipe,
+        seeds=seeds,
+        repeats=repeats,
+        lambdas=tuple(strengths or LAMBDAS),
         adversary_epochs=adversary_epochs,
-    )  # fmt: skip
+    )
     with OUT.status("reading the data"):
         splits = load_splits(
-            data, text_column=text_column, label_column=label_of(label_column),
-            id_column=id_column, limit=limit, tokenizer=tokenizer, data_dir=data_dir,
-            drop_unlabelled=drop_unlabelled, drop_empty=drop_empty, seed=seed,
-        )  # fmt: skip
+            data,
+            text_column=text_column,
+            label_column=label_of(label_column),
+            id_column=id_column,
+            limit=limit,
+            tokenizer=tokenizer,
+            data_dir=data_dir,
+            drop_unlabelled=drop_unlabelled,
+            drop_empty=drop_empty,
+            seed=seed,
+        )
     work = prepare_controls(splits, design, controls, out, base=base, overwrite=overwrite)
     with OUT.status("timing a few batches"):
         said = work.forecast(workers)

@@ -51,21 +51,36 @@ def demo(
         OUT.rule(f"the {name} model")
         with bars() as progress:
             done = train_model(
-                splits, hidden=64, embedding_dim=100, penalty=penalty, name=f"{name} BiLSTM",
-                options=TrainOptions(epochs=4, seed=seed), out=folder / "model",
-                overwrite=True, progress=progress,
-            )  # fmt: skip
+                splits,
+                hidden=64,
+                embedding_dim=100,
+                penalty=penalty,
+                name=f"{name} BiLSTM",
+                options=TrainOptions(epochs=4, seed=seed),
+                out=folder / "model",
+                overwrite=True,
+                progress=progress,
+            )
             show_training(done, notes=name == "plain")
             result = api.audit(
-                done.model, splits["test"], settings=Settings(seed=seed, costly_limit=300),
-                out=folder / "audit", overwrite=True, progress=progress,
-            )  # fmt: skip
+                done.model,
+                splits["test"],
+                settings=Settings(seed=seed, costly_limit=300),
+                out=folder / "audit",
+                overwrite=True,
+                progress=progress,
+            )
         show_result(result, folder / "audit")
-        values = {(e.statistic, e.subject): e.value for f in (result.report.performance,
-                  *result.findings) for e in f.estimates}  # fmt: skip
+        values = {
+            (e.statistic, e.subject): e.value
+            for f in (result.report.performance, *result.findings)
+            for e in f.estimates
+        }
         table.add_row(
-            name, f"{values['accuracy', 'model']:.2f}",
-            f"{values['mass_on_evidence', 'weights']:.2f}", result.verdict.value,
+            name,
+            f"{values['accuracy', 'model']:.2f}",
+            f"{values['mass_on_evidence', 'weights']:.2f}",
+            result.verdict.value,
             str(folder / "audit" / "report.html"),
-        )  # fmt: skip
+        )
     OUT.print(table)

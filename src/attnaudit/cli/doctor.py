@@ -13,9 +13,20 @@ from attnaudit.cli.app import OUT, app
 from attnaudit.version import __version__
 
 REQUIRED = (
-    "torch", "numpy", "scipy", "scikit-learn", "polars", "pydantic", "typer", "rich", "jinja2",
-    "altair", "vl-convert-python", "safetensors", "jaxtyping",
-)  # fmt: skip
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "polars",
+    "pydantic",
+    "typer",
+    "rich",
+    "jinja2",
+    "altair",
+    "vl-convert-python",
+    "safetensors",
+    "jaxtyping",
+)
 EXTRAS = {
     "hub": (("datasets",), "data sets by hub name"),
     "pandas": (("pandas", "pyarrow"), "pandas data frames"),

@@ -55,15 +55,24 @@ def explainer(
     saved explainer is a model like any other: check it with `attnaudit shortcut`.
 
     Example: attnaudit explainer model reviews --keep 5 --out explainer
-    """  # fmt: skip
+    """
     black_box = load(model)
     with bars() as progress:
         done = explain_black_box(
-            black_box, data, k=keep, out=out, overwrite=overwrite, progress=progress,
+            black_box,
+            data,
+            k=keep,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
             options=FitOptions(epochs=epochs, seed=seed, select="accuracy"),
-            text_column=text_column, label_column=label_of(label_column), limit=limit,
-            tokenizer=tokenizer, data_dir=data_dir, seed=seed,
-        )  # fmt: skip
+            text_column=text_column,
+            label_column=label_of(label_column),
+            limit=limit,
+            tokenizer=tokenizer,
+            data_dir=data_dir,
+            seed=seed,
+        )
     OUT.print(fidelity_table(done.fidelity, black_box.name))
     OUT.print_place("Model", out)
     OUT.print_line(f"Does the choice tell the answer? attnaudit shortcut {out} {data}")

@@ -113,21 +113,36 @@ def shortcut(
     instances as Parquet, and shortcut.html.
 
     Example: attnaudit shortcut model order --default-token "[head]" --default-token "[tail]"
-    """  # fmt: skip
+    """
     check_run(out, "shortcut", reads=(model, data, data_dir))
     settings = DEFAULTS.model_copy(
-        update={"seed": seed, "judges": judges, "judge_epochs": judge_epochs,
-                "train_limit": train_limit}
-    )  # fmt: skip
+        update={
+            "seed": seed,
+            "judges": judges,
+            "judge_epochs": judge_epochs,
+            "train_limit": train_limit,
+        }
+    )
     loaded = load(model, device)
     of_bags = {"bag_column": bag_column, "features": features}
     of_texts = {
-        "text_column": text_column, "id_column": id_column, "question_column": question_column,
-        "pipeline": pipeline, "tokenizer": tokenizer, "drop_unlabelled": drop_unlabelled,
-        "drop_empty": drop_empty, "defaults": defaults, "default_token": default_token,
-    }  # fmt: skip
-    common = {"label_column": label_of(label_column), "truth_column": truth_column,
-              "limit": limit, "data_dir": data_dir, "seed": seed}  # fmt: skip
+        "text_column": text_column,
+        "id_column": id_column,
+        "question_column": question_column,
+        "pipeline": pipeline,
+        "tokenizer": tokenizer,
+        "drop_unlabelled": drop_unlabelled,
+        "drop_empty": drop_empty,
+        "defaults": defaults,
+        "default_token": default_token,
+    }
+    common = {
+        "label_column": label_of(label_column),
+        "truth_column": truth_column,
+        "limit": limit,
+        "data_dir": data_dir,
+        "seed": seed,
+    }
     tokens: tuple[str, ...] = ()
     splits: dict[str, AnyDataset]
     with OUT.status("reading the data"):
@@ -149,9 +164,14 @@ def shortcut(
             )
     with told(), bars() as progress:
         report = audit_shortcuts(
-            loaded, splits, settings, default_units=tokens, out=out, overwrite=overwrite,
+            loaded,
+            splits,
+            settings,
+            default_units=tokens,
+            out=out,
+            overwrite=overwrite,
             progress=progress,
-        )  # fmt: skip
+        )
     page = write_shortcuts(report, out / "shortcut.html")
     OUT.print(shortcut_table(report))
     OUT.print_line(headline_of(report), "bold")
@@ -175,9 +195,10 @@ def _texts(
 
 def _bags(data: str, options: dict[str, Any], common: dict[str, Any]) -> dict[str, AnyDataset]:
     """The splits of bags; a column that has its usual name is not said."""
-    given = {**common, **bag_reading(
-        bag_column=options["bag_column"], features=options["features"]
-    )}  # fmt: skip
+    given = {
+        **common,
+        **bag_reading(bag_column=options["bag_column"], features=options["features"]),
+    }
     if given["label_column"] == "label":
         del given["label_column"]
     return dict(load_bag_splits(data, **{k: v for k, v in given.items() if v is not None}))

@@ -66,22 +66,38 @@ def siamese(
     test; dev chooses the epoch, and test is looked at once, at the end.
 
     Example: attnaudit siamese pairs.csv --model minilm --out exact
-    """  # fmt: skip
+    """
     # sentence-transformers takes seconds to import
     from attnaudit.siamese.finetune import finetune
     from attnaudit.siamese.spearman import spearman_of
 
     check_place(out, overwrite=overwrite, reads=(data, model, data_dir))
     splits = load_scored_splits(
-        data, limit=limit, seed=seed, data_dir=data_dir, a_column=a_column, b_column=b_column,
-        score_column=score_column, id_column=id_column,
-    )  # fmt: skip
+        data,
+        limit=limit,
+        seed=seed,
+        data_dir=data_dir,
+        a_column=a_column,
+        b_column=b_column,
+        score_column=score_column,
+        id_column=id_column,
+    )
     with bars() as progress:
         done = finetune(
-            model, splits["train"], dev=splits["dev"], epochs=epochs, batch_size=batch_size,
-            learning_rate=learning_rate, loss=loss, top=top, seed=seed, device=device, out=out,  # type: ignore[arg-type]
-            overwrite=overwrite, progress=progress if progress is not None else False,
-        )  # fmt: skip
+            model,
+            splits["train"],
+            dev=splits["dev"],
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            loss=loss,  # type: ignore[arg-type]
+            top=top,
+            seed=seed,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            progress=progress if progress is not None else False,
+        )
         test = spearman_of(done.model, splits["test"], kind=loss)  # type: ignore[arg-type]
     table = Table(
         title=f"Spearman correlation with the scores ({done.pairs:,} training pairs)",

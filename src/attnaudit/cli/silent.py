@@ -28,8 +28,12 @@ from attnaudit.silent import Bars, SilentReport, audit_silent
 from attnaudit.silent.ceilings import known_ceilings
 from attnaudit.silent.folder import MODEL, PAGE
 
-TONES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow",
-         Verdict.NOT_APPLICABLE: "dim"}  # fmt: skip
+TONES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+}
 KEPT = 24
 WEIGHTED = tuple(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
 Column = Annotated[str | None, typer.Option(help="Name of that column, if not the usual one.")]
@@ -98,9 +102,11 @@ def silent(
     """
     check_run(out, "silent", reads=(data, data_dir))
     options: dict[str, Any] = {
-        "data_dir": data_dir, "bag_column": bag_column, "truth_column": truth_column,
+        "data_dir": data_dir,
+        "bag_column": bag_column,
+        "truth_column": truth_column,
         "label_column": None if label_column is None else label_of(label_column),
-    }  # fmt: skip
+    }
     given = {name: value for name, value in options.items() if value is not None}
     with OUT.status("reading the bags"):
         splits = load_bag_splits(data, limit=limit, seed=seed, **given)
@@ -112,15 +118,26 @@ def silent(
         ceilings = known_ceilings(rule, modality, splits["test"])
     config = BagConfig(train.classes, train.shape, encoder, pool, head, hidden, attention, heads)
     training = BagOptions(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
         device=device,
-    )  # fmt: skip
+    )
     with told(), progress_bars() as progress:
         report = audit_silent(
-            splits, config, range(seed, seed + seeds), options=training, graded=graded,
-            bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar), ceilings=ceilings,
-            scaling=scaling, out=out, overwrite=overwrite, progress=progress,
-        )  # fmt: skip
+            splits,
+            config,
+            range(seed, seed + seeds),
+            options=training,
+            graded=graded,
+            bars=Bars(bag_bar=bag_bar, instance_bar=instance_bar),
+            ceilings=ceilings,
+            scaling=scaling,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+        )
     page = write_silent(report, out / PAGE)
     places = [("Report", page), ("Run", out)]
     if report.chosen:
@@ -146,12 +163,20 @@ def seeds_table(report: SilentReport) -> Table:
     """One row a seed and a reference."""
     title = f"Seeds on {visible(report.report.data)} (means over test bags)"
     table = Table(title=title, title_justify="left")
-    fields = {"roc_auc": "bag AUC", "dev_roc_auc": "dev bag AUC", "auroc": "instance AUROC",
-              "top_one": "top-1", "mass": "mass on keys",
-              "least_type_share": "least type"}  # fmt: skip
+    fields = {
+        "roc_auc": "bag AUC",
+        "dev_roc_auc": "dev bag AUC",
+        "auroc": "instance AUROC",
+        "top_one": "top-1",
+        "mass": "mass on keys",
+        "least_type_share": "least type",
+    }
     rows = (*report.report.seeds, *report.report.references)
-    shown = {field: words for field, words in fields.items()
-             if any(getattr(row, field) is not None for row in rows)}  # fmt: skip
+    shown = {
+        field: words
+        for field, words in fields.items()
+        if any(getattr(row, field) is not None for row in rows)
+    }
     table.add_column("weights")
     for words in shown.values():
         table.add_column(words, justify="right")

@@ -68,7 +68,7 @@ def similarity(
     Several texts after the first are compared with it, at the cost of one each.
 
     Example: attnaudit similarity minilm "A man plays a guitar." "Somebody makes music."
-    """  # fmt: skip
+    """
     # sentence-transformers takes seconds to import
     from attnaudit.data.scored_pairs import load_text_pairs
     from attnaudit.pairs import similarities

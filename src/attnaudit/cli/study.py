@@ -75,15 +75,20 @@ def study(
     command goes on where it stopped. Exit code 1 means that a cell failed.
 
     Example: attnaudit study jain2019 --quick --workers 2
-    """  # fmt: skip
+    """
     if name == "list":
         _list_studies()
         return
     chosen = _named(name)
     flags = {
-        "data": _listed(data), "encoders": _listed(encoder), "attentions": _listed(attention),
-        "seeds": _listed(seeds), "train_limit": limit, "test_limit": test_limit, "device": device,
-    }  # fmt: skip
+        "data": _listed(data),
+        "encoders": _listed(encoder),
+        "attentions": _listed(attention),
+        "seeds": _listed(seeds),
+        "train_limit": limit,
+        "test_limit": test_limit,
+        "device": device,
+    }
     given = {k: v for k, v in flags.items() if v is not None} | _pairs(set_ or [])
     options = options_of(chosen, given, data_dir=data_dir, quick=quick)
     numbers = read_reference(reference) if reference else {}
@@ -156,8 +161,11 @@ def _announce(prepared: Prepared) -> None:
         what = f"all {cells} cells are finished" if cells else "nothing of it can be measured"
         OUT.print(f"{prepared.study.name}: {what}.")
     if prepared.dated:
-        OUT.print(f"{prepared.dated} finished cells were measured by other code than this; "
-                  "--again runs them again.", soft_wrap=True)  # fmt: skip
+        OUT.print(
+            f"{prepared.dated} finished cells were measured by other code than this; "
+            "--again runs them again.",
+            soft_wrap=True,
+        )
     for missing in prepared.planned.missing:
         said = f": {visible(missing.what)}: {visible(missing.reason)}"
         OUT.print(Text.assemble(("not measured", "yellow"), said), soft_wrap=True)
@@ -210,8 +218,9 @@ def _watched(cells: int) -> Iterator[Watch]:
             if event.kind == "start":
                 tasks[name] = progress.add_task(visible(name), total=None, what="")
             elif event.kind == "progress":
-                progress.update(tasks[name], completed=event.done, total=event.total,
-                                what=visible(event.stage))  # fmt: skip
+                progress.update(
+                    tasks[name], completed=event.done, total=event.total, what=visible(event.stage)
+                )
             else:
                 progress.remove_task(tasks.pop(name))
                 line(event)

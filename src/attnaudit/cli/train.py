@@ -129,26 +129,48 @@ def train(
     with ids and evidence where columns hold them: `attnaudit audit MODEL` audits on it.
 
     Example: attnaudit train reviews.csv --out model --encoder bilstm --attention additive
-    """  # fmt: skip
+    """
     reading: dict[str, Any] = {
-        "text_column": text_column, "label_column": label_of(label_column),
-        "truth_column": truth_column, "id_column": id_column, "question_column": question_column,
-        "allowed_column": allowed_column, "limit": limit, "tokenizer": tokenizer,
-        "pipeline": pipeline, "min_length": min_length, "max_length": max_length,
-        "strict_bounds": strict_bounds, "data_dir": data_dir, "drop_unlabelled": drop_unlabelled,
-        "drop_empty": drop_empty, "seed": seed,
-    }  # fmt: skip
+        "text_column": text_column,
+        "label_column": label_of(label_column),
+        "truth_column": truth_column,
+        "id_column": id_column,
+        "question_column": question_column,
+        "allowed_column": allowed_column,
+        "limit": limit,
+        "tokenizer": tokenizer,
+        "pipeline": pipeline,
+        "min_length": min_length,
+        "max_length": max_length,
+        "strict_bounds": strict_bounds,
+        "data_dir": data_dir,
+        "drop_unlabelled": drop_unlabelled,
+        "drop_empty": drop_empty,
+        "seed": seed,
+    }
     if classes:
         reading["classes"] = tuple(classes.split(","))
     _refuse_unused(
-        masks, encoder,
-        with_masks={"--keep": keep is not None, "--defaults": defaults is not None,
-                    "--downstream": downstream != "pool"},
-        without_masks={"--vectors": vectors is not None, "--encoder": encoder != "bilstm",
-                       "--attention": attention != "additive", "--device": device != "cpu"},
-        own_words={"--vectors": vectors is not None, "--hidden": hidden is not None,
-                   "--embedding-dim": embedding_dim is not None, "--min-df": min_df != 1},
-    )  # fmt: skip
+        masks,
+        encoder,
+        with_masks={
+            "--keep": keep is not None,
+            "--defaults": defaults is not None,
+            "--downstream": downstream != "pool",
+        },
+        without_masks={
+            "--vectors": vectors is not None,
+            "--encoder": encoder != "bilstm",
+            "--attention": attention != "additive",
+            "--device": device != "cpu",
+        },
+        own_words={
+            "--vectors": vectors is not None,
+            "--hidden": hidden is not None,
+            "--embedding-dim": embedding_dim is not None,
+            "--min-df": min_df != 1,
+        },
+    )
     own_way = masks is not None or (remedy is not None and find_remedy(remedy).refit is not None)
     epochs = epochs or (FitOptions.epochs if own_way else TrainOptions.epochs)
     done: Trained | TrainedAbove | TrainedSelective
@@ -156,12 +178,21 @@ def train(
         fitting = FitOptions(epochs=epochs, patience=patience or FitOptions.patience, seed=seed)
         with bars() as progress:
             done = train_selective(
-                data, mask=masks, k=keep, downstream=downstream, defaults=defaults, remedy=remedy,
+                data,
+                mask=masks,
+                k=keep,
+                downstream=downstream,
+                defaults=defaults,
+                remedy=remedy,
                 hidden=hidden or SelectiveConfig.hidden,
                 embedding_dim=embedding_dim or SelectiveConfig.embedding_dim,
-                options=fitting, min_df=min_df, out=out, overwrite=overwrite,
-                progress=progress, **reading,
-            )  # fmt: skip
+                options=fitting,
+                min_df=min_df,
+                out=out,
+                overwrite=overwrite,
+                progress=progress,
+                **reading,
+            )
         _told(done, out)
         return
     options = TrainOptions(
@@ -174,15 +205,30 @@ def train(
     with bars() as progress:
         if changed["encoder"] in ENCODERS:
             done = train_model(
-                data, attention=attention, hidden=hidden, embedding_dim=embedding_dim,
-                vectors=vectors, options=options, out=out, overwrite=overwrite,
-                progress=progress, **changed, **reading,
-            )  # fmt: skip
+                data,
+                attention=attention,
+                hidden=hidden,
+                embedding_dim=embedding_dim,
+                vectors=vectors,
+                options=options,
+                out=out,
+                overwrite=overwrite,
+                progress=progress,
+                **changed,
+                **reading,
+            )
         else:
             done = train_above(
-                data, encoder, attention=attention, options=options, out=out,
-                overwrite=overwrite, progress=progress, refit=changed.get("refit"), **reading,
-            )  # fmt: skip
+                data,
+                encoder,
+                attention=attention,
+                options=options,
+                out=out,
+                overwrite=overwrite,
+                progress=progress,
+                refit=changed.get("refit"),
+                **reading,
+            )
     _told(done, out)
 
 

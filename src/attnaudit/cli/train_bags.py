@@ -119,11 +119,15 @@ def train_bags_command(
     are held out; they are stored with the model and audited by `attnaudit audit MODEL`.
 
     Example: attnaudit train-bags slides.parquet --bag-column slide --pool gated --members 6
-    """  # fmt: skip
+    """
     options = BagOptions(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, loss=loss, seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        loss=loss,
+        seed=seed,
         device=device,
-    )  # fmt: skip
+    )
     reading = bag_reading(
         bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
     )
@@ -135,10 +139,25 @@ def train_bags_command(
         reading["data_dir"] = data_dir
     with bars() as progress:
         done = train_bag_model(
-            data, encoder=encoder, pool=pool, head=head, hidden=hidden, attention=attention,
-            heads=heads, shown=shown, scale=scale, members=members, rule=rule, options=options,
-            out=out, overwrite=overwrite, progress=progress, limit=limit, seed=seed, **reading,
-        )  # fmt: skip
+            data,
+            encoder=encoder,
+            pool=pool,
+            head=head,
+            hidden=hidden,
+            attention=attention,
+            heads=heads,
+            shown=shown,
+            scale=scale,
+            members=members,
+            rule=rule,
+            options=options,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            limit=limit,
+            seed=seed,
+            **reading,
+        )
     _show(done)
     OUT.print_place("Model", out)
     OUT.print_line(
@@ -155,9 +174,10 @@ def _show(done: TrainedBags) -> None:
         table.add_column(name.replace("_", " "), justify="right")
     for number, fit in enumerate(done.fits, start=1):
         table.add_row(
-            str(number), f"{fit.best_epoch} of {len(fit.history)}",
+            str(number),
+            f"{fit.best_epoch} of {len(fit.history)}",
             *(f"{fit.dev[name]:.4f}" for name in names),
-        )  # fmt: skip
+        )
     OUT.print(table)
     for note in done.splits["train"].notes:
         OUT.print_line(f"data: {note}")

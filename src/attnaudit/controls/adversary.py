@@ -39,36 +39,59 @@ def conclude(results: Results) -> list[Finding]:
     estimates = list(curve(results))
     notes = results.missing(trainings(design))
     thresholds = {
-        "epsilon": results.thresholds.epsilon, "adversary_jsd": results.thresholds.adversary_jsd,
+        "epsilon": results.thresholds.epsilon,
+        "adversary_jsd": results.thresholds.adversary_jsd,
         "advantage": results.bars.advantage,
         "least_instances": float(results.thresholds.least_instances),
-    }  # fmt: skip
+    }
     best = _best(results, done)
     if best is None or not others:
         why = _why_not(results, done, bool(others))
         verdict = Verdict.INCONCLUSIVE if done and others else Verdict.NOT_APPLICABLE
-        return [Finding(
-            check=NAME, subject="weights", verdict=verdict, sentence=why,
-            estimates=tuple(estimates), thresholds=thresholds, notes=notes,
-        )]  # fmt: skip
+        return [
+            Finding(
+                check=NAME,
+                subject="weights",
+                verdict=verdict,
+                sentence=why,
+                estimates=tuple(estimates),
+                thresholds=thresholds,
+                notes=notes,
+            )
+        ]
     farthest = max(others, key=lambda t: float(results.column(t, "jsd").mean()))
     lead = average(
-        results.column(best, "jsd") - results.column(farthest, "jsd"), results.settings,
-        statistic="jsd_beyond_seeds", subject="weights", null=0.0,
-    )  # fmt: skip
+        results.column(best, "jsd") - results.column(farthest, "jsd"),
+        results.settings,
+        statistic="jsd_beyond_seeds",
+        subject="weights",
+        null=0.0,
+    )
     reached = next(e for e in estimates if (e.statistic, e.subject) == ("mean_jsd", best.name))
     found = seeds.calibration(results)
     if found is not None:
-        estimates.append(share(
-            found.beyond(results.column(best, "jsd")).astype(float), results.settings,
-            statistic="beyond_seeds_share", subject=best.name, null=found.beyond_null,
-        ))  # fmt: skip
+        estimates.append(
+            share(
+                found.beyond(results.column(best, "jsd")).astype(float),
+                results.settings,
+                statistic="beyond_seeds_share",
+                subject=best.name,
+                null=found.beyond_null,
+            )
+        )
     verdict = results.gated(_verdict(results, lead, reached))
-    return [Finding(
-        check=NAME, subject="weights", verdict=verdict, headline=lead,
-        estimates=(lead, *estimates), thresholds=thresholds, notes=notes,
-        sentence=_sentence(results, verdict, best, farthest, lead, reached),
-    )]  # fmt: skip
+    return [
+        Finding(
+            check=NAME,
+            subject="weights",
+            verdict=verdict,
+            headline=lead,
+            estimates=(lead, *estimates),
+            thresholds=thresholds,
+            notes=notes,
+            sentence=_sentence(results, verdict, best, farthest, lead, reached),
+        )
+    ]
 
 
 def curve(results: Results) -> Iterator[Estimate]:
@@ -78,20 +101,23 @@ def curve(results: Results) -> Iterator[Estimate]:
         if not results.has(training):
             continue
         for what in ("tvd", "jsd"):
-            yield average(results.column(training, what), results.settings,
-                          statistic=f"mean_{what}", subject=training.name)  # fmt: skip
+            yield average(
+                results.column(training, what),
+                results.settings,
+                statistic=f"mean_{what}",
+                subject=training.name,
+            )
         yield from performance(
-            results.labels, [results.outputs[training.name].probabilities], results.settings,
+            results.labels,
+            [results.outputs[training.name].probabilities],
+            results.settings,
             training.name,
-        )[:2]  # fmt: skip
+        )[:2]
 
 
 def _best(results: Results, done: list[Training]) -> Training | None:
     """The adversary with the largest mean divergence among those that keep the predictions."""
-    near = [
-        t for t in done
-        if float(results.column(t, "tvd").mean()) <= results.thresholds.epsilon
-    ]  # fmt: skip
+    near = [t for t in done if float(results.column(t, "tvd").mean()) <= results.thresholds.epsilon]
     return max(near, key=lambda t: float(results.column(t, "jsd").mean()), default=None)
 
 
@@ -121,9 +147,13 @@ def _verdict(results: Results, lead: Estimate, reached: Estimate) -> Verdict:
 
 
 def _sentence(
-    results: Results, verdict: Verdict, best: Training, farthest: Training, lead: Estimate,
+    results: Results,
+    verdict: Verdict,
+    best: Training,
+    farthest: Training,
+    lead: Estimate,
     reached: Estimate,
-) -> str:  # fmt: skip
+) -> str:
     tvd = float(np.mean(results.column(best, "tvd")))
     seed = float(np.mean(results.column(farthest, "jsd")))
     figures = (
@@ -146,9 +176,10 @@ def _sentence(
         Verdict.PASS: "No model that was trained to say the same with other weights gets further "
         f"than another seed does ({figures}).",
     }.get(
-        verdict, "A model that was trained to say the same with other weights gets somewhat "
+        verdict,
+        "A model that was trained to say the same with other weights gets somewhat "
         f"further than another seed does ({figures}).",
-    )  # fmt: skip
+    )
 
 
 TRAINED_ADVERSARY = Control(

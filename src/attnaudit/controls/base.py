@@ -43,10 +43,12 @@ def base_of(
 
 def _refuse_other(base: TextClassifier, recipe: Recipe, splits: Splits) -> None:
     config = base.net.config
-    pairs = [("encoder", config.encoder, recipe.encoder),
-             ("attention", config.attention, recipe.attention),
-             ("hidden", config.hidden, recipe.hidden),
-             ("classes", tuple(config.classes), tuple(splits["train"].classes))]  # fmt: skip
+    pairs = [
+        ("encoder", config.encoder, recipe.encoder),
+        ("attention", config.attention, recipe.attention),
+        ("hidden", config.hidden, recipe.hidden),
+        ("classes", tuple(config.classes), tuple(splits["train"].classes)),
+    ]
     for field, has, wanted in pairs:
         if has != wanted:
             raise SettingsError(
@@ -71,9 +73,12 @@ def _refuse_test_texts(seen: SeenTexts | None, splits: Splits) -> None:
 
 
 def _cautions(
-    base: TextClassifier, seen: SeenTexts | None, folder: Path | None, recipe: Recipe,
+    base: TextClassifier,
+    seen: SeenTexts | None,
+    folder: Path | None,
+    recipe: Recipe,
     splits: Splits,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[str]:
     options, train = recipe.options, splits["train"]
     dim = base.net.config.embedding_dim
     if recipe.vectors is None and dim != recipe.embedding_dim:

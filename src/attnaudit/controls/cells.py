@@ -36,15 +36,27 @@ def study_of(splits: Splits, recipe: Recipe) -> Study:
     from attnaudit.studies.declaration import Options, Study  # here, since studies use controls
 
     return Study(
-        name=NAME, title="", paper="", citation="", version=VERSION, options=Options, quick=_none,
-        plan=_none, measure=partial(measure, splits, recipe.vectors), conclude=_none,
-    )  # fmt: skip
+        name=NAME,
+        title="",
+        paper="",
+        citation="",
+        version=VERSION,
+        options=Options,
+        quick=_none,
+        plan=_none,
+        measure=partial(measure, splits, recipe.vectors),
+        conclude=_none,
+    )
 
 
 def cells_of(
-    trainings: Mapping[str, Training], design: Design, splits: Splits, study: Study,
-    fingerprint: str | None = None, costs: Mapping[str, float] | None = None,
-) -> dict[str, Cell]:  # fmt: skip
+    trainings: Mapping[str, Training],
+    design: Design,
+    splits: Splits,
+    study: Study,
+    fingerprint: str | None = None,
+    costs: Mapping[str, float] | None = None,
+) -> dict[str, Cell]:
     """Trainings as cells, by name.
 
     Args:
@@ -60,10 +72,11 @@ def cells_of(
     recipe = design.recipe
     shared = {
         "data": {name: splits[name].fingerprint for name in ("train", "dev", "test")},
-        "hidden": recipe.hidden, "embedding_dim": recipe.embedding_dim,
+        "hidden": recipe.hidden,
+        "embedding_dim": recipe.embedding_dim,
         "vectors": _digest(recipe.vectors),
         "code": code_fingerprint(rooms=(*ROOMS, "controls")),
-    }  # fmt: skip
+    }
     cells: dict[str, Cell] = {}
     for training in trainings.values():
         spec = shared | training.spec()
@@ -141,15 +154,26 @@ def _trained(
         base = outputs_of(load_classifier(against / MODEL).to(place.device), splits["train"])
         objective = adversarial(base.log_probabilities.exp(), base.weights, spec["strength"])
     done = train(
-        {name: splits[name] for name in ("train", "dev")}, encoder=spec["encoder"],
-        attention=spec["attention"], hidden=spec["hidden"], embedding_dim=spec["embedding_dim"],
-        vectors=vectors, options=options, objective=objective, given=given, name=cell.name,
+        {name: splits[name] for name in ("train", "dev")},
+        encoder=spec["encoder"],
+        attention=spec["attention"],
+        hidden=spec["hidden"],
+        embedding_dim=spec["embedding_dim"],
+        vectors=vectors,
+        options=options,
+        objective=objective,
+        given=given,
+        name=cell.name,
         progress=place.progress,
-    )  # fmt: skip
+    )
     result = done.result
-    facts = {"best_epoch": result.best_epoch, "epochs": len(result.history),
-             "dev": dict(result.dev), "losses": [row["loss"] for row in result.history],
-             "words": len(result.vocabulary)}  # fmt: skip
+    facts = {
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "dev": dict(result.dev),
+        "losses": [row["loss"] for row in result.history],
+        "words": len(result.vocabulary),
+    }
     return done.model, facts
 
 

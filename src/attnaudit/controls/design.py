@@ -97,8 +97,12 @@ class Training:
         """
         options = asdict(self.options)
         del options["device"]
-        return {"encoder": self.encoder, "attention": self.attention, "strength": self.strength,
-                **options}  # fmt: skip
+        return {
+            "encoder": self.encoder,
+            "attention": self.attention,
+            "strength": self.strength,
+            **options,
+        }
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,12 @@ class Design:
     adversary_patience: int = ADVERSARY_PATIENCE
 
     def __post_init__(self) -> None:
-        least = {"seeds": self.seeds, "repeats": self.repeats,
-                 "adversary_epochs": self.adversary_epochs,
-                 "adversary_patience": self.adversary_patience}  # fmt: skip
+        least = {
+            "seeds": self.seeds,
+            "repeats": self.repeats,
+            "adversary_epochs": self.adversary_epochs,
+            "adversary_patience": self.adversary_patience,
+        }
         for name, number in least.items():
             if number < 1:
                 raise SettingsError(f"{name} is {number}; it must be 1 or more")
@@ -159,13 +166,20 @@ class Design:
     def adversary(self, strength: float) -> Training:
         """A model of another seed that matches the base's predictions with other weights."""
         options = replace(
-            self.recipe.options, epochs=self.adversary_epochs, patience=self.adversary_patience,
-            select="loss", seed=seed_of(self.recipe.options.seed, "adversary", 1),
-        )  # fmt: skip
+            self.recipe.options,
+            epochs=self.adversary_epochs,
+            patience=self.adversary_patience,
+            select="loss",
+            seed=seed_of(self.recipe.options.seed, "adversary", 1),
+        )
         return Training(
-            f"adversary {strength:g}", self.recipe.encoder, self.recipe.attention, options,
-            against=self.base, strength=strength,
-        )  # fmt: skip
+            f"adversary {strength:g}",
+            self.recipe.encoder,
+            self.recipe.attention,
+            options,
+            against=self.base,
+            strength=strength,
+        )
 
     def guided(self) -> dict[str, Training]:
         """The context-free model under each source of weights."""

@@ -83,9 +83,9 @@ def _adversary(results: Results) -> Finding:
         Verdict.FAIL: "The weights of a model trained to have others guide as well as the "
         f"model's own ({figures}).",
     }.get(
-        verdict, f"Whether the adversary's weights guide as well as the model's is not certain "
-        f"({figures}).",
-    )  # fmt: skip
+        verdict,
+        f"Whether the adversary's weights guide as well as the model's is not certain ({figures}).",
+    )
     if why:
         sentence = f"{why}, so nothing can be concluded from how its weights guide ({figures})."
     return _finding(results, "adversary", verdict, lead[0], [*lead, *reached], sentence, figures)
@@ -95,10 +95,14 @@ def _reached(results: Results) -> list[Estimate]:
     """How far the guiding adversary is from the base: its weights, and what it says."""
     adversary = results.design.adversary(GUIDE_LAMBDA)
     return [
-        average(results.column(adversary, what), results.settings, statistic=f"mean_{what}",
-                subject="adversary")
+        average(
+            results.column(adversary, what),
+            results.settings,
+            statistic=f"mean_{what}",
+            subject="adversary",
+        )
         for what in ("jsd", "tvd")
-    ]  # fmt: skip
+    ]
 
 
 def _no_adversary(results: Results, reached: list[Estimate]) -> str:
@@ -125,9 +129,12 @@ def _lacking(results: Results, wanted: tuple[str, ...], subject: str) -> Finding
     if not notes:
         return None
     return Finding(
-        check=NAME, subject=subject, verdict=Verdict.NOT_APPLICABLE, notes=notes,
+        check=NAME,
+        subject=subject,
+        verdict=Verdict.NOT_APPLICABLE,
+        notes=notes,
         sentence="A training that this rests on has failed.",
-    )  # fmt: skip
+    )
 
 
 def _finding(
@@ -145,12 +152,21 @@ def _finding(
     if results.near_chance:
         sentence = f"The model itself is near chance, so nothing can be said ({figures})."
     return Finding(
-        check=NAME, subject=subject, verdict=results.gated(verdict), headline=headline,
-        estimates=tuple(estimates), sentence=sentence, notes=notes,
-        thresholds={"margin": results.bars.margin, "lambda": GUIDE_LAMBDA,
-                    "advantage": results.bars.advantage, "epsilon": results.thresholds.epsilon,
-                    "least_instances": float(results.thresholds.least_instances)},
-    )  # fmt: skip
+        check=NAME,
+        subject=subject,
+        verdict=results.gated(verdict),
+        headline=headline,
+        estimates=tuple(estimates),
+        sentence=sentence,
+        notes=notes,
+        thresholds={
+            "margin": results.bars.margin,
+            "lambda": GUIDE_LAMBDA,
+            "advantage": results.bars.advantage,
+            "epsilon": results.thresholds.epsilon,
+            "least_instances": float(results.thresholds.least_instances),
+        },
+    )
 
 
 def _difference(results: Results, one: str, other: str) -> list[Estimate]:
@@ -171,8 +187,12 @@ def _performances(results: Results) -> list[Estimate]:
 
 
 def _figures(results: Results, names: tuple[str, ...], lead: Estimate) -> str:
-    words = {"uniform": "equal weights", "own": "its own", "base": "the model's",
-             "adversary": "the adversary's"}  # fmt: skip
+    words = {
+        "uniform": "equal weights",
+        "own": "its own",
+        "base": "the model's",
+        "adversary": "the adversary's",
+    }
     guides, labels = results.design.guided(), results.labels
     said = [
         f"{float((results.outputs[guides[n].name].predicted == labels).mean()):.3f} with {words[n]}"

@@ -145,9 +145,13 @@ def with_seeds(
     ends = (float(sd * np.sqrt(free / chi2.ppf(q, free))) for q in (tail, 1 - tail))
     low, high = ends
     found = Estimate(
-        statistic="accuracy_seed_sd", subject=estimates[0].subject, value=sd, low=low, high=high,
+        statistic="accuracy_seed_sd",
+        subject=estimates[0].subject,
+        value=sd,
+        low=low,
+        high=high,
         n=free + len(several),
-    )  # fmt: skip
+    )
     return wider, found
 
 
@@ -186,11 +190,17 @@ def _estimates(
         # with one class among the labels there is no ROC-AUC
         defined = bool(np.isfinite(value))
         low, high = np.nanquantile(row, ends) if defined else (None, None)
-        found.append(Estimate(
-            statistic=name if others is None else f"{name}_difference", subject=subject,
-            value=float(value) if defined else None, low=low, high=high, n=len(labels),
-            null=None if others is None else 0.0,
-        ))  # fmt: skip
+        found.append(
+            Estimate(
+                statistic=name if others is None else f"{name}_difference",
+                subject=subject,
+                value=float(value) if defined else None,
+                low=low,
+                high=high,
+                n=len(labels),
+                null=None if others is None else 0.0,
+            )
+        )
     return found
 
 

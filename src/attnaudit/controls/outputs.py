@@ -94,9 +94,13 @@ def outputs_of(model: TextClassifier, data: Dataset, given: Given | None = None)
     """
     labels = torch.zeros(len(data), dtype=torch.long)  # not looked at
     examples = examples_of(
-        data.records, model.vocabulary, labels, len(model.classes),
-        question=model.net.config.question, given=given,
-    )  # fmt: skip
+        data.records,
+        model.vocabulary,
+        labels,
+        len(model.classes),
+        question=model.net.config.question,
+        given=given,
+    )
     log_probabilities, weights = outputs_and_weights(model.net, examples)
     return Outputs(log_probabilities, tuple(weights))
 
@@ -108,8 +112,9 @@ def between(one: Outputs, other: Outputs) -> tuple[np.ndarray, np.ndarray]:
         Total variation of the predictions, 0 to 1, and Jensen-Shannon divergence of the weights,
         0 to ln 2; each `(N,)`.
     """
-    tvd = total_variation(one.log_probabilities.double().exp(),
-                          other.log_probabilities.double().exp())  # fmt: skip
+    tvd = total_variation(
+        one.log_probabilities.double().exp(), other.log_probabilities.double().exp()
+    )
     parts = [
         jensen_shannon(padded(one.weights[i : i + AT_ONCE]), padded(other.weights[i : i + AT_ONCE]))
         for i in range(0, len(one.weights), AT_ONCE)

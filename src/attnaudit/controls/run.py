@@ -69,11 +69,15 @@ class ControlReport:
     def frame(self) -> pl.DataFrame:
         """Every estimate as a tidy row: control, value, interval, sample size, null."""
         rows = [
-            {"control": finding.check, "judged": finding.subject,
-             "verdict": finding.verdict.value, **estimate.model_dump()}
+            {
+                "control": finding.check,
+                "judged": finding.subject,
+                "verdict": finding.verdict.value,
+                **estimate.model_dump(),
+            }
             for finding in (self.report.gate, *self.findings)
             for estimate in finding.estimates
-        ]  # fmt: skip
+        ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def finding(self, control: str, subject: str | None = None) -> Finding:
@@ -140,17 +144,21 @@ def run_controls(
         recipe = replace(recipe, options=replace(recipe.options, seed=seed))
         settings = settings.model_copy(update={"seed": seed})
     design = Design(
-        recipe, seeds=seeds, repeats=repeats, lambdas=tuple(lambdas),
+        recipe,
+        seeds=seeds,
+        repeats=repeats,
+        lambdas=tuple(lambdas),
         adversary_epochs=adversary_epochs,
-    )  # fmt: skip
+    )
     with contextlib.ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-"))
         work = prepare_controls(splits, design, controls, folder, base=base, overwrite=overwrite)
         shown = progress if isinstance(progress, bool) else None
         report = progress if callable(progress) else stack.enter_context(bars(shown))
         watch = None if report is None else watched(report, len(work.waiting))
-        return finish_controls(work, controls, workers=workers, settings=settings, limits=limits,
-                               watch=watch)  # fmt: skip
+        return finish_controls(
+            work, controls, workers=workers, settings=settings, limits=limits, watch=watch
+        )
 
 
 def recipe_of(model: TextClassifier) -> Recipe:
@@ -216,8 +224,11 @@ def finish_controls(
     if workers < 1:
         raise SettingsError(f"workers is {workers}; it must be 1 or more")
     done, failed = run_work(work, workers, watch)
-    outputs = {name: found for name in work.trainings if name in done
-               and (found := work.outputs(name)) is not None}  # fmt: skip
+    outputs = {
+        name: found
+        for name in work.trainings
+        if name in done and (found := work.outputs(name)) is not None
+    }
     base = work.design.base.name
     if base not in outputs:
         reason = failed.get(base, "its outputs cannot be read")
@@ -225,9 +236,7 @@ def finish_controls(
     test = work.splits["test"]
     gate = _gate(test, outputs[base].probabilities, settings)
     gate = gate.model_copy(update={"notes": (*gate.notes, *work.cautions)})
-    results = Results(
-        work.design, test, outputs, failed, settings, limits or Bars(), gate
-    )  # fmt: skip
+    results = Results(work.design, test, outputs, failed, settings, limits or Bars(), gate)
     findings = [finding for name in names for finding in CONTROLS[name].conclude(results)]
     report = ControlReport(_file(work, results, names, findings, done), _instances(results))
     _store(work.store.folder, report)
@@ -305,9 +314,12 @@ def _gate(data: Dataset, probabilities: np.ndarray, settings: Settings) -> Findi
 
 
 def _file(
-    work: Work, results: Results, names: Sequence[str], findings: list[Finding],
+    work: Work,
+    results: Results,
+    names: Sequence[str],
+    findings: list[Finding],
     done: Mapping[str, object],
-) -> ControlFile:  # fmt: skip
+) -> ControlFile:
     recipe = work.design.recipe
     return ControlFile(
         attnaudit_version=__version__,
@@ -316,7 +328,9 @@ def _file(
         sizes={name: len(work.splits[name]) for name in ("train", "dev", "test")},
         classes=tuple(results.data.classes),
         recipe={
-            "encoder": recipe.encoder, "attention": recipe.attention, "hidden": recipe.hidden,
+            "encoder": recipe.encoder,
+            "attention": recipe.attention,
+            "hidden": recipe.hidden,
             "embedding_dim": recipe.embedding_dim,
             "vectors": None if recipe.vectors is None else str(recipe.vectors),
             **asdict(recipe.options),
@@ -326,7 +340,7 @@ def _file(
         gate=results.gate,
         findings=tuple(findings),
         judgement=judged(findings),
-    )  # fmt: skip
+    )
 
 
 def _instances(results: Results) -> pl.DataFrame:
@@ -344,12 +358,17 @@ def _lines(work: Work, results: Results, done: Mapping[str, object]) -> Iterator
         record = done.get(name)
         facts = getattr(record, "facts", {})
         yield TrainingLine(
-            name=name, folder=f"cells/{work.cells[name].folder(work.study)}",
-            encoder=training.encoder, attention=training.attention, seed=training.options.seed,
+            name=name,
+            folder=f"cells/{work.cells[name].folder(work.study)}",
+            encoder=training.encoder,
+            attention=training.attention,
+            seed=training.options.seed,
             strength=training.strength if training.against is not None else None,
-            epochs=facts.get("epochs"), best_epoch=facts.get("best_epoch"),
-            seconds=getattr(record, "seconds", None), failed=results.failed.get(name),
-        )  # fmt: skip
+            epochs=facts.get("epochs"),
+            best_epoch=facts.get("best_epoch"),
+            seconds=getattr(record, "seconds", None),
+            failed=results.failed.get(name),
+        )
 
 
 def _store(folder: Path, report: ControlReport) -> None:

@@ -65,34 +65,64 @@ def conclude(results: Results) -> list[Finding]:
     found = calibration(results)
     notes = results.missing(others(results.design))
     thresholds = {
-        "seed_jsd": results.bars.seed_jsd, "seed_share": results.bars.seed_share,
+        "seed_jsd": results.bars.seed_jsd,
+        "seed_share": results.bars.seed_share,
         "adversary_jsd": results.thresholds.adversary_jsd,
         "least_instances": float(results.thresholds.least_instances),
-    }  # fmt: skip
+    }
     if found is None:
-        return [Finding(
-            check=NAME, subject="weights", verdict=Verdict.NOT_APPLICABLE, thresholds=thresholds,
-            sentence="No further seed could be trained.", notes=notes,
-        )]  # fmt: skip
+        return [
+            Finding(
+                check=NAME,
+                subject="weights",
+                verdict=Verdict.NOT_APPLICABLE,
+                thresholds=thresholds,
+                sentence="No further seed could be trained.",
+                notes=notes,
+            )
+        ]
     frame = per_instance(results)
     null = chance(results.base, results.data, settings)
-    headline = average(values_of(frame, "median_jsd"), settings, statistic="median_jsd",
-                       subject="weights", null=null)  # fmt: skip
+    headline = average(
+        values_of(frame, "median_jsd"),
+        settings,
+        statistic="median_jsd",
+        subject="weights",
+        null=null,
+    )
     estimates = [
         headline,
         *list(_groups(frame, results))[1:],
-        *(Estimate(statistic=f"seed_jsd_q{100 * q:02.0f}", subject="weights",
-                   value=float(np.quantile(found.jsd, q)), n=found.jsd.size) for q in QUANTILES),
-        share((values_of(frame, "median_jsd") >= results.thresholds.adversary_jsd).astype(float),
-              settings, statistic="different_share", subject="weights"),
+        *(
+            Estimate(
+                statistic=f"seed_jsd_q{100 * q:02.0f}",
+                subject="weights",
+                value=float(np.quantile(found.jsd, q)),
+                n=found.jsd.size,
+            )
+            for q in QUANTILES
+        ),
+        share(
+            (values_of(frame, "median_jsd") >= results.thresholds.adversary_jsd).astype(float),
+            settings,
+            statistic="different_share",
+            subject="weights",
+        ),
         *_predictions(results, frame, seeds),
-    ]  # fmt: skip
+    ]
     verdict = results.gated(_verdict(headline, results))
-    return [Finding(
-        check=NAME, subject="weights", verdict=verdict, headline=headline,
-        estimates=tuple(estimates), sentence=_sentence(results, verdict, headline, len(seeds)),
-        thresholds=thresholds, notes=notes,
-    )]  # fmt: skip
+    return [
+        Finding(
+            check=NAME,
+            subject="weights",
+            verdict=verdict,
+            headline=headline,
+            estimates=tuple(estimates),
+            sentence=_sentence(results, verdict, headline, len(seeds)),
+            thresholds=thresholds,
+            notes=notes,
+        )
+    ]
 
 
 def per_instance(results: Results) -> pl.DataFrame:
@@ -120,8 +150,13 @@ def chance(base: Outputs, data: Dataset, settings: Settings) -> float:
 def _groups(frame: pl.DataFrame, results: Results) -> Iterator[Estimate]:
     """Means of all instances, of each predicted class, and of each bin of the largest weight."""
     for group, part in (*by_predicted(frame, results.data.classes), *by_max_weight(frame)):
-        yield average(values_of(part, "median_jsd"), results.settings, statistic="median_jsd",
-                      subject="weights", group=group)  # fmt: skip
+        yield average(
+            values_of(part, "median_jsd"),
+            results.settings,
+            statistic="median_jsd",
+            subject="weights",
+            group=group,
+        )
 
 
 def _predictions(
@@ -133,8 +168,12 @@ def _predictions(
     yield from performance(results.labels, [results.base.probabilities], settings, "base")
     for training in seeds:
         for what in ("jsd", "tvd"):
-            yield average(results.column(training, what), settings, statistic=f"mean_{what}",
-                          subject=training.name)  # fmt: skip
+            yield average(
+                results.column(training, what),
+                settings,
+                statistic=f"mean_{what}",
+                subject=training.name,
+            )
         yield from performance(
             results.labels, [results.outputs[training.name].probabilities], settings, training.name
         )[:1]

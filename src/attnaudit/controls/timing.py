@@ -54,9 +54,13 @@ def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
     records = random.Random(0).sample(train.records, wanted)
     labels = check_labels(records, train.classes, "training")
     config = ClassifierConfig(
-        train.classes, encoder, recipe.attention, recipe.hidden, recipe.embedding_dim,
+        train.classes,
+        encoder,
+        recipe.attention,
+        recipe.hidden,
+        recipe.embedding_dim,
         train.has_questions,
-    )  # fmt: skip
+    )
     examples = examples_of(
         records, vocabulary, labels, len(train.classes), question=train.has_questions
     )
@@ -65,8 +69,13 @@ def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
     torch.set_num_threads(1)
     try:
         ends = [time.perf_counter()]
-        fit(net, examples, examples, options,
-            on_batch=lambda done, total: ends.append(time.perf_counter()))  # fmt: skip
+        fit(
+            net,
+            examples,
+            examples,
+            options,
+            on_batch=lambda done, total: ends.append(time.perf_counter()),
+        )
         predicted = time.perf_counter() - ends[-1]
     finally:
         torch.set_num_threads(threads)

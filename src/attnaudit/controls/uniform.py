@@ -49,9 +49,10 @@ def trainings(design: Design) -> tuple[Training, ...]:
         training
         for repeat in range(design.repeats)
         for training in (
-            design.learned(repeat), *(design.replaced(r, repeat) for r in design.replacements)
+            design.learned(repeat),
+            *(design.replaced(r, repeat) for r in design.replacements),
         )
-    )  # fmt: skip
+    )
 
 
 def conclude(results: Results) -> list[Finding]:
@@ -65,13 +66,19 @@ def _finding(results: Results, name: str) -> Finding:
     pairs = [(design.learned(r), design.replaced(name, r)) for r in range(design.repeats)]
     both = [(a, b) for a, b in pairs if results.has(a) and results.has(b)]
     notes = results.missing(tuple(t for pair in pairs for t in pair))
-    thresholds = {"margin": bars.margin,
-                  "least_instances": float(results.thresholds.least_instances)}  # fmt: skip
+    thresholds = {
+        "margin": bars.margin,
+        "least_instances": float(results.thresholds.least_instances),
+    }
     if not both:
         return Finding(
-            check=NAME, subject=name, verdict=Verdict.NOT_APPLICABLE, thresholds=thresholds,
-            sentence=f"The training with {WITH[name]} has failed.", notes=notes,
-        )  # fmt: skip
+            check=NAME,
+            subject=name,
+            verdict=Verdict.NOT_APPLICABLE,
+            thresholds=thresholds,
+            sentence=f"The training with {WITH[name]} has failed.",
+            notes=notes,
+        )
     learned = [results.outputs[a.name].probabilities for a, _ in both]
     other = [results.outputs[b.name].probabilities for _, b in both]
     labels, settings = results.labels, results.settings
@@ -86,10 +93,15 @@ def _finding(results: Results, name: str) -> Finding:
     notes += () if sd is not None else (ONE_SEED,)
     verdict = results.gated(above(lost[0], bars.margin, results.thresholds.least_instances))
     return Finding(
-        check=NAME, subject=name, verdict=verdict, headline=lost[0], estimates=tuple(estimates),
+        check=NAME,
+        subject=name,
+        verdict=verdict,
+        headline=lost[0],
+        estimates=tuple(estimates),
         sentence=_sentence(results, name, verdict, lost[0], mine[0], theirs[0], sd, len(both)),
-        thresholds=thresholds, notes=notes,
-    )  # fmt: skip
+        thresholds=thresholds,
+        notes=notes,
+    )
 
 
 def _at_hand(results: Results) -> list[np.ndarray]:
@@ -108,16 +120,25 @@ def _by_seed(results: Results, both: list[tuple[Training, Training]], name: str)
         estimate.model_copy(update={"group": f"seed {a.options.seed}"})
         for a, b in both
         for estimate in difference(
-            results.labels, [results.outputs[a.name].probabilities],
-            [results.outputs[b.name].probabilities], results.settings, name,
+            results.labels,
+            [results.outputs[a.name].probabilities],
+            [results.outputs[b.name].probabilities],
+            results.settings,
+            name,
         )[:1]
-    ]  # fmt: skip
+    ]
 
 
 def _sentence(
-    results: Results, name: str, verdict: Verdict, lost: Estimate, mine: Estimate,
-    theirs: Estimate, sd: Estimate | None, seeds: int,
-) -> str:  # fmt: skip
+    results: Results,
+    name: str,
+    verdict: Verdict,
+    lost: Estimate,
+    mine: Estimate,
+    theirs: Estimate,
+    sd: Estimate | None,
+    seeds: int,
+) -> str:
     rests = "one seed" if seeds == 1 else f"means over {seeds} seeds"
     if sd is not None:
         rests += f", other seeds included in the interval, SD {sd.value:.3f} of {sd.n} trainings"

@@ -62,9 +62,10 @@ class Work:
             DataError: The data cannot be trained on.
         """
         ahead = {
-            name: training for name, training in self.waiting.items()
+            name: training
+            for name, training in self.waiting.items()
             if self.base is None or training != self.design.base
-        }  # fmt: skip
+        }
         if not ahead:
             return f"all {len(self.trainings)} trainings are finished"
         said = forecast(costs_of(ahead.values(), self.design.recipe, self.splits), ahead, workers)
@@ -140,9 +141,11 @@ def run_work(
         waiting = work.waiting
         while waiting:
             broken = {
-                name: needed.name for name, training in waiting.items()
-                for needed in training.needs if needed.name in failed
-            }  # fmt: skip
+                name: needed.name
+                for name, training in waiting.items()
+                for needed in training.needs
+                if needed.name in failed
+            }
             failed |= {
                 name: f"it needs {needed!r}, which failed" for name, needed in broken.items()
             }

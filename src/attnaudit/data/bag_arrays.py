@@ -26,8 +26,16 @@ from attnaudit.data.npz import read_npz
 from attnaudit.errors import DataError
 
 ARRAYS = (
-    "instances", "bag", "label", "truth", "key_type", "coordinates", "name", "classes", "features",
-)  # fmt: skip
+    "instances",
+    "bag",
+    "label",
+    "truth",
+    "key_type",
+    "coordinates",
+    "name",
+    "classes",
+    "features",
+)
 
 
 def array_rows(path: Path, label: bool = True) -> tuple[Rows, tuple[str, ...] | None]:

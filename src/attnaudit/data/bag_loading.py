@@ -132,9 +132,13 @@ def _generating(options: dict[str, Any], modality: str) -> dict[str, Any]:
     """Options of a generator, without those that only say how files are read and are not set."""
     known = {key: value for key, value in options.items() if value is not None}
     for name in (
-        "label_column", "bag_column", "truth_column", "key_type_column", "feature_columns",
+        "label_column",
+        "bag_column",
+        "truth_column",
+        "key_type_column",
+        "feature_columns",
         "coordinate_columns",
-    ):  # fmt: skip
+    ):
         if name in known:
             raise SettingsError(f"generated bags are not read: leave out {name}=")
     if "data_dir" in known:
@@ -201,8 +205,11 @@ def _of_files(
         raise DataError(f"{source} has no train split; it has {', '.join(sorted(files))}")
     train = replace(load_bags(files["train"], **options), split="train")
     known = _known(train, options)
-    others = {name: replace(load_bags(files[name], **known), split=name)
-              for name in SPLITS[1:] if name in files}  # fmt: skip
+    others = {
+        name: replace(load_bags(files[name], **known), split=name)
+        for name in SPLITS[1:]
+        if name in files
+    }
     return {"train": train, **others}
 
 
@@ -228,8 +235,7 @@ def _of_table(source: Source, options: dict[str, Any]) -> dict[str, BagDataset]:
             )
     train = load_bags(source, split="train", **options)
     known = _known(train, options)
-    others = {name: load_bags(source, split=name, **known)
-              for name in SPLITS[1:] if name in found}  # fmt: skip
+    others = {name: load_bags(source, split=name, **known) for name in SPLITS[1:] if name in found}
     return {"train": train, **others}
 
 

@@ -122,29 +122,44 @@ def multi_class(types: int = 3) -> Rule:
 
 _RULES = (
     _rule(
-        "T1", "presence", "positive iff an instance is of the key type", 1,
+        "T1",
+        "presence",
+        "positive iff an instance is of the key type",
+        1,
         lambda counts: counts[:, 0] > 0,
     ),
     threshold(),
     _rule(
-        "T3", "conjunction", "positive iff both key types occur", 2,
+        "T3",
+        "conjunction",
+        "positive iff both key types occur",
+        2,
         lambda counts: (counts > 0).sum(1) == 2,
     ),
     _rule(
-        "T4", "disjunction", "positive iff one of two key types occurs, or both", 2,
+        "T4",
+        "disjunction",
+        "positive iff one of two key types occurs, or both",
+        2,
         lambda counts: (counts > 0).sum(1) > 0,
     ),
     _rule(
-        "T5", "exclusive_or", "positive iff exactly one of two key types occurs", 2,
+        "T5",
+        "exclusive_or",
+        "positive iff exactly one of two key types occurs",
+        2,
         lambda counts: (counts > 0).sum(1) == 1,
     ),
     _rule(
-        "T6", "absence", "positive iff no instance is of the key type", 1,
+        "T6",
+        "absence",
+        "positive iff no instance is of the key type",
+        1,
         lambda counts: counts[:, 0] == 0,
     ),
     proportion(),
     multi_class(),
-)  # fmt: skip
+)
 RULES: dict[str, Rule] = {rule.name: rule for rule in _RULES}
 
 

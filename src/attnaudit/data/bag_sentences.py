@@ -79,10 +79,17 @@ def _vocabulary() -> tuple[str, ...]:
     """All words that can occur, in alphabetical order."""
     frames = [_SLOT.sub(" ", text) for text in (*phrases.FACTS, *_FRAMES, *_PRICE)]
     fillings = (
-        *phrases.PERSONS, *phrases.PLACES, *phrases.MONTHS, *phrases.DAYS, *phrases.COLOURS,
-        *(relative for relative, _ in phrases.RELATIVES), *SIDES, *_PRICES,
-        *ADJECTIVES.common(POSITIVE), *ADJECTIVES.common(NEGATIVE),
-    )  # fmt: skip
+        *phrases.PERSONS,
+        *phrases.PLACES,
+        *phrases.MONTHS,
+        *phrases.DAYS,
+        *phrases.COLOURS,
+        *(relative for relative, _ in phrases.RELATIVES),
+        *SIDES,
+        *_PRICES,
+        *ADJECTIVES.common(POSITIVE),
+        *ADJECTIVES.common(NEGATIVE),
+    )
     return tuple(sorted({word for text in (*frames, *fillings) for word in _words(text)}))
 
 

@@ -47,14 +47,22 @@ _SETS = (
     BagSet("musk2", _MUSK, "Dietterich et al. 1997", 102, 39, 6598, 166, ("no musk", "musk")),
     *(
         BagSet(
-            name, _IMAGES.format(thing), "Andrews et al. 2003", 200, 100, size, 230,
+            name,
+            _IMAGES.format(thing),
+            "Andrews et al. 2003",
+            200,
+            100,
+            size,
+            230,
             ("other", name),
         )
         for name, thing, size in (
-            ("elephant", "an elephant", 1391), ("fox", "a fox", 1320), ("tiger", "a tiger", 1220),
+            ("elephant", "an elephant", 1391),
+            ("fox", "a fox", 1320),
+            ("tiger", "a tiger", 1220),
         )
     ),
-)  # fmt: skip
+)
 BAG_SETS: dict[str, BagSet] = {entry.name: entry for entry in _SETS}
 
 

@@ -85,10 +85,14 @@ def split_bags(
             ) from error
     chosen[kept] = left
     return {
-        name: _part(data, chosen[name], name, f"{name}: {len(chosen[name])} of {len(data)} bags, "
-                    f"cut with seed {seed}")
+        name: _part(
+            data,
+            chosen[name],
+            name,
+            f"{name}: {len(chosen[name])} of {len(data)} bags, cut with seed {seed}",
+        )
         for name in shares
-    }  # fmt: skip
+    }
 
 
 def bag_folds(

@@ -132,9 +132,7 @@ def _read_parquet(raw: bytes, name: str) -> Table:
         if unpacked_size(raw) > most_bytes(len(raw)):
             raise too_large(name, len(raw))
         frame = pl.read_parquet(io.BytesIO(raw))
-    except (
-        pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError
-    ) as error:  # fmt: skip
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         reason = first_line(error)
         raise DataError(
             f"{name} is no readable Parquet file ({reason}): it may be cut short, fetch it again"

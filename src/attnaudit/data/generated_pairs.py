@@ -9,9 +9,15 @@ from attnaudit.errors import SettingsError
 
 SUBJECTS = ("dog", "woman", "teacher", "farmer", "child", "pilot", "cook", "singer", "nurse", "fox")
 VERBS = (
-    ("chased", "chase"), ("painted", "paint"), ("carried", "carry"), ("sold", "sell"),
-    ("found", "find"), ("washed", "wash"), ("watched", "watch"), ("repaired", "repair"),
-)  # fmt: skip
+    ("chased", "chase"),
+    ("painted", "paint"),
+    ("carried", "carry"),
+    ("sold", "sell"),
+    ("found", "find"),
+    ("washed", "wash"),
+    ("watched", "watch"),
+    ("repaired", "repair"),
+)
 """In the past, and after `did not`."""
 OBJECTS = ("ball", "car", "guitar", "letter", "horse", "table", "boat", "bread", "lamp", "rabbit")
 PLACES = ("", " in the garden", " near the river", " at home", " on a cold morning")

@@ -172,12 +172,16 @@ class Ensemble(Model):
         hidden = states.hidden.chunk(len(self.members), -1)
         return [
             States(
-                part, states.units,
-                {key.partition("/")[2]: value for key, value in states.extra.items()
-                 if key.partition("/")[0] == str(number)},
+                part,
+                states.units,
+                {
+                    key.partition("/")[2]: value
+                    for key, value in states.extra.items()
+                    if key.partition("/")[0] == str(number)
+                },
             )
             for number, part in enumerate(hidden)
-        ]  # fmt: skip
+        ]
 
     def fingerprint(self) -> str:
         """SHA-256 of the rule and the members' fingerprints."""

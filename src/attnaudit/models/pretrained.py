@@ -176,9 +176,14 @@ class PretrainedClassifier(Model):
             ModelError: The folder cannot be written, or holds something already.
         """
         header = Header(
-            FORMAT, VERSION, self.name, self.encoder.source, self.encoder.layer,
-            self.transformer_fingerprint, self.net.config,
-        )  # fmt: skip
+            FORMAT,
+            VERSION,
+            self.name,
+            self.encoder.source,
+            self.encoder.layer,
+            self.transformer_fingerprint,
+            self.net.config,
+        )
         files = {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)}
         write_files(Path(folder), files, overwrite=overwrite)
 

@@ -90,10 +90,14 @@ def write_splits(folder: str | Path, splits: Mapping[str, AnyDataset]) -> SeenTe
     test = splits.get("test")
     file = TEST_BAGS if isinstance(test, BagDataset) else TEST_FILE
     header = {
-        "format": FORMAT, "version": VERSION, "data": seen.data, "model": _digest(folder),
+        "format": FORMAT,
+        "version": VERSION,
+        "data": seen.data,
+        "model": _digest(folder),
         "test": file if test else None,
-        "train": sorted(seen.train), "dev": sorted(seen.dev),
-    }  # fmt: skip
+        "train": sorted(seen.train),
+        "dev": sorted(seen.dev),
+    }
     try:
         for name in HELD_OUT:
             (folder / name).unlink(missing_ok=True)
@@ -128,10 +132,13 @@ def read_splits(folder: str | Path) -> SeenTexts | None:
                 f"this attnaudit reads {FORMAT!r}, version {VERSION}. {mend}"
             )
         seen = SeenTexts(
-            frozenset(found["train"]), frozenset(found["dev"]), str(found["data"]),
+            frozenset(found["train"]),
+            frozenset(found["dev"]),
+            str(found["data"]),
             folder / {TEST_FILE: TEST_FILE, TEST_BAGS: TEST_BAGS}[found["test"]]
-            if found["test"] else None,
-        )  # fmt: skip
+            if found["test"]
+            else None,
+        )
         model = found["model"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path} is damaged ({error}). {mend}") from error
@@ -162,9 +169,15 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
         for name in ("label", "truth", "question", "allowed")
     )
     columns = columns_of(
-        id_column="id", label_column=label, truth_column=truth, question_column=question,
-        allowed_column=allowed, classes=classes, drop_unlabelled=True, drop_empty=True,
-    )  # fmt: skip
+        id_column="id",
+        label_column=label,
+        truth_column=truth,
+        question_column=question,
+        allowed_column=allowed,
+        classes=classes,
+        drop_unlabelled=True,
+        drop_empty=True,
+    )
     return build_dataset(table, columns, seen.data, "test")
 
 
@@ -172,9 +185,10 @@ def _uniform(data: BagDataset) -> BagDataset:
     """The bags without what only some of them have, since one array holds that of all."""
     columns = ("label", "truth", "key_types", "coordinates", "names")
     partly = [
-        column for column in columns
+        column
+        for column in columns
         if 0 < sum(getattr(bag, column) is None for bag in data) < len(data)
-    ]  # fmt: skip
+    ]
     if not partly:
         return data
     without: dict[str, Any] = dict.fromkeys(partly)

@@ -82,8 +82,9 @@ def check_passes(model: Model, batch: Batch) -> None:
         some = torch.tensor([row], device=batch.units.device)
         alone = delete(batch.take(some), torch.zeros_like(batch.units[:1]), model)
         width = alone.units.shape[1]
-        inside = Pass(first.hidden[some, :width], first.weights[some, :width],
-                      first.probabilities[some])  # fmt: skip
+        inside = Pass(
+            first.hidden[some, :width], first.weights[some, :width], first.probabilities[some]
+        )
         own = _pass(model, alone)
         longer = _pass(model, _padded(alone, batch.units.shape[1], model))
         padded = Pass(longer.hidden[:, :width], longer.weights[:, :width], longer.probabilities)
@@ -171,9 +172,11 @@ def _padded(batch: Batch, length: int, model: Model) -> Batch:
     blank = batch.inputs.new_full((len(batch), more), model.pad_value)
     none = torch.zeros_like(blank, dtype=torch.bool)
     return replace(
-        batch, inputs=torch.cat([batch.inputs, blank], 1),
-        present=torch.cat([batch.present, none], 1), units=torch.cat([batch.units, none], 1),
-    )  # fmt: skip
+        batch,
+        inputs=torch.cat([batch.inputs, blank], 1),
+        present=torch.cat([batch.present, none], 1),
+        units=torch.cat([batch.units, none], 1),
+    )
 
 
 def _tolerance(hidden: Tensor) -> float:

@@ -64,9 +64,11 @@ class MlpEncoder(BagEncoder):
         super().__init__(shape, hidden)
         self.width = hidden
         self.layers = nn.Sequential(
-            nn.Linear(math.prod(shape), 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, hidden),
+            nn.Linear(math.prod(shape), 2 * hidden),
             nn.ReLU(),
-        )  # fmt: skip
+            nn.Linear(2 * hidden, hidden),
+            nn.ReLU(),
+        )
 
     def forward(self, rows: Float[Tensor, "M D"]) -> Float[Tensor, "M H"]:
         """Vectors, none negative."""
@@ -102,9 +104,13 @@ class MnistCnn(BagEncoder):
         left = [((side - lost) // 2 - lost) // 2 for side in shape[1:]]
         first, second = CHANNELS
         self.images = nn.Sequential(
-            nn.Conv2d(shape[0], first, KERNEL, padding=padding), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(first, second, KERNEL, padding=padding), nn.ReLU(), nn.MaxPool2d(2),
-        )  # fmt: skip
+            nn.Conv2d(shape[0], first, KERNEL, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(first, second, KERNEL, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
         self.output = nn.Sequential(nn.Linear(second * math.prod(left), hidden), nn.ReLU())
 
     def forward(self, rows: Float[Tensor, "M D"]) -> Float[Tensor, "M H"]:

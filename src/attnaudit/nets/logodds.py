@@ -142,9 +142,13 @@ def fit_log_odds(
     flat = np.array([index for bag in bags for index in bag])
     rows = csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(bags), len(vocabulary)))
     regression = LogisticRegression(
-        C=strength, solver="liblinear", class_weight="balanced", max_iter=1000, random_state=0,
+        C=strength,
+        solver="liblinear",
+        class_weight="balanced",
+        max_iter=1000,
+        random_state=0,
         **_L1,
-    )  # fmt: skip
+    )
     regression.fit(normalize(rows[:, kept.nonzero().squeeze(1).numpy()]), labels.numpy())
     coefficients = torch.full((len(vocabulary),), torch.nan, dtype=torch.float64)
     coefficients[kept] = torch.from_numpy(regression.coef_[0])

@@ -171,9 +171,15 @@ def train(
     )
     net = new_net(config, len(vocabulary), options.seed, vectors, word_scores)
     fitted = fit(
-        net, train_examples, dev_examples, options,
-        penalty=penalty, objective=objective, on_epoch=on_epoch, on_batch=on_batch,
-    )  # fmt: skip
+        net,
+        train_examples,
+        dev_examples,
+        options,
+        penalty=penalty,
+        objective=objective,
+        on_epoch=on_epoch,
+        on_batch=on_batch,
+    )
     return TrainedResult(
         fitted.net, fitted.history, fitted.best_epoch, fitted.dev, vocabulary=vocabulary
     )

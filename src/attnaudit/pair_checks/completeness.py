@@ -37,14 +37,22 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     flags = values_of(frame, "completeness.adds_up")
     headline = share(flags, sampling, statistic="adds_up", subject="integrated", null=0.0)
     sizes = {
-        name: average(np.abs(values_of(frame, f"completeness.{name}")), sampling,
-                      statistic=name, subject=subject, null=0.0)
+        name: average(
+            np.abs(values_of(frame, f"completeness.{name}")),
+            sampling,
+            statistic=name,
+            subject=subject,
+            null=0.0,
+        )
         for name, subject in (("residual", "integrated"), ("plain_error", "plain"))
-    }  # fmt: skip
+    }
     reference = average(
-        values_of(frame, "completeness.reference"), sampling,
-        statistic="reference_length", subject="reference", null=0.0,
-    )  # fmt: skip
+        values_of(frame, "completeness.reference"),
+        sampling,
+        statistic="reference_length",
+        subject="reference",
+        null=0.0,
+    )
     missed = int((flags == 0).sum())
     plain = spoken(sizes["plain_error"], 3)
     if missed:
@@ -60,11 +68,14 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         )
     return [
         Finding(
-            check="completeness", subject="integrated",
-            verdict=Verdict.FAIL if missed else Verdict.PASS, sentence=sentence,
-            headline=headline, estimates=(headline, *sizes.values(), reference),
+            check="completeness",
+            subject="integrated",
+            verdict=Verdict.FAIL if missed else Verdict.PASS,
+            sentence=sentence,
+            headline=headline,
+            estimates=(headline, *sizes.values(), reference),
         )
-    ]  # fmt: skip
+    ]
 
 
 COMPLETENESS = PairCheck(

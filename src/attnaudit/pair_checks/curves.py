@@ -125,9 +125,10 @@ def _columns(
 def _token_sets(view: PairView, scores: list[PairScores]) -> Sets:
     """For each pair that can be ranked, the units at each fraction."""
     rows = [
-        row for row, one in enumerate(scores)
+        row
+        for row, one in enumerate(scores)
         if view.rankable[row] and not (ranks_nothing(one.a) or ranks_nothing(one.b))
-    ]  # fmt: skip
+    ]
     if not rows:
         return {}
     sides = [
@@ -174,8 +175,10 @@ def _both_texts(view: PairView, rows: list[int], edited: Both, kind: str) -> dic
     own = view.similar(a, b, repeated)
     alone = view.similar(edited[0], b, repeated) + view.similar(a, edited[1], repeated)
     values = {
-        "pair_insertion": both, "pair_deletion": own - alone + both, "pair_fall": own - both,
-    }  # fmt: skip
+        "pair_insertion": both,
+        "pair_deletion": own - alone + both,
+        "pair_fall": own - both,
+    }
     for name in names:
         found[name][rows] = values[name].reshape(len(rows), -1)
     return found
@@ -189,10 +192,12 @@ def _edited(view: PairView, chosen: Sequence[Sets], edit: Edit, keep: bool) -> l
     groups = [
         [
             edit(view.tokens[row][side], _places(view.units[row][side], units[side], keep))
-            for row, fractions in sets.items() for units in fractions for side in (0, 1)
+            for row, fractions in sets.items()
+            for units in fractions
+            for side in (0, 1)
         ]
         for sets in chosen
-    ]  # fmt: skip
+    ]
     if not any(groups):
         return [(torch.empty(0), torch.empty(0))] * len(groups)
     embedded = view.embed([text for group in groups for text in group])

@@ -31,10 +31,12 @@ def measure(view: PairView) -> Columns:
         rows: dict[str, list[float]] = {"pairs": [], "tokens": []}
         for row, (matrix, table) in enumerate(zip(matrices, tables, strict=True)):
             a, b = view.units[row]
-            sides = np.concatenate([
-                np.asarray(table.values.sum(1).cpu())[:-1][a],
-                np.asarray(table.values.sum(0).cpu())[:-1][b],
-            ])  # fmt: skip
+            sides = np.concatenate(
+                [
+                    np.asarray(table.values.sum(1).cpu())[:-1][a],
+                    np.asarray(table.values.sum(0).cpu())[:-1][b],
+                ]
+            )
             both = np.concatenate([own[row].a, own[row].b])
             some = view.rankable[row]
             rows["pairs"].append(correlation(own[row].pairs, matrix[np.ix_(a, b)], some))
@@ -58,16 +60,24 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     if f"{NAME}.pairs" not in frame.columns:
         return [
             Finding(
-                check=NAME, subject="integrated", verdict=Verdict.NOT_APPLICABLE,
+                check=NAME,
+                subject="integrated",
+                verdict=Verdict.NOT_APPLICABLE,
                 sentence="This explainer cannot be put to another encoder; give `remake`.",
             )
-        ]  # fmt: skip
+        ]
     bar = settings.thresholds.randomised_rank
     estimates = [
-        average(values_of(frame, f"{NAME}.{kind}"), settings.sampling, statistic="spearman",
-                subject="integrated~randomised", group=kind, null=0.0)
+        average(
+            values_of(frame, f"{NAME}.{kind}"),
+            settings.sampling,
+            statistic="spearman",
+            subject="integrated~randomised",
+            group=kind,
+            null=0.0,
+        )
         for kind in ("pairs", "tokens")
-    ]  # fmt: skip
+    ]
     verdict = _rule(estimates[0], bar, settings.thresholds.least_pairs)
     base = (
         "The pairs' scores and those of the same encoder with shuffled weights have a mean "
@@ -83,13 +93,19 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     }[verdict]
     return [
         Finding(
-            check=NAME, subject="integrated", verdict=verdict, sentence=sentence,
-            headline=estimates[0], estimates=tuple(estimates),
-            thresholds={"randomised_rank": bar,
-                        "least_pairs": float(settings.thresholds.least_pairs)},
+            check=NAME,
+            subject="integrated",
+            verdict=verdict,
+            sentence=sentence,
+            headline=estimates[0],
+            estimates=tuple(estimates),
+            thresholds={
+                "randomised_rank": bar,
+                "least_pairs": float(settings.thresholds.least_pairs),
+            },
             notes=left_out(estimates[0]),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _rule(rank: Estimate, bar: float, least: int) -> Verdict:

@@ -12,7 +12,12 @@ from attnaudit.pair_checks.stability import STABILITY
 PAIR_CHECKS: dict[str, PairCheck] = {
     check.name: check
     for check in (
-        COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS, INSERTION, PAIR_INSERTION,
+        COMPLETENESS,
+        DELETION,
+        PAIR_DELETION,
+        RANDOMISED_WEIGHTS,
+        INSERTION,
+        PAIR_INSERTION,
         STABILITY,
     )
-}  # fmt: skip
+}

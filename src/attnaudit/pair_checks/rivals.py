@@ -54,11 +54,19 @@ def judged_curves(
     """
     operators = [o for o in settings.operators if f"{check}.{o}.{OWN}" in frame.columns]
     if not operators:
-        return [_nothing(check, "The encoder allows none of the ways to remove tokens: "
-                         f"{', '.join(settings.operators)}.")]  # fmt: skip
+        return [
+            _nothing(
+                check,
+                "The encoder allows none of the ways to remove tokens: "
+                f"{', '.join(settings.operators)}.",
+            )
+        ]
     estimates = [e for kind in (check, *extra) for e in _table(frame, settings, kind, operators)]
-    rivals = [m for m in PAIR_METHODS if m not in (OWN, *CALIBRATION)
-              and f"{check}.{operators[0]}.{m}" in frame.columns]  # fmt: skip
+    rivals = [
+        m
+        for m in PAIR_METHODS
+        if m not in (OWN, *CALIBRATION) and f"{check}.{operators[0]}.{m}" in frame.columns
+    ]
     findings = []
     for subject in (OWN, "random"):
         leads = {o: _leads(frame, settings, check, o, subject, rivals) for o in operators}
@@ -67,31 +75,43 @@ def judged_curves(
         first = operators[0]
         gain, lead, verdict = gains[first], _best(leads[first]), verdicts[first]
         own = subject == OWN
-        notes = [f"With {o!r} in place of {first!r} the verdict is: {verdicts[o].value}."
-                 for o in operators[1:] if verdicts[o] != verdict]  # fmt: skip
+        notes = [
+            f"With {o!r} in place of {first!r} the verdict is: {verdicts[o].value}."
+            for o in operators[1:]
+            if verdicts[o] != verdict
+        ]
         if len(operators) < len(settings.operators):
             left = ", ".join(o for o in settings.operators if o not in operators)
             notes.append(f"This encoder or explanation does not allow removing by: {left}.")
         notes += left_out(gain)
-        notes += [f"The statistic {other!r} is larger by {spoken(over, 3)} than for random scores."
-                  for other in extra
-                  for over in (_gain(frame, settings, other, first, subject),)]  # fmt: skip
+        notes += [
+            f"The statistic {other!r} is larger by {spoken(over, 3)} than for random scores."
+            for other in extra
+            for over in (_gain(frame, settings, other, first, subject),)
+        ]
         compared = [e for o in operators for e in (gains[o], *leads[o])]
         findings.append(
             Finding(
-                check=check, subject=subject, verdict=verdict,
+                check=check,
+                subject=subject,
+                verdict=verdict,
                 sentence=_sentence(
                     wording, subject, verdict, gain, lead, settings.thresholds.least_pairs
                 ),
-                headline=next(e for e in estimates
-                              if (e.statistic, e.subject, e.group) == (check, subject, first)),
+                headline=next(
+                    e
+                    for e in estimates
+                    if (e.statistic, e.subject, e.group) == (check, subject, first)
+                ),
                 estimates=(*estimates, *compared) if own else tuple(compared),
-                thresholds={"margin": settings.thresholds.margin,
-                            "least_pairs": float(settings.thresholds.least_pairs)},
+                thresholds={
+                    "margin": settings.thresholds.margin,
+                    "least_pairs": float(settings.thresholds.least_pairs),
+                },
                 notes=tuple(notes) if own else (),
                 recommended=_method(lead) if own and _recommends(lead, settings) else None,
             )
-        )  # fmt: skip
+        )
     return findings
 
 
@@ -102,15 +122,26 @@ def _table(
     found = []
     for points in ("", *(f"@{fraction:g}" for fraction in settings.fractions)):
         for operator in operators:
-            null = average(values_of(frame, f"{kind}.{operator}.{NULL}{points}"), settings.sampling,
-                           statistic=kind, subject=NULL, group=f"{operator}{points}")  # fmt: skip
+            null = average(
+                values_of(frame, f"{kind}.{operator}.{NULL}{points}"),
+                settings.sampling,
+                statistic=kind,
+                subject=NULL,
+                group=f"{operator}{points}",
+            )
             found.append(null)
             found += [
-                average(values_of(frame, column), settings.sampling, statistic=kind, subject=name,
-                        group=f"{operator}{points}", null=null.value)
+                average(
+                    values_of(frame, column),
+                    settings.sampling,
+                    statistic=kind,
+                    subject=name,
+                    group=f"{operator}{points}",
+                    null=null.value,
+                )
                 for name in PAIR_METHODS
                 if (column := f"{kind}.{operator}.{name}{points}") in frame.columns
-            ]  # fmt: skip
+            ]
     return found
 
 
@@ -119,21 +150,37 @@ def _gain(
 ) -> Estimate:
     base = f"{check}.{operator}"
     over = values_of(frame, f"{base}.{subject}") - values_of(frame, f"{base}.{NULL}")
-    return average(over, settings.sampling, statistic=f"{check}_over_random", subject=subject,
-                   group=operator, null=0.0)  # fmt: skip
+    return average(
+        over,
+        settings.sampling,
+        statistic=f"{check}_over_random",
+        subject=subject,
+        group=operator,
+        null=0.0,
+    )
 
 
 def _leads(
-    frame: pl.DataFrame, settings: PairSettings, check: str, operator: str, subject: str,
+    frame: pl.DataFrame,
+    settings: PairSettings,
+    check: str,
+    operator: str,
+    subject: str,
     rivals: Sequence[str],
-) -> list[Estimate]:  # fmt: skip
+) -> list[Estimate]:
     """Paired differences: each rival over the subject, on the pairs that both rank."""
     own = values_of(frame, f"{check}.{operator}.{subject}")
     return [
-        average(values_of(frame, f"{check}.{operator}.{rival}") - own, settings.sampling,
-                statistic=f"{check}_lead", subject=f"{rival}-{subject}", group=operator, null=0.0)
+        average(
+            values_of(frame, f"{check}.{operator}.{rival}") - own,
+            settings.sampling,
+            statistic=f"{check}_lead",
+            subject=f"{rival}-{subject}",
+            group=operator,
+            null=0.0,
+        )
         for rival in rivals
-    ]  # fmt: skip
+    ]
 
 
 def _best(leads: Sequence[Estimate]) -> Estimate | None:

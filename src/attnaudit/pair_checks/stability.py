@@ -72,8 +72,10 @@ def measure(view: PairView) -> Columns:
 
 def _same_places(before: Tokens, table: PairTable, units: Array, at: int, by: int) -> Array | None:
     """Where the units of a text stand after it grew; None where one is read as another token."""
-    after = {(span, id): place for place, (span, id) in
-             enumerate(zip(table.a.offsets, table.a.ids, strict=True))}  # fmt: skip
+    after = {
+        (span, id): place
+        for place, (span, id) in enumerate(zip(table.a.offsets, table.a.ids, strict=True))
+    }
     places = []
     for unit in units:
         start, end = before.offsets[unit]
@@ -97,16 +99,31 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         elsewhere = np.where(moved > bars.same_score, ranks, np.nan)
         for group, values in ((kind, same), (f"{kind}, score moved", elsewhere)):
             estimates.append(
-                average(values, settings.sampling, statistic="spearman",
-                        subject="integrated~added", group=group, null=0.0)
-            )  # fmt: skip
-        estimates.append(average(moved, settings.sampling, statistic="score_moved",
-                                 subject="score", group=kind, null=0.0))  # fmt: skip
+                average(
+                    values,
+                    settings.sampling,
+                    statistic="spearman",
+                    subject="integrated~added",
+                    group=group,
+                    null=0.0,
+                )
+            )
+        estimates.append(
+            average(
+                moved,
+                settings.sampling,
+                statistic="score_moved",
+                subject="score",
+                group=kind,
+                null=0.0,
+            )
+        )
     both = np.array(kept)
     known = np.isfinite(both)
     mean = np.where(known.any(0), np.where(known, both, 0).sum(0) / known.sum(0).clip(1), np.nan)
-    headline = average(mean, settings.sampling, statistic="spearman", subject="integrated~added",
-                       null=0.0)  # fmt: skip
+    headline = average(
+        mean, settings.sampling, statistic="spearman", subject="integrated~added", null=0.0
+    )
     verdict = above(headline, bars.stable_rank, bars.least_pairs)
     base = (
         f"Where {settings.word!r} or {settings.mark!r} in the first text moves the similarity by "
@@ -121,13 +138,20 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     }[verdict]
     return [
         Finding(
-            check="stability", subject="integrated", verdict=verdict, sentence=sentence,
-            headline=headline, estimates=(headline, *estimates),
-            thresholds={"stable_rank": bars.stable_rank, "same_score": bars.same_score,
-                        "least_pairs": float(bars.least_pairs)},
+            check="stability",
+            subject="integrated",
+            verdict=verdict,
+            sentence=sentence,
+            headline=headline,
+            estimates=(headline, *estimates),
+            thresholds={
+                "stable_rank": bars.stable_rank,
+                "same_score": bars.same_score,
+                "least_pairs": float(bars.least_pairs),
+            },
             notes=_left_out(headline),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _left_out(headline: Estimate) -> tuple[str, ...]:

@@ -28,24 +28,31 @@ def judge_pairs(findings: Sequence[Finding], declared: Mapping[str, PairCheck]) 
     void = {f.check for f in findings if f.subject == "random" and f.verdict is Verdict.PASS}
     reasons = tuple(
         Reason(
-            check=f.check, sentence=f.sentence,
+            check=f.check,
+            sentence=f.sentence,
             verdict=Verdict.INCONCLUSIVE if f.check in void else f.verdict,
         )
-        for f in findings if f.subject == OWN
-    )  # fmt: skip
+        for f in findings
+        if f.subject == OWN
+    )
     better = _recommended(findings)
     recommended = better.recommended if better is not None else None
     cautions = [f"{declared[c].title}: {VOID}" for c in sorted(void)]
     cautions += [
-        f"{declared[r.check].title}: {r.sentence}" for r in reasons
+        f"{declared[r.check].title}: {r.sentence}"
+        for r in reasons
         if r.verdict is Verdict.INCONCLUSIVE
         or (r.verdict is Verdict.FAIL and not declared[r.check].decisive)
-    ]  # fmt: skip
+    ]
     verdict, headline, advice = _answer(reasons, declared, _instead(better))
     return Judgement(
-        verdict=verdict, headline=headline, advice=advice, reasons=reasons,
-        cautions=tuple(cautions), recommended=recommended,
-    )  # fmt: skip
+        verdict=verdict,
+        headline=headline,
+        advice=advice,
+        reasons=reasons,
+        cautions=tuple(cautions),
+        recommended=recommended,
+    )
 
 
 def _answer(

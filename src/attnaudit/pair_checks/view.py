@@ -116,9 +116,11 @@ def _remake(explainer: PairExplainer) -> Remake:
     def remake(encoder: SiameseEncoder) -> Explainer:
         own = given.vector if given.name == "vector" and given.vector is not None else given.name
         return PairExplainer(
-            encoder, reference=own, tolerance=max(explainer.tolerance, ROUGH),
+            encoder,
+            reference=own,
+            tolerance=max(explainer.tolerance, ROUGH),
             budget=explainer.budget,
-        )  # fmt: skip
+        )
 
     return remake
 

@@ -15,9 +15,14 @@ from attnaudit.remedies.tying import TYING
 REMEDIES: dict[str, Remedy] = {
     remedy.name: remedy
     for remedy in (
-        DIVERSITY, ORTHOGONAL, TYING, RANDOM_PRETRAINING, HELD_OUT_PRETRAINING, INSTANCE_WEIGHTING,
+        DIVERSITY,
+        ORTHOGONAL,
+        TYING,
+        RANDOM_PRETRAINING,
+        HELD_OUT_PRETRAINING,
+        INSTANCE_WEIGHTING,
     )
-}  # fmt: skip
+}
 
 __all__ = ["REMEDIES", "Remedy", "find_remedy"]
 

@@ -136,9 +136,13 @@ def compare(
     for name, change in changes.items():
         for seed in seeds:
             model = train(
-                splits, options=replace(options, seed=seed), **change, **training, name=name,
+                splits,
+                options=replace(options, seed=seed),
+                **change,
+                **training,
+                name=name,
                 progress=_stage(progress, f"training {name}, seed {seed}") or False,
-            ).model  # fmt: skip
+            ).model
             stage = _stage(progress, f"auditing {name}, seed {seed}")
             result = run_audit(model, test, settings, progress=stage)
             found.setdefault(name, []).append(_quantities(result, model, test, settings))

@@ -48,26 +48,36 @@ QUANTITIES = (
     ),
     Quantity("conicity", "conicity", pl.col("conicity"), False),
     Quantity(
-        "tau_gradient", "agreement with gradient", pl.col("agreement/tau.weights~gradient"), True,
+        "tau_gradient",
+        "agreement with gradient",
+        pl.col("agreement/tau.weights~gradient"),
+        True,
         stands_in=True,
     ),
     Quantity(
-        "tau_leave_one_out", "agreement with leave-one-out",
-        pl.col("agreement/tau.weights~leave_one_out"), True, stands_in=True,
+        "tau_leave_one_out",
+        "agreement with leave-one-out",
+        pl.col("agreement/tau.weights~leave_one_out"),
+        True,
+        stands_in=True,
     ),
     Quantity(
-        "permutation", "the output change under permuted weights",
-        pl.col("permutation/median_tvd"), True,
+        "permutation",
+        "the output change under permuted weights",
+        pl.col("permutation/median_tvd"),
+        True,
     ),
     Quantity(
-        "comprehensiveness", "comprehensiveness above that of random units",
+        "comprehensiveness",
+        "comprehensiveness above that of random units",
         pl.col("erasure/comprehensiveness.delete.weights")
-        - pl.col("erasure/comprehensiveness.delete.random"), True,
+        - pl.col("erasure/comprehensiveness.delete.random"),
+        True,
     ),
     Quantity(
         TRUTH, "agreement with the known evidence", pl.col("ground_truth/auroc.weights"), True
     ),
-)  # fmt: skip
+)
 TITLES = {quantity.name: quantity.title for quantity in QUANTITIES}
 
 
@@ -136,9 +146,12 @@ def estimates_of(
             make = share
         nulls = {"accuracy": None, "conicity": null, TRUTH: 0.5}
         estimates[quantity.name] = make(
-            values, settings, statistic=quantity.name, subject="weights",
+            values,
+            settings,
+            statistic=quantity.name,
+            subject="weights",
             null=nulls.get(quantity.name, 0.0),
-        )  # fmt: skip
+        )
     return estimates
 
 

@@ -152,9 +152,13 @@ def mask_neutral_weights(
     size = float(weights.sum() ** 2 / (weights**2).sum())
     rare = float((own < RARE).mean())
     return NeutralWeights(
-        weights, _auc(index, told, None), _auc(index, told, weights), size, rare,
+        weights,
+        _auc(index, told, None),
+        _auc(index, told, weights),
+        size,
+        rare,
         _warnings(size, rare, len(index)),
-    )  # fmt: skip
+    )
 
 
 def fit_mask_neutral(
@@ -204,9 +208,14 @@ def fit_mask_neutral(
         f"{used.weighted_auc:.2f}"
     )
     return MaskNeutral(
-        fitted.model, fitted.history, fitted.best_epoch, fitted.dev, fitted.trained, tuple(found),
+        fitted.model,
+        fitted.history,
+        fitted.best_epoch,
+        fitted.dev,
+        fitted.trained,
+        tuple(found),
         notes=(worth, *used.warnings),
-    )  # fmt: skip
+    )
 
 
 def _class_mean_one(weights: np.ndarray, index: np.ndarray) -> np.ndarray:

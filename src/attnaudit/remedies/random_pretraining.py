@@ -152,9 +152,14 @@ def _held_out(
     readers = [decoder.model, *(other(first, number).model for number in range(1, count))]
     *judges, used = [other(second, count + number) for number in range(count + 1)]
     generator = fit_generator(
-        decoder.model, train, dev, options, fresh=start is None,
-        readers=readers, judges=[judge.model for judge in judges],
-    )  # fmt: skip
+        decoder.model,
+        train,
+        dev,
+        options,
+        fresh=start is None,
+        readers=readers,
+        judges=[judge.model for judge in judges],
+    )
     final = _with_generator(used.model, generator)
     generator = replace(generator, model=final, dev=score(final, dev, options))
     return Pretrained(final, decoder, generator, used)

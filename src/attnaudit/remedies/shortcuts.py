@@ -34,9 +34,15 @@ def pretrain_held_out(
 ) -> Fitted:
     """The same with regularised decoders, the one in use never seen by what gives the weights."""
     done = random_attention_pretrain(
-        model, train, dev, law_for(model), options, decoder_options=regularised(options),
-        held_out=HELD_OUT, fresh=fresh,
-    )  # fmt: skip
+        model,
+        train,
+        dev,
+        law_for(model),
+        options,
+        decoder_options=regularised(options),
+        held_out=HELD_OUT,
+        fresh=fresh,
+    )
     return done.generator
 
 

@@ -109,14 +109,18 @@ def distribution_rows(
         base = index + 0.92
         bars += [
             {
-                "x": round(float(low), 4), "x2": round(float(high), 4),
-                "y": base, "y2": round(base - 0.58 * int(size) / top, 4), "colour": row.colour,
+                "x": round(float(low), 4),
+                "x2": round(float(high), 4),
+                "y": base,
+                "y2": round(base - 0.58 * int(size) / top, 4),
+                "colour": row.colour,
                 "from to": f"{number(float(low))} to {number(float(high))}",
-                "instances": count(int(size)), "row": row.label,
+                "instances": count(int(size)),
+                "row": row.label,
             }
             for size, (low, high) in zip(counts, pairwise(edges), strict=True)
             if size
-        ]  # fmt: skip
+        ]
         size = count(len(finite))
         names.append(_name(index + 0.2, row.label, row.short, row.estimate, size))
         means += _interval(row.estimate, base, row.colour, row.label)
@@ -126,14 +130,19 @@ def distribution_rows(
     x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     layers = [
         *_guides(guides, y, x_scale, len(rows), HEAD / ROW, (0.34, 0.94)),
-        _chart(bars).mark_bar(opacity=0.45, strokeWidth=0).encode(
-            _x("x", axis, x_scale), alt.X2("x2"), y, alt.Y2("y2"),
+        _chart(bars)
+        .mark_bar(opacity=0.45, strokeWidth=0)
+        .encode(
+            _x("x", axis, x_scale),
+            alt.X2("x2"),
+            y,
+            alt.Y2("y2"),
             alt.Color("colour:N", scale=None, legend=None),
             tooltip=["row:N", "from to:N", "instances:N"],
         ),
         *_names(names, y, x_scale, domain),
         *_intervals(means, y, x_scale),
-    ]  # fmt: skip
+    ]
     return _assembled(layers, height + HEAD * len(guides))
 
 
@@ -180,9 +189,12 @@ def _name(y: float, label: str, short: str, estimate: Estimate | None, size: str
         words = spoken(estimate)
         brief = f"{value_of(estimate)}, n = {count(estimate.n)}"
     return {
-        "y": y, "label": shortened(label, 44), "words": words, "brief": brief,
+        "y": y,
+        "label": shortened(label, 44),
+        "words": words,
+        "brief": brief,
         "short": shortened(short or label, 26 if brief else 32),
-    }  # fmt: skip
+    }
 
 
 def _chart(values: list[Spec]) -> alt.Chart:
@@ -206,12 +218,16 @@ def _interval(
             "low": value if estimate.low is None else estimate.low,
             "high": value if estimate.high is None else estimate.high,
             "null": estimate.null,
-            "y": y, "colour": colour, "shape": shape, "row": label,
-            "mean": value_of(estimate), "interval": interval_of(estimate),
+            "y": y,
+            "colour": colour,
+            "shape": shape,
+            "row": label,
+            "mean": value_of(estimate),
+            "interval": interval_of(estimate),
             "n": count(estimate.n),
             "by chance": "–" if estimate.null is None else number(estimate.null),
         }
-    ]  # fmt: skip
+    ]
 
 
 def _intervals(
@@ -300,14 +316,18 @@ def _guides(
         share = (guide.value - low) / (high - low)
         left = share > (0.5 if len(guides) == 1 else 0.3 if place == 0 else 0.75)
         layers += [
-            _chart(line).mark_rule(
-                color=MUTED, strokeDash=[3, 3] if guide.dashed else [1, 0], strokeWidth=1
-            ).encode(x, y, alt.Y2("y2")),
-            _chart(words).mark_text(
-                align="right" if left else "left", fontSize=TEXT - 1, color=MUTED,
+            _chart(line)
+            .mark_rule(color=MUTED, strokeDash=[3, 3] if guide.dashed else [1, 0], strokeWidth=1)
+            .encode(x, y, alt.Y2("y2")),
+            _chart(words)
+            .mark_text(
+                align="right" if left else "left",
+                fontSize=TEXT - 1,
+                color=MUTED,
                 dx=3 if left else -3,
-            ).encode(x, y, alt.Text("label:N")),
-        ]  # fmt: skip
+            )
+            .encode(x, y, alt.Text("label:N")),
+        ]
     return layers
 
 
@@ -320,11 +340,18 @@ def _assembled(layers: list[alt.Chart], height: float) -> Spec:
         .configure(font=font, aria=False, padding={"left": 4, "right": 4, "top": 4, "bottom": 4})
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=MUTED, titleColor=MUTED, gridColor=LINES, domainColor=LINES,
-            tickColor=LINES, labelFontSize=AXIS, titleFontSize=AXIS, titleFontWeight="normal",
-            titlePadding=8, labelFlush=True,
+            labelColor=MUTED,
+            titleColor=MUTED,
+            gridColor=LINES,
+            domainColor=LINES,
+            tickColor=LINES,
+            labelFontSize=AXIS,
+            titleFontSize=AXIS,
+            titleFontWeight="normal",
+            titlePadding=8,
+            labelFlush=True,
         )
-    )  # fmt: skip
+    )
     spec: Spec = chart.to_dict()
     spec.pop("$schema", None)  # an address: nothing here may look like a thing to load
     return spec

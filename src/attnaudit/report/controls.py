@@ -43,12 +43,20 @@ from attnaudit.report.wording import (
 )
 
 LN2 = math.log(2)
-REPLACED = {"uniform": "equal weights", "random": "fixed random weights",
-            "position": "the position alone", "own_token": "the word alone"}  # fmt: skip
+REPLACED = {
+    "uniform": "equal weights",
+    "random": "fixed random weights",
+    "position": "the position alone",
+    "own_token": "the word alone",
+}
 """What a model has in the place of learned weights, in few words."""
 JUDGED = REPLACED | {"weights": "the model's weights", "adversary": "the adversary's weights"}
-SOURCES = {"uniform": "equal weights", "own": "its own weights", "base": "the model's weights",
-           "adversary": "the adversary's weights"}  # fmt: skip
+SOURCES = {
+    "uniform": "equal weights",
+    "own": "its own weights",
+    "base": "the model's weights",
+    "adversary": "the adversary's weights",
+}
 TWO = 2
 
 
@@ -120,8 +128,12 @@ def _row(finding: Finding) -> FindingRow:
     title = "The model in question"
     if control is not None:
         title = f"{control.title}: {JUDGED.get(finding.subject, finding.subject)}"
-        about += [("question", control.question), ("paper", control.paper),
-                  ("statistic", control.statistic), ("null", control.null)]  # fmt: skip
+        about += [
+            ("question", control.question),
+            ("paper", control.paper),
+            ("statistic", control.statistic),
+            ("null", control.null),
+        ]
     if finding.headline is not None:
         about.append(
             ("headline", f"{value_of(finding.headline)} ({interval_of(finding.headline)})")
@@ -130,10 +142,12 @@ def _row(finding: Finding) -> FindingRow:
     if control is not None:
         about.append(("when not to trust it", control.caveat))
     return FindingRow(
-        title=title, verdict=finding.verdict.value, sentence=typeset(finding.sentence),
+        title=title,
+        verdict=finding.verdict.value,
+        sentence=typeset(finding.sentence),
         notes=tuple(typeset(n) for n in finding.notes),
         about=tuple((name, typeset(text)) for name, text in about),
-    )  # fmt: skip
+    )
 
 
 def _sections(result: ControlReport) -> Iterator[StudySection]:
@@ -146,9 +160,12 @@ def _sections(result: ControlReport) -> Iterator[StudySection]:
         control = CONTROLS[name]
         yield StudySection(name, control.title, control.question, (*blocks, *_tables(findings)))
     yield StudySection(
-        "trainings", "Trainings", "Each model lies in the run folder, with what it says of the "
-        "test split. Times are those of one thread.", (_trainings(result),),
-    )  # fmt: skip
+        "trainings",
+        "Trainings",
+        "Each model lies in the run folder, with what it says of the "
+        "test split. Times are those of one thread.",
+        (_trainings(result),),
+    )
 
 
 def _uniform(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block]:
@@ -156,12 +173,18 @@ def _uniform(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Blo
         IntervalRow(REPLACED[f.subject], (f.headline,)) for f in findings if f.headline is not None
     ]
     if rows:
-        yield Picture(_intervals(
-            "uniform", "What is lost without learned weights", rows, "difference in accuracy",
-            "Accuracy of the learned attention less that of each replacement, on the same texts. "
-            "Left of the line the two count as equally good.",
-            (Guide(findings[0].thresholds["margin"], "equally good"),),
-        ))  # fmt: skip
+        yield Picture(
+            _intervals(
+                "uniform",
+                "What is lost without learned weights",
+                rows,
+                "difference in accuracy",
+                "Accuracy of the learned attention less that of each replacement, on the "
+                "same texts. "
+                "Left of the line the two count as equally good.",
+                (Guide(findings[0].thresholds["margin"], "equally good"),),
+            )
+        )
 
 
 def _guide(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block]:
@@ -171,10 +194,15 @@ def _guide(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block
         if found is not None:
             rows.append(IntervalRow(words, (found,)))
     if rows:
-        yield Picture(_intervals(
-            "guide", "A context-free model under four sources of weights", rows, "accuracy",
-            "Each row is the same small model, trained and tested with other weights.",
-        ))  # fmt: skip
+        yield Picture(
+            _intervals(
+                "guide",
+                "A context-free model under four sources of weights",
+                rows,
+                "accuracy",
+                "Each row is the same small model, trained and tested with other weights.",
+            )
+        )
 
 
 def _intervals(
@@ -185,14 +213,21 @@ def _intervals(
     caption: str,
     guides: Sequence[Guide] = (),
 ) -> Figure:
-    ends = [e for row in rows for one in row.estimates if one is not None
-            for e in (one.value, one.low, one.high) if e is not None]  # fmt: skip
+    ends = [
+        e
+        for row in rows
+        for one in row.estimates
+        if one is not None
+        for e in (one.value, one.low, one.high)
+        if e is not None
+    ]
     ends += [guide.value for guide in guides]
     room = max(0.02, 0.08 * (max(ends) - min(ends)))
     domain = (min(ends) - room, max(ends) + room)
     spec = interval_rows(rows, (Series(axis, ACCENT),), domain=domain, axis=axis, guides=guides)
-    said = "; ".join(f"{row.label} {value_of(row.estimates[0])}" for row in rows
-                     if row.estimates[0] is not None)  # fmt: skip
+    said = "; ".join(
+        f"{row.label} {value_of(row.estimates[0])}" for row in rows if row.estimates[0] is not None
+    )
     return Figure(name, title, caption, spec, f"{said}.")
 
 
@@ -222,12 +257,17 @@ def _seeds(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block
     if finding.headline.null is not None:
         guides.append(Guide(finding.headline.null, "random order"))
     spec = violins(rows, domain=(0.0, LN2), axis="median divergence over seeds", guides=guides)
-    yield Picture(Figure(
-        "seeds", "How far the weights are from those of another seed",
-        "One value a text: the median over seeds of the Jensen–Shannon divergence to the base "
-        "model's weights, by the largest weight of the base model.",
-        spec, typeset(finding.sentence), tuple(legend),
-    ))  # fmt: skip
+    yield Picture(
+        Figure(
+            "seeds",
+            "How far the weights are from those of another seed",
+            "One value a text: the median over seeds of the Jensen–Shannon divergence to the base "
+            "model's weights, by the largest weight of the base model.",
+            spec,
+            typeset(finding.sentence),
+            tuple(legend),
+        )
+    )
 
 
 def _adversary(result: ControlReport, findings: Sequence[Finding]) -> Iterator[Block]:
@@ -252,49 +292,71 @@ def _adversary(result: ControlReport, findings: Sequence[Finding]) -> Iterator[B
     every = np.array([p[:2] for found in some.values() for p in found])
     epsilon = finding.thresholds["epsilon"]
     spec = curves(
-        [Curve(series[k], tuple(sorted(p) if k == "seed" else p), joined=k == "adversary")
-         for k, p in some.items()],
-        x=(0.0, LN2), y=(0.0, float(max(1.15 * every[:, 1].max(), 2 * epsilon))),
+        [
+            Curve(series[k], tuple(sorted(p) if k == "seed" else p), joined=k == "adversary")
+            for k, p in some.items()
+        ],
+        x=(0.0, LN2),
+        y=(0.0, float(max(1.15 * every[:, 1].max(), 2 * epsilon))),
         axes=("mean divergence of the weights", "mean output change"),
-    )  # fmt: skip
-    yield Picture(Figure(
-        "tradeoff", "What other weights cost",
-        "Each point is a model, set beside the one in question: how different its weights are, "
-        "and how different its predictions. Far right and low is a model that says the same for "
-        f"other reasons; up to {epsilon:g} counts as the same prediction.",
-        spec, typeset(finding.sentence), tuple(series[k] for k in some),
-    ))  # fmt: skip
+    )
+    yield Picture(
+        Figure(
+            "tradeoff",
+            "What other weights cost",
+            "Each point is a model, set beside the one in question: how different its weights are, "
+            "and how different its predictions. Far right and low is a model that says the "
+            "same for "
+            f"other reasons; up to {epsilon:g} counts as the same prediction.",
+            spec,
+            typeset(finding.sentence),
+            tuple(series[k] for k in some),
+        )
+    )
 
 
 def _tables(findings: Sequence[Finding]) -> Iterator[StudyTable]:
     for finding in findings:
         rows = [
-            Row(f"{statistic(e.statistic).title}: {e.subject}"
+            Row(
+                f"{statistic(e.statistic).title}: {e.subject}"
                 + ("" if e.group == "all" else f", {e.group}"),
-                (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))))
+                (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))),
+            )
             for e in finding.estimates
             if e.value is not None
-        ]  # fmt: skip
+        ]
         if rows:
             yield StudyTable(
-                f"All numbers: {JUDGED.get(finding.subject, finding.subject)}", "", "what",
-                ("value", "interval", "n", "null"), tuple(rows), folded=True,
-            )  # fmt: skip
+                f"All numbers: {JUDGED.get(finding.subject, finding.subject)}",
+                "",
+                "what",
+                ("value", "interval", "n", "null"),
+                tuple(rows),
+                folded=True,
+            )
 
 
 def _trainings(result: ControlReport) -> StudyTable:
     rows = tuple(
-        Row(t.name, (
-            Value(f"{t.encoder} + {t.attention}"), Value(str(t.seed)),
-            Value("" if t.strength is None else threshold(t.strength)),
-            Value("given" if t.epochs is None else f"{t.best_epoch} of {t.epochs}",
-                  differs="" if t.failed is None else t.failed),
-            Value("" if t.seconds is None else duration(t.seconds)),
-        ))
+        Row(
+            t.name,
+            (
+                Value(f"{t.encoder} + {t.attention}"),
+                Value(str(t.seed)),
+                Value("" if t.strength is None else threshold(t.strength)),
+                Value(
+                    "given" if t.epochs is None else f"{t.best_epoch} of {t.epochs}",
+                    differs="" if t.failed is None else t.failed,
+                ),
+                Value("" if t.seconds is None else duration(t.seconds)),
+            ),
+        )
         for t in result.report.trainings
-    )  # fmt: skip
-    return StudyTable("All trainings", "", "training",
-                      ("network", "seed", "λ", "epoch kept", "time"), rows)  # fmt: skip
+    )
+    return StudyTable(
+        "All trainings", "", "training", ("network", "seed", "λ", "epoch kept", "time"), rows
+    )
 
 
 def _find(finding: Finding, name: str, subject: str) -> Estimate | None:

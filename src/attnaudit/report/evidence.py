@@ -106,9 +106,11 @@ def failing(report: AuditReport) -> tuple[tuple[str, str], ...]:
     return tuple(
         (title_of(r.check), r.sentence)
         for r in reasons
-        if r.verdict is Verdict.FAIL and r.check in CHECKS and decides(r.check, reasons)
+        if r.verdict is Verdict.FAIL
+        and r.check in CHECKS
+        and decides(r.check, reasons)
         and report.judgement.verdict is Verdict.FAIL
-    )  # fmt: skip
+    )
 
 
 def calibrating(report: AuditReport, check: str) -> list[Finding]:

@@ -54,10 +54,12 @@ def agreement(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     """How alike weights and yardsticks order the units, instance by instance."""
     frame, estimates = result.instances, _all_of(result, "agreement")
     pairs = (
-        ("weights~gradient", ACCENT), ("weights~leave_one_out", ACCENT),
-        ("gradient~leave_one_out", THIRD), ("random~gradient", MUTED),
+        ("weights~gradient", ACCENT),
+        ("weights~leave_one_out", ACCENT),
+        ("gradient~leave_one_out", THIRD),
+        ("random~gradient", MUTED),
         ("random~leave_one_out", MUTED),
-    )  # fmt: skip
+    )
     rows = [
         Distribution(
             " · ".join(SHORT.get(part, subject(part)) for part in pair.split("~")),
@@ -89,11 +91,14 @@ def agreement(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         "scores show what unrelated orders look like at these lengths. Heights are scaled within "
         f"each row.{lowered}",
         spec=distribution_rows(
-            rows, domain=(-1, 1), bins=40, axis="Kendall tau-b (−1 to 1)",
+            rows,
+            domain=(-1, 1),
+            bins=40,
+            axis="Kendall tau-b (−1 to 1)",
             guides=(Guide(0, "unrelated 0"), Guide(bar, f"bar {number(bar)}", dashed=False)),
         ),
         description=_described(rows),
-    )  # fmt: skip
+    )
 
 
 def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
@@ -111,10 +116,16 @@ def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
             continue
         for index, name in enumerate(classes):
             rows.append(
-                _moved(frame, finding, f"{label}, {shortened(name, 12)}",
-                       f"predicted={name}, {weight}", inside & (pl.col("predicted") == index),
-                       PALETTE[index % 4], f"{size}, {shortened(name, 12)}")
-            )  # fmt: skip
+                _moved(
+                    frame,
+                    finding,
+                    f"{label}, {shortened(name, 12)}",
+                    f"predicted={name}, {weight}",
+                    inside & (pl.col("predicted") == index),
+                    PALETTE[index % 4],
+                    f"{size}, {shortened(name, 12)}",
+                )
+            )
     rows = [row for row in rows if len(row.values)]
     if not rows:
         return
@@ -131,12 +142,14 @@ def permutation(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         + ". Near-uniform weights change little whatever they mean: read the lower rows. Heights "
         "are scaled within each row.",
         spec=distribution_rows(
-            rows, domain=(0, 1), bins=40,
+            rows,
+            domain=(0, 1),
+            bins=40,
             axis="median output change (total variation, 0 to 1)",
             guides=(Guide(bar, f"bar {threshold(bar)}", dashed=False),),
         ),
         description=_described(rows),
-    )  # fmt: skip
+    )
 
 
 def _moved(
@@ -150,9 +163,12 @@ def _moved(
 ) -> Distribution:
     values = _values(frame.filter(inside), "permutation/median_tvd")
     return Distribution(
-        label, values[np.isfinite(values)],
-        _find(finding.estimates, "median_tvd", "weights", group), colour, short,
-    )  # fmt: skip
+        label,
+        values[np.isfinite(values)],
+        _find(finding.estimates, "median_tvd", "weights", group),
+        colour,
+        short,
+    )
 
 
 def adversary(result: AuditResult, finding: Finding) -> Iterator[Figure]:
@@ -160,11 +176,13 @@ def adversary(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     kinds = [k for k in SHORT if f"adversary/{k}_jsd" in result.instances.columns]
     rows = [
         Distribution(
-            SHORT[kind], _values(result.instances, f"adversary/{kind}_jsd"),
-            _find(finding.estimates, "max_jsd", kind), ACCENT if kind == "permutation" else MUTED,
+            SHORT[kind],
+            _values(result.instances, f"adversary/{kind}_jsd"),
+            _find(finding.estimates, "max_jsd", kind),
+            ACCENT if kind == "permutation" else MUTED,
         )
         for kind in kinds
-    ]  # fmt: skip
+    ]
     if not rows:
         return
     bar = finding.thresholds.get("adversary_jsd", 0.4)
@@ -179,12 +197,14 @@ def adversary(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         "and others that leave the prediction where it was. 0 is the same explanation, 0.69 has "
         "nothing in common with it. Heights are scaled within each row.",
         spec=distribution_rows(
-            rows, domain=(0, 0.7), bins=35,
+            rows,
+            domain=(0, 0.7),
+            bins=35,
             axis="largest divergence (Jensen-Shannon, 0 to 0.69)",
             guides=(Guide(bar, f"clearly different {threshold(bar)}", dashed=False),),
         ),
         description=_described(rows),
-    )  # fmt: skip
+    )
 
 
 def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
@@ -195,11 +215,17 @@ def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         Series(o.replace("_", " "), PALETTE[i % 4], SHAPES[i % 4]) for i, o in enumerate(operators)
     )
     for kind, title, better in (
-        ("comprehensiveness", "What the prediction loses without the highest units",
-         "Further right is better: the erased units mattered."),
-        ("sufficiency", "What the prediction loses with nothing but the highest units",
-         "Further left is better: the units kept were enough."),
-    ):  # fmt: skip
+        (
+            "comprehensiveness",
+            "What the prediction loses without the highest units",
+            "Further right is better: the erased units mattered.",
+        ),
+        (
+            "sufficiency",
+            "What the prediction loses with nothing but the highest units",
+            "Further left is better: the units kept were enough.",
+        ),
+    ):
         rows = [
             IntervalRow(
                 subject(method),
@@ -216,13 +242,16 @@ def erasure(result: AuditResult, finding: Finding) -> Iterator[Figure]:
             f"an erasure operator. {better} A grey tick is what random units give. "
             "The size of a signed score is what weights, which have no sign, are compared with.",
             spec=interval_rows(
-                rows, series, domain=_domain(rows), nulls=True,
+                rows,
+                series,
+                domain=_domain(rows),
+                nulls=True,
                 axis=f"{kind} (fall in probability)",
                 guides=(Guide(0, "no fall 0"),),
             ),
             description=_told(rows),
             legend=series,
-        )  # fmt: skip
+        )
 
 
 def ground_truth(result: AuditResult, finding: Finding) -> Iterator[Figure]:
@@ -231,11 +260,12 @@ def ground_truth(result: AuditResult, finding: Finding) -> Iterator[Figure]:
     methods.sort(key=lambda m: -(_value(_find(finding.estimates, "auroc", m))))
     rows = [
         IntervalRow(
-            subject(m), (_find(finding.estimates, "auroc", m),),
+            subject(m),
+            (_find(finding.estimates, "auroc", m),),
             (ACCENT if m == "weights" else MUTED if m in ("random", "oracle") else THIRD,),
         )
         for m in methods
-    ]  # fmt: skip
+    ]
     bar = finding.thresholds.get("truth_auroc", 0.8)
     yield Figure(
         name="ground_truth",
@@ -247,11 +277,14 @@ def ground_truth(result: AuditResult, finding: Finding) -> Iterator[Figure]:
         "evidence scores above another unit. Random scores and the evidence itself are there for "
         "calibration.",
         spec=interval_rows(
-            rows, (Series("AUROC", ACCENT),), domain=(0, 1), axis="AUROC (0 to 1)",
+            rows,
+            (Series("AUROC", ACCENT),),
+            domain=(0, 1),
+            axis="AUROC (0 to 1)",
             guides=(Guide(0.5, "chance 0.5"), Guide(bar, f"bar {threshold(bar)}", dashed=False)),
         ),
         description=_told(rows),
-    )  # fmt: skip
+    )
 
 
 DRAWN: dict[str, Callable[[AuditResult, Finding], Iterator[Figure]]] = {
@@ -267,10 +300,13 @@ def _find(
     estimates: Sequence[Estimate], statistic: str, about: str, group: str = "all"
 ) -> Estimate | None:
     return next(
-        (e for e in estimates
-         if e.statistic == statistic and e.subject == about and e.group == group),
+        (
+            e
+            for e in estimates
+            if e.statistic == statistic and e.subject == about and e.group == group
+        ),
         None,
-    )  # fmt: skip
+    )
 
 
 def _ranked(estimates: Sequence[Estimate], kind: str, operators: Sequence[str]) -> list[str]:

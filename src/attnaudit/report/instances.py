@@ -94,13 +94,22 @@ def _picks(frame: pl.DataFrame, better: str | None) -> list[tuple[str, list[int]
         readable = pl.lit(True)
     picks = []
     for column, why, largest in (
-        ("adversary/permutation_jsd",
-         "other weights tell the most different story of the same prediction", True),
-        (_disagreement(frame, better),
-         f"the weights and {subject(better) if better else 'other scores'} disagree most", False),
-        ("erasure/comprehensiveness.delete.weights",
-         "erasing the highest weights lowers the probability most", True),
-    ):  # fmt: skip
+        (
+            "adversary/permutation_jsd",
+            "other weights tell the most different story of the same prediction",
+            True,
+        ),
+        (
+            _disagreement(frame, better),
+            f"the weights and {subject(better) if better else 'other scores'} disagree most",
+            False,
+        ),
+        (
+            "erasure/comprehensiveness.delete.weights",
+            "erasing the highest weights lowers the probability most",
+            True,
+        ),
+    ):
         if column in frame.columns:
             picks.append((why, pick(pl.col(column), readable, 2, largest=largest)))
     wrong = pl.col("label").is_not_null() & (pl.col("label") != pl.col("predicted"))
@@ -171,7 +180,7 @@ def _instance(
         rows=rows,
         maps=tuple(maps),
         named=named,
-    )  # fmt: skip
+    )
 
 
 def _adversary(row: dict[str, object], bar: float) -> tuple[str, list[float | None], str] | None:

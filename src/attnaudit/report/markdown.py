@@ -46,16 +46,25 @@ def render_card(result: AuditResult) -> str:
     if judgement.cautions:
         parts += ["**Keep in mind**", "\n".join(f"- {_prose(c)}" for c in judgement.cautions)]
     facts = (
-        ("Model", f"{escape(plan.model.name)} ({escape(plan.model.kind)}, "
-         f"`{_code(plan.model.fingerprint[:16])}`)"),
-        ("Data", f"{escape(plan.data.name)}, {escape(plan.data.split)}: "
-         f"{count(plan.data.instances)} {plan.data.reads} of "
-         f"{number(plan.data.mean_length, 1)} units on average "
-         f"(`{_code(plan.data.fingerprint[:16])}`)"),
-        ("Audit", f"attnaudit {escape(plan.attnaudit_version)}, {report.created:%Y-%m-%d}, seed "
-         f"{plan.settings.seed}, {plan.settings.confidence * 100:g}% intervals, "
-         f"{duration(report.seconds)}"),
-    )  # fmt: skip
+        (
+            "Model",
+            f"{escape(plan.model.name)} ({escape(plan.model.kind)}, "
+            f"`{_code(plan.model.fingerprint[:16])}`)",
+        ),
+        (
+            "Data",
+            f"{escape(plan.data.name)}, {escape(plan.data.split)}: "
+            f"{count(plan.data.instances)} {plan.data.reads} of "
+            f"{number(plan.data.mean_length, 1)} units on average "
+            f"(`{_code(plan.data.fingerprint[:16])}`)",
+        ),
+        (
+            "Audit",
+            f"attnaudit {escape(plan.attnaudit_version)}, {report.created:%Y-%m-%d}, seed "
+            f"{plan.settings.seed}, {plan.settings.confidence * 100:g}% intervals, "
+            f"{duration(report.seconds)}",
+        ),
+    )
     parts.append("**What was audited**")
     parts.append("\n".join(f"- {name}: {text}" for name, text in facts))
     parts.append(f"```yaml\n{to_yaml(model_index(result))}\n```")
@@ -130,10 +139,13 @@ def to_yaml(value: object, indent: int = 0) -> str:
     if isinstance(value, Mapping):
         return "\n".join(
             f"{pad}{key}:"
-            + (f"\n{to_yaml(inner, indent + 2 * isinstance(inner, Mapping))}"
-               if isinstance(inner, Mapping | list) and inner else f" {_scalar(inner)}")
+            + (
+                f"\n{to_yaml(inner, indent + 2 * isinstance(inner, Mapping))}"
+                if isinstance(inner, Mapping | list) and inner
+                else f" {_scalar(inner)}"
+            )
             for key, inner in value.items()
-        )  # fmt: skip
+        )
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "\n".join(
             f"{pad}- {to_yaml(inner, indent + 2).lstrip() if inner else _scalar(inner)}"

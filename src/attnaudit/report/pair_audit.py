@@ -28,14 +28,22 @@ def render_pair_audit(audit: PairAudit, about: str = "") -> Group:
     judgement = audit.judgement
     style = STYLES[judgement.verdict]
     answer = Text.assemble(
-        (f"{SIGNS[judgement.verdict]} {judgement.verdict}", f"bold {style}"), "\n",
-        visible(typeset(judgement.headline)), ("\n\nWhat to do. ", "bold"),
-        visible(typeset(judgement.advice)), (f"\n\n{visible(about)}" if about else "", "dim"),
-    )  # fmt: skip
+        (f"{SIGNS[judgement.verdict]} {judgement.verdict}", f"bold {style}"),
+        "\n",
+        visible(typeset(judgement.headline)),
+        ("\n\nWhat to do. ", "bold"),
+        visible(typeset(judgement.advice)),
+        (f"\n\n{visible(about)}" if about else "", "dim"),
+    )
     parts: list[RenderableType] = [
-        Panel(answer, title=Text(PAIR_QUESTION), title_align="left", border_style=style,
-              padding=(1, 2)),
-    ]  # fmt: skip
+        Panel(
+            answer,
+            title=Text(PAIR_QUESTION),
+            title_align="left",
+            border_style=style,
+            padding=(1, 2),
+        ),
+    ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, justify in (
         ("Check", "left"),
@@ -59,11 +67,15 @@ def render_pair_card(audit: PairAudit, about: str = "") -> str:
     """The same in Markdown, to paste into a model card."""
     judgement = audit.judgement
     lines = [
-        f"## {PAIR_QUESTION}", "",
-        f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {escape(judgement.headline)}", "",
-        f"**What to do.** {escape(judgement.advice)}", "",
-        "| Check | Verdict | Value | Interval | n |", "| --- | --- | ---: | --- | ---: |",
-    ]  # fmt: skip
+        f"## {PAIR_QUESTION}",
+        "",
+        f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {escape(judgement.headline)}",
+        "",
+        f"**What to do.** {escape(judgement.advice)}",
+        "",
+        "| Check | Verdict | Value | Interval | n |",
+        "| --- | --- | ---: | --- | ---: |",
+    ]
     for found in audit.findings:
         title, value, interval, n = _row(found)
         verdict = f"{SIGNS[found.verdict]} {found.verdict}"

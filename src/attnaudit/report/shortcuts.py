@@ -142,35 +142,51 @@ def _row(finding: Finding) -> FindingRow:
     if finding.check in ABOUT:
         about.append(("when not to trust it", caveat))
     return FindingRow(
-        title=TITLES.get(finding.check, finding.check), verdict=finding.verdict.value,
-        sentence=typeset(finding.sentence), notes=tuple(typeset(n) for n in finding.notes),
+        title=TITLES.get(finding.check, finding.check),
+        verdict=finding.verdict.value,
+        sentence=typeset(finding.sentence),
+        notes=tuple(typeset(n) for n in finding.notes),
         about=tuple((name, typeset(text)) for name, text in about),
-    )  # fmt: skip
+    )
 
 
 def _sections(report: ShortcutReport) -> Iterator[StudySection]:
     gap, leak = report.finding("gap"), report.finding("leak")
     yield StudySection(
-        "gap", "Model and judges", "What is predicted from the same held-out records.",
-        (*_accuracies(gap.estimates, "judges", "Accuracy: the model, and means of judges"),
-         _numbers(gap)),
-    )  # fmt: skip
+        "gap",
+        "Model and judges",
+        "What is predicted from the same held-out records.",
+        (
+            *_accuracies(gap.estimates, "judges", "Accuracy: the model, and means of judges"),
+            _numbers(gap),
+        ),
+    )
     yield StudySection(
-        "leak", "What the weights tell", "Cross-fitted probes that see weights and no word.",
-        (*_accuracies(leak.estimates, "probes", "Accuracy of probes"), *_defaults(leak),
-         *([_numbers(leak)] if leak.estimates else [])),
-    )  # fmt: skip
+        "leak",
+        "What the weights tell",
+        "Cross-fitted probes that see weights and no word.",
+        (
+            *_accuracies(leak.estimates, "probes", "Accuracy of probes"),
+            *_defaults(leak),
+            *([_numbers(leak)] if leak.estimates else []),
+        ),
+    )
     others = [report.finding(name) for name in ("weights_only", "swaps")]
     yield StudySection(
-        "forward", "Interventions", "No layer is trained again: weights or content are replaced "
-        "in the forward pass.", tuple(_numbers(f) for f in others if f.estimates),
-    )  # fmt: skip
-    rows = tuple(Row(name.replace("_", " "), (Value(duration(s)),))
-                 for name, s in report.seconds.items())  # fmt: skip
+        "forward",
+        "Interventions",
+        "No layer is trained again: weights or content are replaced in the forward pass.",
+        tuple(_numbers(f) for f in others if f.estimates),
+    )
+    rows = tuple(
+        Row(name.replace("_", " "), (Value(duration(s)),)) for name, s in report.seconds.items()
+    )
     yield StudySection(
-        "cost", "Cost", "CPU time of each part; the judges are trained within the gap.",
+        "cost",
+        "Cost",
+        "CPU time of each part; the judges are trained within the gap.",
         (StudyTable("Time", "", "part", ("CPU time",), rows),),
-    )  # fmt: skip
+    )
 
 
 def _accuracies(estimates: Sequence[Estimate], name: str, title: str) -> Iterator[Block]:
@@ -190,23 +206,40 @@ def _defaults(leak: Finding) -> Iterator[Block]:
     some = [e for e in leak.estimates if e.statistic == "default_mass"]
     if some:
         yield StudyTable(
-            "Weight on default tokens", "They stand in every text and mean nothing: a difference "
-            "between classes is a message.", "texts",
+            "Weight on default tokens",
+            "They stand in every text and mean nothing: a difference between classes is a message.",
+            "texts",
             ("mean weight", "interval", "n", "mean even share"),
-            tuple(Row(e.group, (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)),
-                                Value(null_of(e)))) for e in some),
-        )  # fmt: skip
+            tuple(
+                Row(
+                    e.group,
+                    (
+                        Value(value_of(e)),
+                        Value(interval_of(e)),
+                        Value(count(e.n)),
+                        Value(null_of(e)),
+                    ),
+                )
+                for e in some
+            ),
+        )
 
 
 def _numbers(finding: Finding) -> StudyTable:
     rows = [
-        Row(f"{statistic(e.statistic).title}: {e.subject}"
+        Row(
+            f"{statistic(e.statistic).title}: {e.subject}"
             + ("" if e.group == "all" else f", {e.group}"),
-            (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))))
+            (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))),
+        )
         for e in finding.estimates
         if e.value is not None
-    ]  # fmt: skip
+    ]
     return StudyTable(
-        f"All numbers: {TITLES.get(finding.check, finding.check)}", "", "what",
-        ("value", "interval", "n", "null"), tuple(rows), folded=True,
-    )  # fmt: skip
+        f"All numbers: {TITLES.get(finding.check, finding.check)}",
+        "",
+        "what",
+        ("value", "interval", "n", "null"),
+        tuple(rows),
+        folded=True,
+    )

@@ -41,10 +41,32 @@ KINDS = {
     "other": ("silent failure: other", THIRD, "diamond"),
 }
 """What a seed is called, with colour and shape."""
-HEAD = ("bag AUC", "dev bag AUC", "accuracy", "mean instance AUROC", "mean AP", "top-1",
-        "mean mass", "mean lift", "mean coverage", "pooled AUROC", "mean least type")  # fmt: skip
-FIELDS = ("roc_auc", "dev_roc_auc", "accuracy", "auroc", "average_precision", "top_one", "mass",
-          "lift", "coverage", "pooled_auroc", "least_type_share")  # fmt: skip
+HEAD = (
+    "bag AUC",
+    "dev bag AUC",
+    "accuracy",
+    "mean instance AUROC",
+    "mean AP",
+    "top-1",
+    "mean mass",
+    "mean lift",
+    "mean coverage",
+    "pooled AUROC",
+    "mean least type",
+)
+FIELDS = (
+    "roc_auc",
+    "dev_roc_auc",
+    "accuracy",
+    "auroc",
+    "average_precision",
+    "top_one",
+    "mass",
+    "lift",
+    "coverage",
+    "pooled_auroc",
+    "least_type_share",
+)
 
 
 def summarise_silent(result: SilentReport) -> ControlSummary:
@@ -82,9 +104,13 @@ def write_silent(result: SilentReport, path: Path) -> Path:
 
 
 def seeds_picture(
-    rows: Sequence[Grade], bag_bar: float, instance_bar: float, *, name: str = "seeds",
+    rows: Sequence[Grade],
+    bag_bar: float,
+    instance_bar: float,
+    *,
+    name: str = "seeds",
     title: str = "Every seed: its task, and its weights",
-) -> Figure | None:  # fmt: skip
+) -> Figure | None:
     """Bag AUC against instance AUROC, one mark a seed, with the two bars; None without truth."""
     known = [(r.roc_auc, r.auroc, r) for r in rows if r.roc_auc is not None and r.auroc is not None]
     if not known:
@@ -94,32 +120,43 @@ def seeds_picture(
     bars = Series("bars", MUTED, "stroke")
     drawn = [
         Curve(bars, ((bag_bar, y[0], "bar of bag AUC"), (bag_bar, y[1], "bar of bag AUC"))),
-        Curve(Series("bars of instances", MUTED, "stroke"),
-              ((x[0], instance_bar, "bar of instance AUROC"),
-               (x[1], instance_bar, "bar of instance AUROC"))),
-    ]  # fmt: skip
+        Curve(
+            Series("bars of instances", MUTED, "stroke"),
+            (
+                (x[0], instance_bar, "bar of instance AUROC"),
+                (x[1], instance_bar, "bar of instance AUROC"),
+            ),
+        ),
+    ]
     legend = []
     for kind, (words, colour, shape) in KINDS.items():
         points = tuple((auc, area, r.subject) for auc, area, r in known if r.kind == kind)
         if points:
             legend.append(Series(words, colour, shape))
             drawn.append(Curve(legend[-1], points, joined=False))
-    said = "; ".join(f"{sum(r.kind == kind for _, _, r in known)} {words}"
-                     for kind, (words, _, _) in KINDS.items()
-                     if any(r.kind == kind for _, _, r in known))  # fmt: skip
+    said = "; ".join(
+        f"{sum(r.kind == kind for _, _, r in known)} {words}"
+        for kind, (words, _, _) in KINDS.items()
+        if any(r.kind == kind for _, _, r in known)
+    )
     return Figure(
-        name, title,
+        name,
+        title,
         "One mark a seed. Right of the vertical bar a seed does its task; below the horizontal "
         "bar its weights do not find the keys. Bottom right are the silent failures.",
-        curves(drawn, x=x, y=y, axes=("bag AUC", "mean instance AUROC")), f"{said}.",
+        curves(drawn, x=x, y=y, axes=("bag AUC", "mean instance AUROC")),
+        f"{said}.",
         tuple(legend),
-    )  # fmt: skip
+    )
 
 
 def ensembles_picture(
-    rows: Sequence[EnsembleRow], instance_bar: float, *, name: str = "ensembles",
+    rows: Sequence[EnsembleRow],
+    instance_bar: float,
+    *,
+    name: str = "ensembles",
     title: str = "Ensembles beside single seeds",
-) -> Figure | None:  # fmt: skip
+) -> Figure | None:
     """Mean and worst instance AUROC against the size of the ensemble; None without truth."""
     drawn, legend = [], []
     sizes = sorted({r.members for r in rows})
@@ -130,9 +167,10 @@ def ensembles_picture(
             ("worst", "diamond", "worst of them"),
         ):
             points = tuple(
-                (float(r.members), float(getattr(r, field)), f"{r.members} seeds") for r in some
+                (float(r.members), float(getattr(r, field)), f"{r.members} seeds")
+                for r in some
                 if r.subsets > 1 or field == "mean"
-            )  # fmt: skip
+            )
             if points:
                 legend.append(Series(f"mean of {average}: {words}", colour, shape))
                 drawn.append(Curve(legend[-1], points))
@@ -141,17 +179,24 @@ def ensembles_picture(
     values = [y for c in drawn for _, y, _ in c.points]
     low = _floor(min(instance_bar, *values))
     edge = (float(sizes[0]), float(sizes[-1]))
-    drawn.append(Curve(Series("bar", MUTED, "stroke"), tuple(
-        (x, instance_bar, "bar of instance AUROC") for x in edge)))  # fmt: skip
-    said = "; ".join(f"{s.name} {number(c.points[-1][1])}" for s, c in zip(legend, drawn,
-                                                                         strict=False))  # fmt: skip
+    drawn.append(
+        Curve(
+            Series("bar", MUTED, "stroke"),
+            tuple((x, instance_bar, "bar of instance AUROC") for x in edge),
+        )
+    )
+    said = "; ".join(
+        f"{s.name} {number(c.points[-1][1])}" for s, c in zip(legend, drawn, strict=False)
+    )
     return Figure(
-        name, title,
+        name,
+        title,
         "Average and worst of the ensembles drawn of each size; the horizontal line is the bar "
         "below which an accurate model is a silent failure.",
         curves(drawn, x=edge, y=(low, 1.0), axes=("seeds in an ensemble", "mean instance AUROC")),
-        f"{said}.", tuple(legend),
-    )  # fmt: skip
+        f"{said}.",
+        tuple(legend),
+    )
 
 
 def curve_picture(points: Sequence[CurvePoint], name: str = "curve") -> Figure | None:
@@ -163,20 +208,25 @@ def curve_picture(points: Sequence[CurvePoint], name: str = "curve") -> Figure |
     points = points[::2]
     drawn = [
         Curve(series, tuple((p.bar, p.share, f"below {p.bar:g}") for p in points)),
-        Curve(Series("lower end", MUTED, "stroke"),
-              tuple((p.bar, p.low, "lower end") for p in points)),
-        Curve(Series("upper end", MUTED, "stroke"),
-              tuple((p.bar, p.high, "upper end") for p in points)),
-    ]  # fmt: skip
+        Curve(
+            Series("lower end", MUTED, "stroke"), tuple((p.bar, p.low, "lower end") for p in points)
+        ),
+        Curve(
+            Series("upper end", MUTED, "stroke"),
+            tuple((p.bar, p.high, "upper end") for p in points),
+        ),
+    ]
     return Figure(
-        name, "The whole curve",
+        name,
+        "The whole curve",
         "For each bar t: the share of accurate seeds whose mean instance AUROC is below t, with "
         "Wilson intervals over seeds. Choose another bar, and read its rate.",
-        curves(drawn, x=(0.0, 1.0), y=(0.0, 1.0),
-               axes=("bar t", "share of accurate seeds below t")),
+        curves(
+            drawn, x=(0.0, 1.0), y=(0.0, 1.0), axes=("bar t", "share of accurate seeds below t")
+        ),
         f"At 0.8 {number(next((p.share for p in points if p.bar == 0.8), None), percent=True)}.",
         (series, ends),
-    )  # fmt: skip
+    )
 
 
 def seeds_table(rows: Sequence[Grade], title: str, folded: bool = False) -> StudyTable:
@@ -202,27 +252,46 @@ def seeds_table(rows: Sequence[Grade], title: str, folded: bool = False) -> Stud
 def ensembles_table(rows: Sequence[EnsembleRow], folded: bool = False) -> StudyTable:
     """Ensembles of every size."""
     made = tuple(
-        Row(f"{r.members}, mean of {r.average}", (
-            Value(count(r.subsets), "all" if r.every else "drawn"), Value(number(r.roc_auc)),
-            Value(number(r.accurate, percent=True)),
-            Value(number(r.mean), f"{number(r.low)} to {number(r.high)}" if r.mean else ""),
-            Value(number(r.worst), "" if r.worst is None else f"of {count(r.subsets)}"),
-            Value(number(r.silent, percent=True), "" if r.silent is None else
-                  f"{number(r.silent_low, percent=True)} to {number(r.silent_high, percent=True)}"),
-            Value(number(r.agreement)),
-        ))
+        Row(
+            f"{r.members}, mean of {r.average}",
+            (
+                Value(count(r.subsets), "all" if r.every else "drawn"),
+                Value(number(r.roc_auc)),
+                Value(number(r.accurate, percent=True)),
+                Value(number(r.mean), f"{number(r.low)} to {number(r.high)}" if r.mean else ""),
+                Value(number(r.worst), "" if r.worst is None else f"of {count(r.subsets)}"),
+                Value(
+                    number(r.silent, percent=True),
+                    ""
+                    if r.silent is None
+                    else f"{number(r.silent_low, percent=True)} to "
+                    f"{number(r.silent_high, percent=True)}",
+                ),
+                Value(number(r.agreement)),
+            ),
+        )
         for r in rows
-    )  # fmt: skip
+    )
     return StudyTable(
-        "Ensembles", "Bag AUC and AUROC are averages over the ensembles of a size; the AUROC of "
+        "Ensembles",
+        "Bag AUC and AUROC are averages over the ensembles of a size; the AUROC of "
         "each is the mean over bags. In small print: the middle 95 % of the ensembles; of how "
         "many the worst is, since the worst of more is lower by chance alone. Silent failures: "
         "the share of the accurate ensembles, with the interval of as many as share no seed. "
-        "Agreement: mean Spearman of ensembles that share no seed.", "seeds",
-        ("ensembles", "average bag AUC", "share accurate", "average AUROC", "worst AUROC",
-         "silent failures", "agreement"),
-        made, folded=folded,
-    )  # fmt: skip
+        "Agreement: mean Spearman of ensembles that share no seed.",
+        "seeds",
+        (
+            "ensembles",
+            "average bag AUC",
+            "share accurate",
+            "average AUROC",
+            "worst AUROC",
+            "silent failures",
+            "agreement",
+        ),
+        made,
+        folded=folded,
+    )
 
 
 def _row(finding: Finding) -> FindingRow:
@@ -233,10 +302,12 @@ def _row(finding: Finding) -> FindingRow:
         )
     about += [(name.replace("_", " "), threshold(v)) for name, v in finding.thresholds.items()]
     return FindingRow(
-        title=TITLES.get(finding.check, finding.check), verdict=finding.verdict.value,
-        sentence=typeset(finding.sentence), notes=tuple(typeset(n) for n in finding.notes),
+        title=TITLES.get(finding.check, finding.check),
+        verdict=finding.verdict.value,
+        sentence=typeset(finding.sentence),
+        notes=tuple(typeset(n) for n in finding.notes),
         about=tuple((name, typeset(text)) for name, text in about),
-    )  # fmt: skip
+    )
 
 
 def _sections(result: SilentReport) -> Iterator[StudySection]:
@@ -251,26 +322,44 @@ def _sections(result: SilentReport) -> Iterator[StudySection]:
         blocks.append(seeds_table(report.references, "For comparison"))
     blocks.append(seeds_table(report.seeds, "All seeds", folded=True))
     yield StudySection(
-        "seeds", "Seeds", "The same network, trained on the same bags from different initial "
-        "parameters and orders of batches.", tuple(blocks),
-    )  # fmt: skip
+        "seeds",
+        "Seeds",
+        "The same network, trained on the same bags from different initial "
+        "parameters and orders of batches.",
+        tuple(blocks),
+    )
     picture = ensembles_picture(report.ensembles, force["instance"])
     yield StudySection(
-        "ensembles", "Ensembles", "The mean of the weights of several seeds, or of their ranks "
+        "ensembles",
+        "Ensembles",
+        "The mean of the weights of several seeds, or of their ranks "
         "within the bag; the bag is predicted with the mean probability.",
         (*(() if picture is None else (Picture(picture),)), ensembles_table(report.ensembles)),
-    )  # fmt: skip
+    )
     rows = tuple(
-        Row(f"{statistic(e.statistic).title}: {e.subject}"
+        Row(
+            f"{statistic(e.statistic).title}: {e.subject}"
             + ("" if e.group == "all" else f", {e.group}"),
-            (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))))
-        for e in report.estimates if e.value is not None
-    )  # fmt: skip
+            (Value(value_of(e)), Value(interval_of(e)), Value(count(e.n)), Value(null_of(e))),
+        )
+        for e in report.estimates
+        if e.value is not None
+    )
     yield StudySection(
-        "numbers", "All numbers", " ".join(report.notes),
-        (StudyTable("Rates and agreement", "", "what", ("value", "interval", "n", "null"), rows,
-                    folded=True),),
-    )  # fmt: skip
+        "numbers",
+        "All numbers",
+        " ".join(report.notes),
+        (
+            StudyTable(
+                "Rates and agreement",
+                "",
+                "what",
+                ("value", "interval", "n", "null"),
+                rows,
+                folded=True,
+            ),
+        ),
+    )
 
 
 def _floor(value: float) -> float:

@@ -46,11 +46,16 @@ def render_pair(
     parts: list[RenderableType] = [_headline(view)]
     for text in view.texts:
         parts += [Text(f"\n{text.title}", style="bold"), Padding(_shaded(text), (0, 2))]
-    parts.append(Text.assemble(
-        "\n", (" raises ", f"{DARK} on {FOR[-1]}"), " the score  ",
-        (" lowers ", f"{DARK} on {AGAINST[-1]}"), " it  ",
-        (f"full colour: word ±{view.full_word}, pair ±{view.full_pair}", "dim"),
-    ))  # fmt: skip
+    parts.append(
+        Text.assemble(
+            "\n",
+            (" raises ", f"{DARK} on {FOR[-1]}"),
+            " the score  ",
+            (" lowers ", f"{DARK} on {AGAINST[-1]}"),
+            " it  ",
+            (f"full colour: word ±{view.full_word}, pair ±{view.full_pair}", "dim"),
+        )
+    )
     if matrix:
         parts += [Text(), *_matrix(view.matrix, width)]
     parts += [Text("\nStrongest pairs", style="bold"), _top(view)]
@@ -63,11 +68,13 @@ def render_pair(
 def _headline(view: PairView) -> Text:
     sign = ("✓ adds up", "bold green") if view.adds_up else ("✕ does not add up", "bold red")
     return Text.assemble(
-        ("score ", ""), (view.score, "bold"),
-        f"   sum of the table {view.total}   missing {view.residual}   ", sign,
+        ("score ", ""),
+        (view.score, "bold"),
+        f"   sum of the table {view.total}   missing {view.residual}   ",
+        sign,
         (f"\nwithout the references {view.plain}", "dim"),
         ("\nThis explains what the model computes, not whether the texts truly match.", "dim"),
-    )  # fmt: skip
+    )
 
 
 def _shaded(side: TextView) -> Text:
@@ -88,12 +95,16 @@ def _matrix(matrix: Matrix, width: int) -> list[RenderableType]:
     """The matrix in as many parts as the width asks for, each with the rows' names."""
     names = [shortened(row.heading.name, LONGEST_NAME) for row in matrix.rows]
     columns = [shortened(column.name, LONGEST_COLUMN) for column in matrix.columns] + ["sum"]
-    entries = [[(cell.text, _style(Unit("", shade=cell.shade))) for cell in row.cells]
-               + [(row.sum, "dim")] for row in matrix.rows]  # fmt: skip
+    entries = [
+        [(cell.text, _style(Unit("", shade=cell.shade))) for cell in row.cells] + [(row.sum, "dim")]
+        for row in matrix.rows
+    ]
     entries.append([(total, "dim") for total in (*matrix.sums, matrix.total)])
     names.append("sum")
-    sizes = [max(cell_len(t) for t in (name, *(row[j][0] for row in entries)))
-             for j, name in enumerate(columns)]  # fmt: skip
+    sizes = [
+        max(cell_len(t) for t in (name, *(row[j][0] for row in entries)))
+        for j, name in enumerate(columns)
+    ]
     left = max(map(cell_len, names)) + GAP
     parts: list[RenderableType] = []
     start = 0

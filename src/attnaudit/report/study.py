@@ -123,9 +123,12 @@ def render_study(finished: Finished) -> str:
     """The page of a study as one HTML document; every text is escaped, nothing is loaded."""
     summary = summarise_study(finished)
     return render_page(
-        "study.html.j2", summary.figures, styles=("study.css",),
-        s=summary, version=finished.report.attnaudit_version,
-    )  # fmt: skip
+        "study.html.j2",
+        summary.figures,
+        styles=("study.css",),
+        s=summary,
+        version=finished.report.attnaudit_version,
+    )
 
 
 def render_study_markdown(finished: Finished) -> str:
@@ -133,8 +136,14 @@ def render_study_markdown(finished: Finished) -> str:
     s = summarise_study(finished)
     lines = [f"# {_cell(s.title)}", "", _cell(s.paper), "", _cell(s.headline), "", "## Claims", ""]
     for claim in s.claims:
-        lines += [f"### {_cell(claim.claim)}", "", f"**{claim.answer}**. {_cell(claim.paper)}", "",
-                  f"Rule: {_cell(claim.rule)}", ""]  # fmt: skip
+        lines += [
+            f"### {_cell(claim.claim)}",
+            "",
+            f"**{claim.answer}**. {_cell(claim.paper)}",
+            "",
+            f"Rule: {_cell(claim.rule)}",
+            "",
+        ]
         if claim.parts:
             lines += ["| where | here | the paper | answer | counts |", "|---|---|---|---|---|"]
             lines += [
@@ -190,9 +199,12 @@ def _headline(report: StudyReport) -> str:
     """What came of all claims, in one sentence."""
     answers = [claim.holds for claim in report.claims]
     counts = [(ANSWERS[a][0], answers.count(a)) for a in ANSWERS if a in answers]
-    verbs = {"holds": ("holds", "hold"), "does not hold": ("does not hold", "do not hold"),
-             "undecided": ("is undecided", "are undecided"),
-             "not measured": ("was not measured", "were not measured")}  # fmt: skip
+    verbs = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "undecided": ("is undecided", "are undecided"),
+        "not measured": ("was not measured", "were not measured"),
+    }
     words = [f"{size} {verbs[name][size != 1]}" for name, size in counts]
     said = words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
     head = f"Of {len(answers)} claims, {said}."
@@ -206,18 +218,24 @@ def _headline(report: StudyReport) -> str:
 def _claim(claim: Claim) -> ClaimRow:
     answer, tone = ANSWERS[claim.holds]
     return ClaimRow(
-        id=claim.id, claim=claim.claim, answer=answer, tone=tone,
+        id=claim.id,
+        claim=claim.claim,
+        answer=answer,
+        tone=tone,
         measured=measured_words(claim.measured) if claim.measured else "",
         unit=claim.measured.unit if claim.measured else "",
-        paper=typeset(claim.paper), rule=typeset(claim.rule), note=typeset(claim.note),
+        paper=typeset(claim.paper),
+        rule=typeset(claim.rule),
+        note=typeset(claim.note),
         parts=tuple(_part(p) for p in claim.parts),
-    )  # fmt: skip
+    )
 
 
 def _part(part: Part) -> PartRow:
     answer, tone = ANSWERS[part.holds]
-    return PartRow(part.of, answer, tone, measured_words(part.measured), number(part.paper),
-                   part.counts)  # fmt: skip
+    return PartRow(
+        part.of, answer, tone, measured_words(part.measured), number(part.paper), part.counts
+    )
 
 
 def _table(table: StudyTable) -> list[str]:

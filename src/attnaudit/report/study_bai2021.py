@@ -59,14 +59,18 @@ TABLE = (
 )
 FORWARD = (
     Column("one vector", "balanced_accuracy_above_chance", "weights_only/one mean vector"),
-    Column("vector of the place", "balanced_accuracy_above_chance",
-           "weights_only/mean vector of the place"),
-    Column("share of flips, weights of another class", "flip_share",
-           "swaps/weights of another class"),
+    Column(
+        "vector of the place",
+        "balanced_accuracy_above_chance",
+        "weights_only/mean vector of the place",
+    ),
+    Column(
+        "share of flips, weights of another class", "flip_share", "swaps/weights of another class"
+    ),
     Column("of the same class", "flip_share", "swaps/weights of the same class"),
     Column("share of flips, content", "flip_share", "swaps/content of another class"),
     Column("shortcut share", "shortcut_share", "swaps/weights of another class"),
-)  # fmt: skip
+)
 EXPLAINED = (
     Column("accuracy", "accuracy", "performance/model"),
     Column("mean tau with gradient", "kendall_tau", "agreement/weights~gradient"),
@@ -80,27 +84,36 @@ def sections(results: Results) -> Iterator[StudySection]:
     """The table of all settings, interventions, explanations, and what the check costs."""
     rows = list(_rows(results))
     yield StudySection(
-        "settings", "Models and their judges", "Means over seeds; in small print an interval over "
+        "settings",
+        "Models and their judges",
+        "Means over seeds; in small print an interval over "
         "seeds and texts. The gap is balanced accuracy beyond a neutral judge, or beyond chance "
         "where no weights independent of the label can be read at all.",
         (*_pictures(results), _table("All settings", rows, TABLE)),
-    )  # fmt: skip
+    )
     yield StudySection(
-        "forward", "Interventions", "Weights without text (balanced accuracy above chance), and "
+        "forward",
+        "Interventions",
+        "Weights without text (balanced accuracy above chance), and "
         "predictions changed by weights or content of another text.",
         (_table("Forward passes without training", rows, FORWARD),),
-    )  # fmt: skip
-    explained = [(name, method, records) for name, method, records in rows
-                 if records[0].spec["explanations"]]  # fmt: skip
+    )
+    explained = [
+        (name, method, records) for name, method, records in rows if records[0].spec["explanations"]
+    ]
     if explained:
         yield StudySection(
-            "explanations", "As explanations", "Agreement and erasure of the weights on real text, "
-            "before and after the remedies.", (_table("Real text", explained, EXPLAINED),),
-        )  # fmt: skip
+            "explanations",
+            "As explanations",
+            "Agreement and erasure of the weights on real text, before and after the remedies.",
+            (_table("Real text", explained, EXPLAINED),),
+        )
     yield StudySection(
-        "verdicts", "Verdicts and cost", "What the check says of each seed, and CPU time of the "
-        "training beside that of the check.", (_verdicts(rows), _missing_words()),
-    )  # fmt: skip
+        "verdicts",
+        "Verdicts and cost",
+        "What the check says of each seed, and CPU time of the training beside that of the check.",
+        (_verdicts(rows), _missing_words()),
+    )
 
 
 Rows = Sequence[tuple[str, str, list[CellRecord]]]
@@ -124,15 +137,21 @@ def _mean(records: Sequence[CellRecord], column: Column) -> Measured | None:
 
 def _table(title: str, rows: Rows, columns: Sequence[Column]) -> StudyTable:
     made = [
-        Row(_name(name, method), tuple(_value(_mean(records, c)) for c in columns),
-            inner=method != JOINT)
+        Row(
+            _name(name, method),
+            tuple(_value(_mean(records, c)) for c in columns),
+            inner=method != JOINT,
+        )
         for name, method, records in rows
-    ]  # fmt: skip
+    ]
     kept = [i for i in range(len(columns)) if any(r.values[i].text != NOTHING for r in made)]
     return StudyTable(
-        title, "", "setting", tuple(columns[i].head for i in kept),
+        title,
+        "",
+        "setting",
+        tuple(columns[i].head for i in kept),
         tuple(Row(r.name, tuple(r.values[i] for i in kept), r.inner) for r in made),
-    )  # fmt: skip
+    )
 
 
 def _name(name: str, method: str) -> str:
@@ -157,24 +176,44 @@ def _pictures(results: Results) -> Iterator[Block]:
     if not rows:
         return
     series = tuple(Series(METHODS[m], COLOURS[m]) for m in methods)
-    ends = [e for r in rows for x in r.estimates if x is not None
-            for e in (x.value, x.low, x.high) if e is not None]  # fmt: skip
+    ends = [
+        e
+        for r in rows
+        for x in r.estimates
+        if x is not None
+        for e in (x.value, x.low, x.high)
+        if e is not None
+    ]
     spec = interval_rows(
-        rows, series, domain=(min(0.0, *ends) - 0.03, max(0.1, *ends) + 0.03), axis="gap",
+        rows,
+        series,
+        domain=(min(0.0, *ends) - 0.03, max(0.1, *ends) + 0.03),
+        axis="gap",
         guides=(Guide(0.0, "none"),),
-    )  # fmt: skip
-    yield Picture(Figure(
-        "gaps", "What models read beyond a neutral judge",
-        "One row a setting, one mark a method: mean over seeds with its interval.", spec,
-        "Gaps of all settings and methods; the table below has the numbers.", series,
-    ))  # fmt: skip
+    )
+    yield Picture(
+        Figure(
+            "gaps",
+            "What models read beyond a neutral judge",
+            "One row a setting, one mark a method: mean over seeds with its interval.",
+            spec,
+            "Gaps of all settings and methods; the table below has the numbers.",
+            series,
+        )
+    )
 
 
 def _estimate(found: Measured | None) -> Estimate | None:
     if found is None:
         return None
-    return Estimate(statistic="gap", subject="model", value=found.value, low=found.low,
-                    high=found.high, n=found.n)  # fmt: skip
+    return Estimate(
+        statistic="gap",
+        subject="model",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+    )
 
 
 def _verdicts(rows: Rows) -> StudyTable:
@@ -182,15 +221,25 @@ def _verdicts(rows: Rows) -> StudyTable:
     for name, method, records in rows:
         said = Counter(str(r.facts.get("verdict")) for r in records)
         words = ", ".join(f"{word} {count(n)}" for word, n in said.most_common())
-        times = [[float(r.facts.get(f"{k}_seconds", 0.0)) for r in records]
-                 for k in ("training", "check")]  # fmt: skip
+        times = [
+            [float(r.facts.get(f"{k}_seconds", 0.0)) for r in records]
+            for k in ("training", "check")
+        ]
         middle = [sorted(t)[len(t) // 2] for t in times]
-        made.append(Row(
-            _name(name, method), (Value(words), *(Value(duration(s)) for s in middle)),
-            inner=method != JOINT,
-        ))  # fmt: skip
-    return StudyTable("Verdict of each seed", "Times are medians.", "setting",
-                      ("verdicts", "training", "check"), tuple(made))  # fmt: skip
+        made.append(
+            Row(
+                _name(name, method),
+                (Value(words), *(Value(duration(s)) for s in middle)),
+                inner=method != JOINT,
+            )
+        )
+    return StudyTable(
+        "Verdict of each seed",
+        "Times are medians.",
+        "setting",
+        ("verdicts", "training", "check"),
+        tuple(made),
+    )
 
 
 def _missing_words() -> Words:

@@ -94,23 +94,33 @@ def violins(
             side = 0 if len(row.halves) == 1 else -1 if place == 0 else 1
             areas += _area(known, half, domain, base, side, f"{index}.{place}")
             marks += _quartiles(known, half, row.label, base, side)
-        names.append({
-            "y": index + 0.13, "label": row.label, "short": row.short or row.label,
-            "words": "n = " + " + ".join(map(count, sizes)),
-            "brief": "n = " + " + ".join(map(count, sizes)),
-        })  # fmt: skip
+        names.append(
+            {
+                "y": index + 0.13,
+                "label": row.label,
+                "short": row.short or row.label,
+                "words": "n = " + " + ".join(map(count, sizes)),
+                "brief": "n = " + " + ".join(map(count, sizes)),
+            }
+        )
     top_of = -HEAD * len(guides) / ROW if guides else 0
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     colour = alt.Color("colour:N", scale=None, legend=None)
     layers = [
         *_guides(guides, y, scale, len(rows), HEAD / ROW, (0.26, 0.98)),
-        _chart(areas).mark_area(opacity=0.4, line=False, interpolate="monotone").encode(
-            _x("x", axis, scale), y, alt.Y2("y2"), colour, alt.Detail("id:N"),
+        _chart(areas)
+        .mark_area(opacity=0.4, line=False, interpolate="monotone")
+        .encode(
+            _x("x", axis, scale),
+            y,
+            alt.Y2("y2"),
+            colour,
+            alt.Detail("id:N"),
         ),
         *_boxes(marks, y, scale),
         *_names(names, y, scale, domain),
-    ]  # fmt: skip
+    ]
     return _assembled(layers, ROW * len(rows) + HEAD * len(guides))
 
 
@@ -129,11 +139,20 @@ def curves(
         return number(value, 3) if scale == "linear" else f"{value:.2g}"
 
     values = [
-        {"x": a, "y": b, "colour": c.series.colour, "shape": c.series.shape, "row": c.series.name,
-         "what": label, "place": place, axes[0]: shown(a), axes[1]: shown(b)}
+        {
+            "x": a,
+            "y": b,
+            "colour": c.series.colour,
+            "shape": c.series.shape,
+            "row": c.series.name,
+            "what": label,
+            "place": place,
+            axes[0]: shown(a),
+            axes[1]: shown(b),
+        }
         for c in rows
         for place, (a, b, label) in enumerate(c.points)
-    ]  # fmt: skip
+    ]
     joined = {c.series.name for c in rows if c.joined}
 
     def scaled(domain: tuple[float, float]) -> alt.Scale:
@@ -142,20 +161,26 @@ def curves(
 
     across = _x("x", axes[0], scaled(x))
     up = alt.Y(
-        "y:Q", scale=scaled(y),
+        "y:Q",
+        scale=scaled(y),
         axis=alt.Axis(title=axes[1], grid=True, tickCount=6),
-    )  # fmt: skip
+    )
     colour = alt.Color("colour:N", scale=None, legend=None)
     lines = [v for v in values if v["row"] in joined]
     layers = [
-        _chart(lines).mark_line(strokeWidth=2).encode(
-            across, up, colour, alt.Detail("row:N"), alt.Order("place:Q")
-        ),
-        _chart(values).mark_point(size=70, filled=True, opacity=1).encode(
-            across, up, colour, alt.Shape("shape:N", scale=None, legend=None),
+        _chart(lines)
+        .mark_line(strokeWidth=2)
+        .encode(across, up, colour, alt.Detail("row:N"), alt.Order("place:Q")),
+        _chart(values)
+        .mark_point(size=70, filled=True, opacity=1)
+        .encode(
+            across,
+            up,
+            colour,
+            alt.Shape("shape:N", scale=None, legend=None),
             tooltip=["row:N", "what:N", f"{_escaped(axes[0])}:N", f"{_escaped(axes[1])}:N"],
         ),
-    ]  # fmt: skip
+    ]
     return _assembled(layers, height)
 
 
@@ -172,28 +197,48 @@ def _area(
     density = np.exp(-0.5 * ((grid[:, None] - known[None, :]) / width) ** 2).sum(1)
     tall = 0.3 * density / density.max()
     return [
-        {"x": round(float(x), 4), "y": round(base - (h if side <= 0 else 0), 4),
-         "y2": round(base + (h if side >= 0 else 0), 4), "colour": half.colour, "id": name}
+        {
+            "x": round(float(x), 4),
+            "y": round(base - (h if side <= 0 else 0), 4),
+            "y2": round(base + (h if side >= 0 else 0), 4),
+            "colour": half.colour,
+            "id": name,
+        }
         for x, h in zip(grid, tall.tolist(), strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _quartiles(known: np.ndarray, half: Half, row: str, base: float, side: int) -> list[Spec]:
     found: list[Spec] = []
     at = base + 0.08 * side
     for who, quarters, colour, shape, y in (
-        ("here", None if not len(known) else np.quantile(known, (0.25, 0.5, 0.75)).tolist(),
-         half.colour, "circle", at),
+        (
+            "here",
+            None if not len(known) else np.quantile(known, (0.25, 0.5, 0.75)).tolist(),
+            half.colour,
+            "circle",
+            at,
+        ),
         ("the paper", half.paper, INK, "diamond", at + (0.14 * side or 0.14)),
-    ):  # fmt: skip
+    ):
         if quarters is None:
             continue
         low, middle, high = quarters
-        found.append({
-            "low": low, "x": middle, "high": high, "y": round(y, 4), "colour": colour,
-            "shape": shape, "row": row, "instances": half.name, "from": who,
-            "median": number(middle, 3), "quartiles": f"{number(low, 3)} to {number(high, 3)}",
-        })  # fmt: skip
+        found.append(
+            {
+                "low": low,
+                "x": middle,
+                "high": high,
+                "y": round(y, 4),
+                "colour": colour,
+                "shape": shape,
+                "row": row,
+                "instances": half.name,
+                "from": who,
+                "median": number(middle, 3),
+                "quartiles": f"{number(low, 3)} to {number(high, 3)}",
+            }
+        )
     return found
 
 
@@ -201,15 +246,19 @@ def _boxes(marks: list[Spec], y: alt.Y, scale: alt.Scale) -> list[alt.Chart]:
     colour = alt.Color("colour:N", scale=None, legend=None)
     tooltip = ["row:N", "instances:N", "from:N", "median:N", "quartiles:N"]
     return [
-        _chart(marks).mark_rule(strokeWidth=2).encode(
-            alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip
-        ),
-        _chart(marks).mark_point(size=48, filled=True, opacity=1, stroke=PAPER, strokeWidth=1)
+        _chart(marks)
+        .mark_rule(strokeWidth=2)
+        .encode(alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip),
+        _chart(marks)
+        .mark_point(size=48, filled=True, opacity=1, stroke=PAPER, strokeWidth=1)
         .encode(
-            alt.X("x:Q", scale=scale), y, colour, alt.Shape("shape:N", scale=None, legend=None),
+            alt.X("x:Q", scale=scale),
+            y,
+            colour,
+            alt.Shape("shape:N", scale=None, legend=None),
             tooltip=tooltip,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _escaped(field: str) -> str:

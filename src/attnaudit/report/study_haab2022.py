@@ -33,8 +33,17 @@ from attnaudit.studies.haab2022.conclude import file_of
 from attnaudit.studies.haab2022.measure import EVERY, POSITIVE
 from attnaudit.studies.schema import CellRecord
 
-HEAD = ("accurate seeds", "bag AUC", "instance AUROC", "top-1", "lift", "ceiling", "supervised",
-        "ensemble", "silent failures")  # fmt: skip
+HEAD = (
+    "accurate seeds",
+    "bag AUC",
+    "instance AUROC",
+    "top-1",
+    "lift",
+    "ceiling",
+    "supervised",
+    "ensemble",
+    "silent failures",
+)
 
 AGREEMENT = ("spearman", "kendall_tau", "same_top", "jsd", "same_decision")
 
@@ -58,19 +67,29 @@ def sections(results: Results) -> Iterator[StudySection]:
 
 def _differences() -> StudySection:
     return StudySection(
-        "differences", "What is known of the paper",
+        "differences",
+        "What is known of the paper",
         "Its abstract. The numbers of its tables are not known here, nor its rules, sizes, "
         "networks and thresholds; nothing on this page is a number of the paper.",
-        (Words("", (
-            "Rules, modalities, sizes of bags, networks and thresholds are ours.",
-            "All seeds of a setting are trained and tested on the same bags: intervals of rates "
-            "are over seeds, intervals of means are over bags, as each says.",
-            "Keys are instances in whose place an ordinary one could change the label, in this bag "
-            "or in another. Where two types of keys must occur together, a bag of the other label "
-            "can have keys that speak for nothing; such settings are graded on every bag, and on "
-            "positive bags alone.",
-        )),),
-    )  # fmt: skip
+        (
+            Words(
+                "",
+                (
+                    "Rules, modalities, sizes of bags, networks and thresholds are ours.",
+                    "All seeds of a setting are trained and tested on the same bags: "
+                    "intervals of rates "
+                    "are over seeds, intervals of means are over bags, as each says.",
+                    "Keys are instances in whose place an ordinary one could change the "
+                    "label, in this bag "
+                    "or in another. Where two types of keys must occur together, a bag of "
+                    "the other label "
+                    "can have keys that speak for nothing; such settings are graded on "
+                    "every bag, and on "
+                    "positive bags alone.",
+                ),
+            ),
+        ),
+    )
 
 
 def _grid(records: Sequence[CellRecord]) -> StudySection:
@@ -88,19 +107,26 @@ def _grid(records: Sequence[CellRecord]) -> StudySection:
     blocks: list[Block] = []
     if drawn:
         blocks.append(Picture(_settings(drawn)))
-    blocks.append(StudyTable(
-        "Every setting", "Means over seeds; instance AUROC and lift are means over bags first. "
-        "Ceiling: the best score of single instances, where it is known. Supervised: a "
-        "classifier told which training instances are keys. Ensemble: mean weights of all "
-        "seeds. Silent failures: of all seeds.",
-        "setting", HEAD, tuple(rows),
-    ))  # fmt: skip
+    blocks.append(
+        StudyTable(
+            "Every setting",
+            "Means over seeds; instance AUROC and lift are means over bags first. "
+            "Ceiling: the best score of single instances, where it is known. Supervised: a "
+            "classifier told which training instances are keys. Ensemble: mean weights of all "
+            "seeds. Silent failures: of all seeds.",
+            "setting",
+            HEAD,
+            tuple(rows),
+        )
+    )
     spec = records[0].spec
     return StudySection(
-        "grid", "Rules, modalities and pools",
+        "grid",
+        "Rules, modalities and pools",
         f"{count(spec['bags'])} training bags, {spec['members']} seeds, "
-        f"{count(spec['test_bags'])} test bags a setting.", tuple(blocks),
-    )  # fmt: skip
+        f"{count(spec['test_bags'])} test bags a setting.",
+        tuple(blocks),
+    )
 
 
 def _cells(record: CellRecord, file: SilentFile) -> tuple[Value, ...]:
@@ -136,13 +162,18 @@ def _settings(drawn: Sequence[tuple[str, Estimate]]) -> Figure:
     rows = [IntervalRow(name, (found,)) for name, found in drawn]
     low = min(0.4, *((e.low if e.low is not None else e.value or 0.0) - 0.05 for _, e in drawn))
     return Figure(
-        "settings", "How well accurate seeds find the keys",
+        "settings",
+        "How well accurate seeds find the keys",
         "Mean instance AUROC over bags, of the mean over accurate seeds; 0.5 by chance. Settings "
         "without an accurate seed are left out.",
-        interval_rows(rows, (Series("accurate seeds", ACCENT),), domain=(round(low, 2), 1.0),
-                      axis="mean instance AUROC"),
+        interval_rows(
+            rows,
+            (Series("accurate seeds", ACCENT),),
+            domain=(round(low, 2), 1.0),
+            axis="mean instance AUROC",
+        ),
         "; ".join(f"{name} {value_of(found)}" for name, found in drawn) + ".",
-    )  # fmt: skip
+    )
 
 
 def _many(records: Sequence[CellRecord]) -> StudySection:
@@ -155,11 +186,20 @@ def _many(records: Sequence[CellRecord]) -> StudySection:
             about = f"{setting_of(record.spec)}, draw {record.spec['draw']}, {bags}"
             force = file.bars_in_force
             figures = [
-                seeds_picture(file.seeds, force["bag"], force["instance"],
-                              name=f"seeds-{place}-{suffix}", title=f"Seeds: {about}"),
-                ensembles_picture(file.ensembles, force["instance"],
-                                  name=f"ensembles-{place}-{suffix}", title=f"Ensembles: {about}"),
-            ]  # fmt: skip
+                seeds_picture(
+                    file.seeds,
+                    force["bag"],
+                    force["instance"],
+                    name=f"seeds-{place}-{suffix}",
+                    title=f"Seeds: {about}",
+                ),
+                ensembles_picture(
+                    file.ensembles,
+                    force["instance"],
+                    name=f"ensembles-{place}-{suffix}",
+                    title=f"Ensembles: {about}",
+                ),
+            ]
             if bags == EVERY:
                 figures.insert(1, curve_picture(file.curve, f"curve-{place}"))
             blocks.append(Words(about, tuple(finding.sentence for finding in file.findings)))
@@ -168,11 +208,13 @@ def _many(records: Sequence[CellRecord]) -> StudySection:
             blocks.append(ensembles_table(file.ensembles, folded=True))
     spec = records[0].spec
     return StudySection(
-        "many", "Silent failures, and ensembles",
+        "many",
+        "Silent failures, and ensembles",
         f"Conjunction of digits with self-attention: {count(spec['bags'])} training bags, "
         f"{spec['members']} seeds, {count(spec['test_bags'])} test bags. A draw is another draw of "
-        "all bags.", tuple(blocks),
-    )  # fmt: skip
+        "all bags.",
+        tuple(blocks),
+    )
 
 
 def _signal(records: Sequence[CellRecord]) -> StudySection:
@@ -191,50 +233,91 @@ def _signal(records: Sequence[CellRecord]) -> StudySection:
         if supervised is not None:
             points["super"].append((delta, supervised, label))
         auc = find(record.rows, "roc_auc", "seeds")
-        rows.append(Row(label, (
-            Value(number(ceiling, 3)), Value(number(found.value, 3), interval_of(found)),
-            Value(number(supervised, 3)), Value(number(file.ceilings.bag, 3)), _mean(auc),
-        )))  # fmt: skip
-    names = {"ceiling": Series("ceiling Φ(Δ/√2)", MUTED), "weights": Series("weights", ACCENT),
-             "super": Series("supervised classifier", SECOND, "square")}  # fmt: skip
+        rows.append(
+            Row(
+                label,
+                (
+                    Value(number(ceiling, 3)),
+                    Value(number(found.value, 3), interval_of(found)),
+                    Value(number(supervised, 3)),
+                    Value(number(file.ceilings.bag, 3)),
+                    _mean(auc),
+                ),
+            )
+        )
+    names = {
+        "ceiling": Series("ceiling Φ(Δ/√2)", MUTED),
+        "weights": Series("weights", ACCENT),
+        "super": Series("supervised classifier", SECOND, "square"),
+    }
     drawn = [Curve(names[key], tuple(some)) for key, some in points.items() if some]
     every = [p for some in points.values() for p in some]
     blocks: list[Block] = []
     if len(records) > 1 and every:
         x = (min(p[0] for p in every), max(p[0] for p in every))
         low = min(p[1] for p in every)
-        blocks.append(Picture(Figure(
-            "ceiling", "Weights below their ceiling",
-            "Mean instance AUROC of all seeds, against how far keys are from other instances.",
-            curves(drawn, x=x, y=(round(low - 0.05, 2), 1.0), axes=("Δ", "mean instance AUROC")),
-            "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
-            tuple(c.series for c in drawn),
-        )))  # fmt: skip
-    blocks.append(StudyTable("By size of the signal", "", "signal",
-                             ("ceiling", "weights", "supervised", "best bag AUC", "bag AUC"),
-                             tuple(rows)))  # fmt: skip
+        blocks.append(
+            Picture(
+                Figure(
+                    "ceiling",
+                    "Weights below their ceiling",
+                    "Mean instance AUROC of all seeds, against how far keys are from other "
+                    "instances.",
+                    curves(
+                        drawn, x=x, y=(round(low - 0.05, 2), 1.0), axes=("Δ", "mean instance AUROC")
+                    ),
+                    "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
+                    tuple(c.series for c in drawn),
+                )
+            )
+        )
+    blocks.append(
+        StudyTable(
+            "By size of the signal",
+            "",
+            "signal",
+            ("ceiling", "weights", "supervised", "best bag AUC", "bag AUC"),
+            tuple(rows),
+        )
+    )
     return StudySection(
-        "signal", "Gaussian bags and their ceiling",
+        "signal",
+        "Gaussian bags and their ceiling",
         "Presence on Gaussian instances: the best score of single instances is known, and so is "
-        "the best bag AUC.", tuple(blocks),
-    )  # fmt: skip
+        "the best bag AUC.",
+        tuple(blocks),
+    )
 
 
 def _classic(records: Sequence[CellRecord]) -> StudySection:
     rows = []
     for record in records:
-        values = [_mean(find(record.rows, "accuracy", "seeds")),
-                  Value(number(float(record.facts["roc_auc"])))]  # fmt: skip
+        values = [
+            _mean(find(record.rows, "accuracy", "seeds")),
+            Value(number(float(record.facts["roc_auc"]))),
+        ]
         values += [_mean(find(record.rows, name, "seed~seed")) for name in AGREEMENT]
         rows.append(Row(str(record.spec["data"]), tuple(values)))
     return StudySection(
-        "classic", "Classic sets",
+        "classic",
+        "Classic sets",
         "Repeated 10-fold cross-validation; instances have no labels, so that seeds can only be "
         "compared with each other.",
-        (StudyTable(
-            "Accuracy, and agreement of two seeds on bags they were not trained on",
-            "Means over bags and pairs of seeds, with intervals over bags.", "set",
-            ("accuracy", "bag AUC", "Spearman", "Kendall", "same top", "divergence",
-             "same decision"), tuple(rows),
-        ),),
-    )  # fmt: skip
+        (
+            StudyTable(
+                "Accuracy, and agreement of two seeds on bags they were not trained on",
+                "Means over bags and pairs of seeds, with intervals over bags.",
+                "set",
+                (
+                    "accuracy",
+                    "bag AUC",
+                    "Spearman",
+                    "Kendall",
+                    "same top",
+                    "divergence",
+                    "same decision",
+                ),
+                tuple(rows),
+            ),
+        ),
+    )

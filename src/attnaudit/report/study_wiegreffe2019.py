@@ -82,9 +82,12 @@ def sections(results: Results) -> Iterator[StudySection]:
     shown = list(_shown(results))
     yield _differences(shown)
     for section in (
-        _uniform(shown, paper), _seeds(shown), _guide(shown, paper), _adversary(shown, paper),
+        _uniform(shown, paper),
+        _seeds(shown),
+        _guide(shown, paper),
+        _adversary(shown, paper),
         _tasks(shown),
-    ):  # fmt: skip
+    ):
         if section.blocks:
             yield section
 
@@ -94,8 +97,14 @@ def _shown(results: Results) -> Iterator[Shown]:
         records = results.where(data=name)
         if records:
             first = min(records, key=lambda r: (_config(r) != PAPERS, int(r.spec["seed"])))
-            yield Shown(name, setting.title, tuple(records), first, _controls(results, first),
-                        _search(results, first))  # fmt: skip
+            yield Shown(
+                name,
+                setting.title,
+                tuple(records),
+                first,
+                _controls(results, first),
+                _search(results, first),
+            )
 
 
 def _config(record: CellRecord) -> tuple[str, str]:
@@ -133,16 +142,22 @@ def _differences(shown: Sequence[Shown]) -> StudySection:
         "split.",
         "The strength λ weighs the divergence against the whole output distance of two classes. "
         "The released code takes half that distance, so the paper's λ is shown doubled.",
-        *(f"{one.title}, {_plain(r)}: {note}." for one in shown for r in one.records
-          for note in r.notes if note.startswith("training ")),
-    ]  # fmt: skip
+        *(
+            f"{one.title}, {_plain(r)}: {note}."
+            for one in shown
+            for r in one.records
+            for note in r.notes
+            if note.startswith("training ")
+        ),
+    ]
     return StudySection(
-        "differences", "What differs",
+        "differences",
+        "What differs",
         f"The paper's authors released no result files. Its numbers are {RECALLED}: they help to "
         "find one's way, and no answer rests on them. A number of ours is marked ≠ where its "
         f"interval lies further than {CLOSE} (F1) from the paper's.",
         (Words("", tuple(points)),),
-    )  # fmt: skip
+    )
 
 
 def _uniform(shown: Sequence[Shown], paper: Paper) -> StudySection:
@@ -159,22 +174,27 @@ def _uniform(shown: Sequence[Shown], paper: Paper) -> StudySection:
                 if name in ("learned", "uniform"):
                     values.append(_theirs(stated))
             rows.append(Row(_label(record, one), tuple(values)))
-    blocks: list[Block] = [_table(
-        "F1 with learned attention and with replacements",
-        f"Intervals below. The paper has uniform weights only; the others are ours.{_star(rows)}",
-        "data set",
-        ("learned", THERE, "uniform", THERE, "fixed random", "by position", "by word alone"),
-        tuple(rows),
-    )]  # fmt: skip
+    blocks: list[Block] = [
+        _table(
+            "F1 with learned attention and with replacements",
+            f"Intervals below. The paper has uniform weights only; the others are "
+            f"ours.{_star(rows)}",
+            "data set",
+            ("learned", THERE, "uniform", THERE, "fixed random", "by position", "by word alone"),
+            tuple(rows),
+        )
+    ]
     picture = _lost([one for one in shown if not one.task])
     if picture is not None:
         blocks.append(picture)
     return StudySection(
-        "uniform", "Is attention needed?",
+        "uniform",
+        "Is attention needed?",
         "The same model trained again with weights that cannot be learned or that know less. Where "
         "it does as well, the task does not need attention, and the learned weights say little "
-        "about why a text is classified as it is.", tuple(blocks) if rows and picture else (),
-    )  # fmt: skip
+        "about why a text is classified as it is.",
+        tuple(blocks) if rows and picture else (),
+    )
 
 
 def _lost(shown: Sequence[Shown]) -> Picture | None:
@@ -188,24 +208,40 @@ def _lost(shown: Sequence[Shown]) -> Picture | None:
             rows.append(IntervalRow(one.title, found))
     if not rows:
         return None
-    return Picture(Figure(
-        name="lost", title="F1 lost without learned weights",
-        caption="F1 of learned weights less that of each replacement, on the same texts. At 0 "
-        "nothing is lost.",
-        spec=interval_rows(rows, series, domain=_room(rows), axis="difference of F1",
-                           guides=(Guide(0, "nothing lost 0"),)),
-        description="; ".join(
-            f"{row.label}, {s.name}: {spoken(e)}"
-            for row in rows for s, e in zip(series, row.estimates, strict=True) if e
-        ),
-        legend=tuple(series),
-    ))  # fmt: skip
+    return Picture(
+        Figure(
+            name="lost",
+            title="F1 lost without learned weights",
+            caption="F1 of learned weights less that of each replacement, on the same texts. At 0 "
+            "nothing is lost.",
+            spec=interval_rows(
+                rows,
+                series,
+                domain=_room(rows),
+                axis="difference of F1",
+                guides=(Guide(0, "nothing lost 0"),),
+            ),
+            description="; ".join(
+                f"{row.label}, {s.name}: {spoken(e)}"
+                for row in rows
+                for s, e in zip(series, row.estimates, strict=True)
+                if e
+            ),
+            legend=tuple(series),
+        )
+    )
 
 
 def _room(rows: Sequence[IntervalRow]) -> tuple[float, float]:
     """An axis that holds every interval, and 0."""
-    ends = [e for row in rows for one in row.estimates if one is not None
-            for e in (one.value, one.low, one.high) if e is not None]  # fmt: skip
+    ends = [
+        e
+        for row in rows
+        for one in row.estimates
+        if one is not None
+        for e in (one.value, one.low, one.high)
+        if e is not None
+    ]
     room = max(0.02, 0.08 * (max(*ends, 0.0) - min(*ends, 0.0)))
     return min(*ends, 0.0) - room, max(*ends, 0.0) + room
 
@@ -220,12 +256,14 @@ def _seeds(shown: Sequence[Shown]) -> StudySection:
             blocks.append(picture)
         blocks.append(_seeds_table(one))
     return StudySection(
-        "seeds", "How far another seed goes",
+        "seeds",
+        "How far another seed goes",
         "The same model trained again from other seeds: per text, the median over seeds of the "
         "Jensen-Shannon divergence of the weights. Every divergence elsewhere means something only "
         "beside this one. The adversary of Jain & Wallace chooses weights text by text, with the "
-        "prediction kept.", tuple(blocks),
-    )  # fmt: skip
+        "prediction kept.",
+        tuple(blocks),
+    )
 
 
 def _violins(one: Shown) -> Picture | None:
@@ -245,21 +283,34 @@ def _violins(one: Shown) -> Picture | None:
         if both:
             halves.append(Half(SEARCH_WORDS, values_of(part, "search_jsd"), SECOND))
         rows.append(Violin(label, tuple(halves), _ends(short)))
-        medians += [f"{label}, {h.name}: median {number(float(np.nanmedian(h.values)))}"
-                    for h in halves if np.isfinite(h.values).any()]  # fmt: skip
+        medians += [
+            f"{label}, {h.name}: median {number(float(np.nanmedian(h.values)))}"
+            for h in halves
+            if np.isfinite(h.values).any()
+        ]
     legend = [Series(SEEDS_WORDS, ACCENT)]
     legend += [Series(SEARCH_WORDS, SECOND)] if both else []
-    return Picture(Figure(
-        name=f"seeds-{one.name}",
-        title=f"{one.title}, {_plain(one.main)}: divergence of the weights, by the largest weight",
-        caption="The thicker, the more texts"
-        + ("; other seeds above the line, the adversary below" if both else "")
-        + ". Dots and lines are medians and quartiles. Each side is scaled to its own peak.",
-        spec=violins(rows, domain=(0.0, 0.7), axis="Jensen-Shannon divergence (0 to 0.69)",
-                     guides=(Guide(STABLE, f"stable {STABLE:g}"),
-                             Guide(DIFFERENT, f"clearly different {DIFFERENT:g}", dashed=False))),
-        description="; ".join(medians), legend=tuple(legend),
-    ))  # fmt: skip
+    return Picture(
+        Figure(
+            name=f"seeds-{one.name}",
+            title=f"{one.title}, {_plain(one.main)}: divergence of the weights, by the "
+            f"largest weight",
+            caption="The thicker, the more texts"
+            + ("; other seeds above the line, the adversary below" if both else "")
+            + ". Dots and lines are medians and quartiles. Each side is scaled to its own peak.",
+            spec=violins(
+                rows,
+                domain=(0.0, 0.7),
+                axis="Jensen-Shannon divergence (0 to 0.69)",
+                guides=(
+                    Guide(STABLE, f"stable {STABLE:g}"),
+                    Guide(DIFFERENT, f"clearly different {DIFFERENT:g}", dashed=False),
+                ),
+            ),
+            description="; ".join(medians),
+            legend=tuple(legend),
+        )
+    )
 
 
 def _ends(bin_: str) -> str:
@@ -270,29 +321,46 @@ def _ends(bin_: str) -> str:
 def _seeds_table(one: Shown) -> StudyTable:
     rows = []
     for record in one.records:
-        groups = ["all", *(e.group for e in record.rows
-                           if (e.statistic, e.subject) == ("median_jsd", "seeds/weights")
-                           and e.group.startswith("max weight"))]  # fmt: skip
+        groups = [
+            "all",
+            *(
+                e.group
+                for e in record.rows
+                if (e.statistic, e.subject) == ("median_jsd", "seeds/weights")
+                and e.group.startswith("max weight")
+            ),
+        ]
         for group in groups:
             seeds = find(record.rows, "median_jsd", "seeds/weights", group)
             if seeds is None or seeds.value is None:
                 continue
-            name = _label(record, one) if group == "all" else (
-                f"largest weight {_ends(group.removeprefix('max weight '))}"
-            )  # fmt: skip
-            rows.append(Row(name, (
-                Value(count(seeds.n)),
-                _here(seeds), _here(find(record.rows, "mean_jsd", "search", group)),
-                Value(number(seeds.null)),
-                _here(find(record.rows, "mean_tvd", "seeds/output", group), digits=3),
-            ), inner=group != "all"))  # fmt: skip
+            name = (
+                _label(record, one)
+                if group == "all"
+                else (f"largest weight {_ends(group.removeprefix('max weight '))}")
+            )
+            rows.append(
+                Row(
+                    name,
+                    (
+                        Value(count(seeds.n)),
+                        _here(seeds),
+                        _here(find(record.rows, "mean_jsd", "search", group)),
+                        Value(number(seeds.null)),
+                        _here(find(record.rows, "mean_tvd", "seeds/output", group), digits=3),
+                    ),
+                    inner=group != "all",
+                )
+            )
     return _table(
         f"{one.title}: means over texts",
         "By chance is the divergence to the same weights in random order: flat weights over a "
         "long text differ little whatever they are. Output change is the mean over seeds.",
-        "model", ("texts", "divergence of seeds", "of the adversary", "by chance",
-                  "output change of seeds"), tuple(rows), folded=True,
-    )  # fmt: skip
+        "model",
+        ("texts", "divergence of seeds", "of the adversary", "by chance", "output change of seeds"),
+        tuple(rows),
+        folded=True,
+    )
 
 
 def _guide(shown: Sequence[Shown], paper: Paper) -> StudySection:
@@ -304,23 +372,29 @@ def _guide(shown: Sequence[Shown], paper: Paper) -> StudySection:
             values = []
             for source in SOURCES:
                 stated = paper.guided(one.name, source) if _config(record) == PAPERS else None
-                values += [_here(find(record.rows, "f1", f"guide/{source}"), stated),
-                           _theirs(stated)]  # fmt: skip
+                values += [
+                    _here(find(record.rows, "f1", f"guide/{source}"), stated),
+                    _theirs(stated),
+                ]
             rows.append(Row(_label(record, one), tuple(values)))
     if not rows:
         return StudySection("guide", "", "", ())
     heads = ("uniform", "learned by itself", "the LSTM's", "the adversary's")
     table = _table(
         "F1 of a context-free model under four sources of weights",
-        f"Intervals below.{_star(rows)}", "data set",
-        tuple(h for head in heads for h in (head, THERE)), tuple(rows),
-    )  # fmt: skip
+        f"Intervals below.{_star(rows)}",
+        "data set",
+        tuple(h for head in heads for h in (head, THERE)),
+        tuple(rows),
+    )
     return StudySection(
-        "guide", "Do the weights help another model?",
+        "guide",
+        "Do the weights help another model?",
         "A model that sees each word by itself, with weights from elsewhere to sum the words up. "
         "If the LSTM's weights help it, they carry information about the words. The adversary is "
-        "a model that was trained to say the same with other weights.", (table,),
-    )  # fmt: skip
+        "a model that was trained to say the same with other weights.",
+        (table,),
+    )
 
 
 def _adversary(shown: Sequence[Shown], paper: Paper) -> StudySection:
@@ -330,26 +404,35 @@ def _adversary(shown: Sequence[Shown], paper: Paper) -> StudySection:
         if picture is not None:
             blocks += [picture, _strengths(one, paper)]
     return StudySection(
-        "adversary", "A model trained to have other weights",
+        "adversary",
+        "A model trained to have other weights",
         "New models trained to match the base model's predictions, text by text, with weights as "
         "different as the strength λ asks for. Far right and low is a model that says the same "
-        "with other weights.", tuple(blocks),
-    )  # fmt: skip
+        "with other weights.",
+        tuple(blocks),
+    )
 
 
 def _models(record: CellRecord) -> Iterator[tuple[str, str, str, Estimate, Estimate]]:
     """Kind, name, label, divergence and output change of every model beside the base."""
-    names = [e.subject for e in record.rows
-             if e.statistic == "mean_jsd" and e.subject.startswith("trained_adversary/")
-             and e.group == "all"]  # fmt: skip
+    names = [
+        e.subject
+        for e in record.rows
+        if e.statistic == "mean_jsd"
+        and e.subject.startswith("trained_adversary/")
+        and e.group == "all"
+    ]
     for subject in (*names, "search"):
         jsd, tvd = (find(record.rows, f"mean_{w}", subject) for w in ("jsd", "tvd"))
         if jsd is None or tvd is None or jsd.value is None or tvd.value is None:
             continue
         name = subject.removeprefix("trained_adversary/")
         kind = "adversary" if name.startswith("adversary ") else name.split(" ")[0]
-        label = {"adversary": f"λ = {name.removeprefix('adversary ')}", "search": SEARCH_WORDS,
-                 "uniform": "uniform weights"}.get(kind, name)  # fmt: skip
+        label = {
+            "adversary": f"λ = {name.removeprefix('adversary ')}",
+            "search": SEARCH_WORDS,
+            "uniform": "uniform weights",
+        }.get(kind, name)
         yield kind, subject, label, jsd, tvd
 
 
@@ -373,22 +456,27 @@ def _tradeoff(one: Shown, paper: Paper) -> Picture | None:
     some = {kind: found for kind, found in points.items() if found}
     top = max(p[1] for found in some.values() for p in found)
     star = STAR if points["paper"] else ""
-    return Picture(Figure(
-        name=f"tradeoff-{one.name}",
-        title=f"{one.title}, {_plain(one.main)}: what other weights cost",
-        caption="Each point is a model beside the base: mean divergence of its weights, and mean "
-        f"change of its output. Up to {EPSILON:g} counts as the same prediction.{star}",
-        spec=curves(
-            [Curve(series[k], tuple(p), joined=k == "adversary") for k, p in some.items()],
-            x=(0.0, LN2), y=(0.0, max(1.15 * top, 2 * EPSILON)),
-            axes=("mean divergence of the weights", "mean output change"),
-        ),
-        description="; ".join(
-            f"{series[k].name} {label}: divergence {number(x)}, output change {number(y, 3)}"
-            for k, found in some.items() for x, y, label in found
-        ),
-        legend=tuple(series[k] for k in some),
-    ))  # fmt: skip
+    return Picture(
+        Figure(
+            name=f"tradeoff-{one.name}",
+            title=f"{one.title}, {_plain(one.main)}: what other weights cost",
+            caption="Each point is a model beside the base: mean divergence of its weights, "
+            "and mean "
+            f"change of its output. Up to {EPSILON:g} counts as the same prediction.{star}",
+            spec=curves(
+                [Curve(series[k], tuple(p), joined=k == "adversary") for k, p in some.items()],
+                x=(0.0, LN2),
+                y=(0.0, max(1.15 * top, 2 * EPSILON)),
+                axes=("mean divergence of the weights", "mean output change"),
+            ),
+            description="; ".join(
+                f"{series[k].name} {label}: divergence {number(x)}, output change {number(y, 3)}"
+                for k, found in some.items()
+                for x, y, label in found
+            ),
+            legend=tuple(series[k] for k in some),
+        )
+    )
 
 
 def _strengths(one: Shown, paper: Paper) -> StudyTable:
@@ -401,21 +489,31 @@ def _strengths(one: Shown, paper: Paper) -> StudyTable:
         rows.append(Row(f"{_label(record, one)}: base", (_here(base), *empty)))
         for _, subject, label, jsd, tvd in _models(record):
             epochs = trainings.get(subject.removeprefix("trained_adversary/"), {}).get("epochs")
-            rows.append(Row(label, (
-                _here(find(record.rows, "f1", subject)), _here(jsd), _here(tvd, digits=3),
-                Value(NOTHING if epochs is None else count(int(epochs))),
-            ), inner=True))  # fmt: skip
+            rows.append(
+                Row(
+                    label,
+                    (
+                        _here(find(record.rows, "f1", subject)),
+                        _here(jsd),
+                        _here(tvd, digits=3),
+                        Value(NOTHING if epochs is None else count(int(epochs))),
+                    ),
+                    inner=True,
+                )
+            )
     stated = [paper.adversary(one.name, what) for what in ("f1", "jsd", "tvd")]
     if stated[1] is not None:
         strength = paper.adversary(one.name, "strength")
         cells = [Value(number(v, 3), paper=True) for v in stated]
-        rows.append(
-            Row(f"the paper*, λ = {strength:g}", (*cells, Value(NOTHING, paper=True)))
-        )  # fmt: skip
+        rows.append(Row(f"the paper*, λ = {strength:g}", (*cells, Value(NOTHING, paper=True))))
     return _table(
-        f"{one.title}: all models in numbers", STAR.strip() if stated[1] is not None else "",
-        "model", ("F1", "divergence", "output change", "epochs"), tuple(rows), folded=True,
-    )  # fmt: skip
+        f"{one.title}: all models in numbers",
+        STAR.strip() if stated[1] is not None else "",
+        "model",
+        ("F1", "divergence", "output change", "epochs"),
+        tuple(rows),
+        folded=True,
+    )
 
 
 def _tasks(shown: Sequence[Shown]) -> StudySection:
@@ -427,28 +525,36 @@ def _tasks(shown: Sequence[Shown]) -> StudySection:
             values = [
                 _here(find(record.rows, statistic, f"uniform/{subject}"), digits=3)
                 for statistic, subject in (
-                    ("accuracy", "learned"), ("accuracy", "uniform"),
+                    ("accuracy", "learned"),
+                    ("accuracy", "uniform"),
                     ("accuracy_difference", "uniform"),
                 )
-            ]  # fmt: skip
+            ]
             rows.append(Row(_label(record, one), tuple(values)))
             words = [
-                typeset(f["sentence"]) for f in record.facts.get("findings", [])
+                typeset(f["sentence"])
+                for f in record.facts.get("findings", [])
                 if (f["control"], f["subject"]) == ("uniform", "uniform")
-            ]  # fmt: skip
+            ]
             said += [f"{_label(record, one)}: {sentence}" for sentence in words]
     if not rows:
         return StudySection("tasks", "", "", ())
     return StudySection(
-        "tasks", "Two tasks whose answer is known",
+        "tasks",
+        "Two tasks whose answer is known",
         "Generated tasks: one that nobody can do without attention, and one on which any weights "
         "will do. A control that says the same of both would be worth nothing.",
         (
-            _table("Accuracy", "Intervals below.", "task",
-                   ("learned weights", "uniform weights", "lost"), tuple(rows)),
+            _table(
+                "Accuracy",
+                "Intervals below.",
+                "task",
+                ("learned weights", "uniform weights", "lost"),
+                tuple(rows),
+            ),
             Words("What the control says", tuple(said)),
         ),
-    )  # fmt: skip
+    )
 
 
 def _label(record: CellRecord, one: Shown) -> str:

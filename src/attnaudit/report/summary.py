@@ -148,8 +148,13 @@ def summarise(result: AuditResult) -> Summary:
         advice=typeset(judgement.advice),
         recommended=METHODS[recommended].title if recommended in METHODS else recommended,
         reasons=tuple(
-            ReasonRow(r.check, title_of(r.check), r.verdict, _decides(report, r.check),
-                      typeset(r.sentence))
+            ReasonRow(
+                r.check,
+                title_of(r.check),
+                r.verdict,
+                _decides(report, r.check),
+                typeset(r.sentence),
+            )
             for r in judgement.reasons
         ),
         cautions=tuple(typeset(c) for c in judgement.cautions),
@@ -172,7 +177,7 @@ def summarise(result: AuditResult) -> Summary:
         full_effect=number(FULL_EFFECT),
         reads=plan.data.reads,
         full_shares=str(FULL_SHARES),
-    )  # fmt: skip
+    )
 
 
 def sections_of(result: AuditResult) -> tuple[Section, ...]:
@@ -199,10 +204,12 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
         low, high = (number(end, 0) for end in check.range)
         facts = (
             ("Statistic", check.statistic),
-            ("Range", f"{low} to {high}; {'higher' if check.higher_is_better else 'lower'} "
-             "is better"),
+            (
+                "Range",
+                f"{low} to {high}; {'higher' if check.higher_is_better else 'lower'} is better",
+            ),
             ("By chance", check.null),
-        )  # fmt: skip
+        )
     return Section(
         check=finding.check,
         title=title_of(finding.check),
@@ -216,7 +223,9 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
         calibration=tuple(
             Calibration(
                 "Random scores" if f.subject == "random" else "Known evidence",
-                f.verdict, typeset(f.sentence), remark_on(f, f.verdict),
+                f.verdict,
+                typeset(f.sentence),
+                remark_on(f, f.verdict),
             )
             for f in others
         ),
@@ -225,7 +234,7 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
         paper=check.paper if check else "",
         thresholds=threshold_rows(finding),
         estimates=estimate_rows(finding, others),
-    )  # fmt: skip
+    )
 
 
 def settings_of(settings: Settings) -> tuple[Setting, ...]:

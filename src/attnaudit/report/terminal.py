@@ -59,9 +59,10 @@ def render_terminal(report: AuditReport) -> Group:
         (about, "dim"),
     )
     parts: list[RenderableType] = [
-        Panel(verdict, title=Text(QUESTION), title_align="left", border_style=style,
-              padding=(1, 2)),
-    ]  # fmt: skip
+        Panel(
+            verdict, title=Text(QUESTION), title_align="left", border_style=style, padding=(1, 2)
+        ),
+    ]
     why = [f"{title}: {sentence}" for title, sentence in failing(report)]
     parts += [*_list("Why", why), _evidence(report)]
     return Group(*parts, *_list("Keep in mind", judgement.cautions))
@@ -110,17 +111,26 @@ def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -
     for name, values in scores.items():
         signed = METHODS[name].signed if name in METHODS else min(values, default=0) < 0
         row = heat_row(
-            subject(name), units, values, windows=windows, signed=signed,
+            subject(name),
+            units,
+            values,
+            windows=windows,
+            signed=signed,
             floor=floor_of(name, len(units)),
-        )  # fmt: skip
+        )
         meaning = METHODS[name].meaning if name in METHODS else ""
         heading = Text.assemble(("\n" + visible(row.title), "bold"), (f"  {meaning}", "dim"))
         parts += [heading, Padding(_shaded(row), (0, 2)), Padding(_largest(row), (0, 2))]
     if any(value < 0 for values in scores.values() for value in values):
-        parts.append(Text.assemble(
-            "\n", (" for ", f"{DARK} on {FOR[-1]}"), " the prediction  ",
-            (" against ", f"{DARK} on {AGAINST[-1]}"), " it",
-        ))  # fmt: skip
+        parts.append(
+            Text.assemble(
+                "\n",
+                (" for ", f"{DARK} on {FOR[-1]}"),
+                " the prediction  ",
+                (" against ", f"{DARK} on {AGAINST[-1]}"),
+                " it",
+            )
+        )
     return Group(*parts)
 
 
@@ -135,8 +145,9 @@ def _evidence(report: AuditReport) -> Table:
     table.add_column("By chance", justify="right")
     for row in evidence_rows(report):
         style = "dim" if row.calibration else ""
-        verdict = Text(f"{SIGNS[row.verdict]} {row.verdict}",
-                       style=style or f"bold {STYLES[row.verdict]}")  # fmt: skip
+        verdict = Text(
+            f"{SIGNS[row.verdict]} {row.verdict}", style=style or f"bold {STYLES[row.verdict]}"
+        )
         if row.calibration:
             title = Text(f"  ↳ {row.title}, {row.remark}", style=style)
         else:

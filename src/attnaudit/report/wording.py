@@ -135,8 +135,11 @@ STATISTICS = {
     ),
 }
 
-PERFORMANCE = ("Performance", "Is the model good enough to audit?", "skill: balanced accuracy "
-               "over chance")  # fmt: skip
+PERFORMANCE = (
+    "Performance",
+    "Is the model good enough to audit?",
+    "skill: balanced accuracy over chance",
+)
 
 
 def statistic(name: str) -> Statistic:

@@ -441,9 +441,11 @@ def _not_applicable(check: Check, plan: Plan) -> Finding:
     if "truth" in check.needs and not plan.data.has_truth:
         why = "the data does not say which units are evidence"
     return Finding(
-        check=check.name, subject="weights", verdict=Verdict.NOT_APPLICABLE,
+        check=check.name,
+        subject="weights",
+        verdict=Verdict.NOT_APPLICABLE,
         sentence=f"Not applicable: {why}.",
-    )  # fmt: skip
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

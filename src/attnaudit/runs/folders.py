@@ -32,17 +32,35 @@ KINDS = {
 }
 """What a folder can hold, in words."""
 FILES = {
-    "audit": ("plan.json", "findings.json", "instances", "drift.safetensors", "work.json",
-              "report.html", "card.md"),
-    "control": ("findings.json", "instances.parquet", "estimates.parquet", "cells",
-                "controls.html"),
+    "audit": (
+        "plan.json",
+        "findings.json",
+        "instances",
+        "drift.safetensors",
+        "work.json",
+        "report.html",
+        "card.md",
+    ),
+    "control": (
+        "findings.json",
+        "instances.parquet",
+        "estimates.parquet",
+        "cells",
+        "controls.html",
+    ),
     "shortcut": ("findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"),
-    "silent": ("plan.json", "silent.json", "seeds.parquet", "weights.parquet", "members", "model",
-               "silent.html"),
+    "silent": (
+        "plan.json",
+        "silent.json",
+        "seeds.parquet",
+        "weights.parquet",
+        "members",
+        "model",
+        "silent.html",
+    ),
     "pairs": ("findings.json", "card.md", "pairs.parquet"),
-    "study": ("study.json", "claims.json", "results.parquet", "cells", "report.html",
-              "summary.md"),
-}  # fmt: skip
+    "study": ("study.json", "claims.json", "results.parquet", "cells", "report.html", "summary.md"),
+}
 """What each kind of run writes."""
 SHOWN = {
     "control": "; what the controls found is in its controls.html",
@@ -53,12 +71,16 @@ SHOWN = {
 }
 """Where a person reads what a run found, for one who has taken it for another."""
 KEYS = {
-    "findings.json": {"audit": {"plan", "performance"}, "control": {"controls", "trainings"},
-                      "shortcut": {"default_units", "gate"}, "pairs": {"sizes", "judgement"}},
+    "findings.json": {
+        "audit": {"plan", "performance"},
+        "control": {"controls", "trainings"},
+        "shortcut": {"default_units", "gate"},
+        "pairs": {"sizes", "judgement"},
+    },
     "silent.json": {"silent": {"ensembles"}},
     "study.json": {"study": {"cells"}},
     "plan.json": {"audit": {"model", "settings"}, "silent": {"key", "seeds"}},
-}  # fmt: skip
+}
 """By which keys the files of earlier versions, which had no manifest, tell their kind."""
 
 
@@ -77,9 +99,13 @@ def kind_of(folder: Path) -> str | None:
 
 
 def check_run(
-    folder: Path, kind: str, *, plan: str = "", overwrite: bool = False,
+    folder: Path,
+    kind: str,
+    *,
+    plan: str = "",
+    overwrite: bool = False,
     reads: Iterable[object] = (),
-) -> None:  # fmt: skip
+) -> None:
     """Refuse a place for a run, before any work; nothing is made there.
 
     Args:

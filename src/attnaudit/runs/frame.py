@@ -7,11 +7,22 @@ import polars as pl
 from attnaudit.runs.schema import AuditReport
 
 COLUMNS = {
-    "model": pl.String, "data": pl.String, "check": pl.String, "judged": pl.String,
-    "verdict": pl.String, "statistic": pl.String, "method": pl.String, "group": pl.String,
-    "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "n": pl.Int64,
-    "undefined": pl.Int64, "null": pl.Float64, "seed": pl.Int64,
-}  # fmt: skip
+    "model": pl.String,
+    "data": pl.String,
+    "check": pl.String,
+    "judged": pl.String,
+    "verdict": pl.String,
+    "statistic": pl.String,
+    "method": pl.String,
+    "group": pl.String,
+    "value": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n": pl.Int64,
+    "undefined": pl.Int64,
+    "null": pl.Float64,
+    "seed": pl.Int64,
+}
 
 
 def tidy(report: AuditReport) -> pl.DataFrame:

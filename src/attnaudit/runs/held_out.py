@@ -121,9 +121,10 @@ def _data(model: Model, source: Any, options: dict[str, Any]) -> AnyDataset:
         return source
     usual = inspect.signature(load_data).parameters
     given = {
-        name: value for name, value in options.items()
+        name: value
+        for name, value in options.items()
         if name != "seed" and (name not in usual or value != usual[name].default)
-    }  # fmt: skip
+    }
     if source is not None:
         options = {"classes": model.classes, **options}
         if model.reads != "bags":

@@ -24,8 +24,13 @@ from attnaudit.runs.folders import check_run, claim, refuse_other, unclaim
 from attnaudit.runs.schema import SCHEMA_VERSION, AuditReport, Plan
 
 PLAN, FINDINGS, INSTANCES, DRIFT, WORK, LOCK = (
-    "plan.json", "findings.json", "instances", "drift.safetensors", "work.json", ".lock",
-)  # fmt: skip
+    "plan.json",
+    "findings.json",
+    "instances",
+    "drift.safetensors",
+    "work.json",
+    ".lock",
+)
 AGAIN = "Run the same audit into this folder again: what is whole is used, and the rest made again."
 
 Stored = TypeVar("Stored", Plan, AuditReport)
@@ -90,8 +95,10 @@ class Store:
 
     def clear(self) -> None:
         """Take away what an earlier audit left here, and nothing else."""
-        for path in (*(self.folder / INSTANCES).glob("*.parquet"),
-                     *(self.folder / n for n in (FINDINGS, DRIFT, WORK, PLAN))):  # fmt: skip
+        for path in (
+            *(self.folder / INSTANCES).glob("*.parquet"),
+            *(self.folder / n for n in (FINDINGS, DRIFT, WORK, PLAN)),
+        ):
             # the plan goes last: while it stands, what is left is known to be another audit's
             path.unlink(missing_ok=True)
         unclaim(self.folder, "audit")
@@ -170,9 +177,11 @@ class Store:
     def write_drift(self, drift: DriftReference) -> None:
         """Store the drift reference, so that a resumed run uses the same one."""
         tensors = {
-            "mean": drift.mean, "axes": drift.axes, "precision": drift.precision,
+            "mean": drift.mean,
+            "axes": drift.axes,
+            "precision": drift.precision,
             "bar": np.array([drift.bar]),
-        }  # fmt: skip
+        }
         self._write(
             self.folder / DRIFT, save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
         )

@@ -51,14 +51,21 @@ def judge(
             verdict=Verdict.NOT_APPLICABLE,
             headline="The model is not good enough to audit: an explanation of its guesses would "
             "explain nothing.",
-            reasons=(Reason(check=performance.check, verdict=performance.verdict,
-                            sentence=performance.sentence), *reasons),
+            reasons=(
+                Reason(
+                    check=performance.check,
+                    verdict=performance.verdict,
+                    sentence=performance.sentence,
+                ),
+                *reasons,
+            ),
             cautions=cautions,
             advice="Train the model further, then audit it again.",
-        )  # fmt: skip
+        )
     answer = _answer(decisive, _instead(better))
-    missing = [c.title.lower() for n, c in CHECKS.items() if c.decisive and n not in
-               {f.check for f in own}]  # fmt: skip
+    missing = [
+        c.title.lower() for n, c in CHECKS.items() if c.decisive and n not in {f.check for f in own}
+    ]
     doubts = [f"not run: {_join(missing)}"] if missing else []
     if performance.verdict is not Verdict.PASS:
         doubts.append("whether the model is good enough is not certain")

@@ -62,6 +62,11 @@ def balanced_mean(
     ends = (0.5 - settings.confidence / 2, 0.5 + settings.confidence / 2)
     low, high = (float(q) for q in np.quantile(found, ends)) if len(found) > 1 else (None, None)
     return Estimate(
-        statistic=statistic, subject=subject, value=class_mean(values, labels), low=low, high=high,
-        n=len(labels), null=null,
-    )  # fmt: skip
+        statistic=statistic,
+        subject=subject,
+        value=class_mean(values, labels),
+        low=low,
+        high=high,
+        n=len(labels),
+        null=null,
+    )

@@ -36,9 +36,9 @@ def fit_prior(log_probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         said = log_softmax(factor * log_probabilities + numbers[1:], axis=1)
         error = np.exp(said)
         error[rows, labels] -= 1
-        slope = np.concatenate([
-            [factor * (error * log_probabilities).sum(1).mean()], error.mean(0)
-        ])  # fmt: skip
+        slope = np.concatenate(
+            [[factor * (error * log_probabilities).sum(1).mean()], error.mean(0)]
+        )
         penalty = RIDGE * float(numbers @ numbers)
         return float(-said[rows, labels].mean()) + penalty, slope + 2 * RIDGE * numbers
 

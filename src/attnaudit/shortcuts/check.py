@@ -92,9 +92,11 @@ def audit_shortcuts(
     splits["train"] = draw(splits["train"], settings.train_limit, settings.seed)
     check_defaults(splits["test"], default_units)
     plan = plan_hash(
-        model.fingerprint(), [splits[name].fingerprint for name in NEEDED],
-        settings.model_dump(mode="json"), list(default_units),
-    )  # fmt: skip
+        model.fingerprint(),
+        [splits[name].fingerprint for name in NEEDED],
+        settings.model_dump(mode="json"),
+        list(default_units),
+    )
     if out is not None:
         check_run(Path(out), "shortcut", plan=plan, overwrite=overwrite)
     seconds: dict[str, float] = {}
@@ -130,14 +132,21 @@ def audit_shortcuts(
     told("shortcuts", steps, steps)
     verdict = verdict_of(gate, findings[0], findings[-1], findings[1:-1])
     report = ShortcutReport(
-        attnaudit_version=__version__, created=datetime.now(UTC), model=model.name,
-        fingerprint=model.fingerprint(), data=splits["test"].name,
+        attnaudit_version=__version__,
+        created=datetime.now(UTC),
+        model=model.name,
+        fingerprint=model.fingerprint(),
+        data=splits["test"].name,
         sizes={name: len(splits[name]) for name in NEEDED},
-        classes=tuple(splits["test"].classes), settings=settings,
-        default_units=tuple(default_units), verdict=verdict,
-        sentence=_sentence(verdict, findings), gate=gate, findings=tuple(findings),
+        classes=tuple(splits["test"].classes),
+        settings=settings,
+        default_units=tuple(default_units),
+        verdict=verdict,
+        sentence=_sentence(verdict, findings),
+        gate=gate,
+        findings=tuple(findings),
         seconds={name: round(value, 3) for name, value in seconds.items()},
-    )  # fmt: skip
+    )
     if out is not None:
         claim(Path(out), "shortcut", plan)
         _store(Path(out), report, _instances(reading, judged))
@@ -230,15 +239,17 @@ def _gate(reading: Reading, settings: ShortcutSettings) -> Finding:
 
 def _instances(reading: Reading, judged: Judged) -> pl.DataFrame:
     """One row an instance: what the model and each judge say under the model's weights."""
-    return pl.DataFrame({
-        "id": [record.id for record in reading.data],
-        "label": reading.labels,
-        "predicted": reading.predicted,
-        "length": reading.lengths,
-        "max_weight": [float(row.max()) if len(row) else None for row in reading.weights],
-        **{f"judge/{i}": said.argmax(1) for i, said in enumerate(judged.own)},
-        "informed": judged.others["informed"][0].argmax(1),
-    })  # fmt: skip
+    return pl.DataFrame(
+        {
+            "id": [record.id for record in reading.data],
+            "label": reading.labels,
+            "predicted": reading.predicted,
+            "length": reading.lengths,
+            "max_weight": [float(row.max()) if len(row) else None for row in reading.weights],
+            **{f"judge/{i}": said.argmax(1) for i, said in enumerate(judged.own)},
+            "informed": judged.others["informed"][0].argmax(1),
+        }
+    )
 
 
 @contextmanager

@@ -81,8 +81,11 @@ def train_explainer(
     options = options or FitOptions(select="accuracy")
     config = replace(
         config or SelectiveConfig(black_box.classes),
-        classes=black_box.classes, mask="hard", k=k, question=train.has_questions,
-    )  # fmt: skip
+        classes=black_box.classes,
+        mask="hard",
+        k=k,
+        question=train.has_questions,
+    )
     vocabulary = selective_vocabulary(train.records, min_df)
     name = f"choice of {k} for {black_box.name}"
     model = new_selective(config, vocabulary, options.seed, name=name)
@@ -148,9 +151,12 @@ def fidelity(
             predicted = _approximated(explainer, black_box, (train, dev, data), part, options)
             fresh[part] = agreement(predicted, part, "fresh_network")
     return Fidelity(
-        found[True], found[False], fresh[True], fresh[False],
+        found[True],
+        found[False],
+        fresh[True],
+        fresh[False],
         float(np.bincount(said).max() / len(said)),
-    )  # fmt: skip
+    )
 
 
 def _said(black_box: Model, data: Dataset) -> Tensor:
@@ -197,10 +203,15 @@ def _approximated(
     config = SelectiveConfig(black_box.classes, "cnn")
     model = new_selective(config, selective_vocabulary(train.records), options.seed)
     fitted = fit_parameters(
-        model, parts_of(model, train.records).decoder, train, dev, options,
-        _given(shown[0]), _given(shown[1]),
+        model,
+        parts_of(model, train.records).decoder,
+        train,
+        dev,
+        options,
+        _given(shown[0]),
+        _given(shown[1]),
         targets=(_said(black_box, train), _said(black_box, dev)),
-    )  # fmt: skip
+    )
     return np.asarray(decode_with(fitted.model, test.records, shown[2]).argmax(1))
 
 

@@ -82,9 +82,16 @@ def fit_jointly(
     if fresh:
         reset(parts, trained, options.seed)
     return fit_parameters(
-        copied, trained, train, dev, options, own_masks, masks_in_use,
-        weights=weights, targets=targets,
-    )  # fmt: skip
+        copied,
+        trained,
+        train,
+        dev,
+        options,
+        own_masks,
+        masks_in_use,
+        weights=weights,
+        targets=targets,
+    )
 
 
 def fit_decoder(
@@ -171,9 +178,18 @@ def fit_generator(
     if fresh:
         reset(parts, parts.generator, options.seed)
     return fit_parameters(
-        copied, parts.generator, train, dev, options, own_masks, masks_in_use,
-        weights=weights, frozen_modes=True, readers=readers, judges=judges,
-    )  # fmt: skip
+        copied,
+        parts.generator,
+        train,
+        dev,
+        options,
+        own_masks,
+        masks_in_use,
+        weights=weights,
+        frozen_modes=True,
+        readers=readers,
+        judges=judges,
+    )
 
 
 def score(model: Model, dev: AnyDataset, options: FitOptions | None = None) -> dict[str, float]:
@@ -184,9 +200,13 @@ def score(model: Model, dev: AnyDataset, options: FitOptions | None = None) -> d
     """
     options = options or FitOptions()
     return evaluate(
-        model, dev.records, one_hot(model, dev, "development"), masks_in_use,
-        size=4 * options.batch_size, token_budget=options.token_budget,
-    )  # fmt: skip
+        model,
+        dev.records,
+        one_hot(model, dev, "development"),
+        masks_in_use,
+        size=4 * options.batch_size,
+        token_budget=options.token_budget,
+    )
 
 
 def _prepared(model: Model, train: AnyDataset) -> tuple[Model, Parts]:

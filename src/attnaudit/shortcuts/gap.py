@@ -19,9 +19,10 @@ from attnaudit.shortcuts.swaps import FORWARD, SWAPS
 
 NAME = "gap"
 SUBJECTS = {
-    "informed": "informed decoder", "plain": "judge, prior not fitted",
+    "informed": "informed decoder",
+    "plain": "judge, prior not fitted",
     "model, salient weights": "model, salient weights",
-}  # fmt: skip
+}
 NEAR_CHANCE = 0.1
 """Balanced accuracy over chance up to which a judge has read nothing. Ours."""
 LARGER_CLASS = "larger class"
@@ -131,19 +132,29 @@ def conclude_gap(
         alone = len(judged.own) == 1
         if not failed and (alone or (weak and not blind)):
             doubts.append(
-                ("there is one judge only" if alone else
-                 "the judges read too little from weights that are independent of the label")
+                (
+                    "there is one judge only"
+                    if alone
+                    else "the judges read too little from weights that are independent of the label"
+                )
                 + ", and neither the probes nor the interventions show a code"
-            )  # fmt: skip
+            )
         verdict = Verdict.INCONCLUSIVE if doubts else verdict
         notes += doubts
     return Finding(
-        check=NAME, subject="weights", verdict=verdict, headline=headline,
+        check=NAME,
+        subject="weights",
+        verdict=verdict,
+        headline=headline,
         sentence=_sentence(verdict, accuracy, chance, by_judges, labels, headline),
-        estimates=tuple(estimates), notes=tuple(notes),
-        thresholds={"gap": bars.gap, "power": bars.power,
-                    "least_instances": float(audit.thresholds.least_instances)},
-    )  # fmt: skip
+        estimates=tuple(estimates),
+        notes=tuple(notes),
+        thresholds={
+            "gap": bars.gap,
+            "power": bars.power,
+            "least_instances": float(audit.thresholds.least_instances),
+        },
+    )
 
 
 def _behind(
@@ -180,9 +191,13 @@ def reads_form(findings: Sequence[Finding]) -> bool:
 
 
 def _sentence(
-    verdict: Verdict, accuracy: float, chance: float, by_judges: np.ndarray, labels: np.ndarray,
+    verdict: Verdict,
+    accuracy: float,
+    chance: float,
+    by_judges: np.ndarray,
+    labels: np.ndarray,
     headline: Estimate,
-) -> str:  # fmt: skip
+) -> str:
     several = "neutral judge" if len(by_judges) == 1 else f"mean of {len(by_judges)} neutral judges"
     judges = f"{several} {class_mean(by_judges.mean(0), labels):.3f}"
     if headline.subject == LARGER:
@@ -243,8 +258,13 @@ def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> 
     everything = [(*some, NEAR_CHANCE) for some in _independent(judged, labels)]
     everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))
     for right, some, most in everything:
-        gain = balanced_mean(right - 1 / len(np.unique(some)), some, settings.audit(),
-                             statistic="gain", subject="judge")  # fmt: skip
+        gain = balanced_mean(
+            right - 1 / len(np.unique(some)),
+            some,
+            settings.audit(),
+            statistic="gain",
+            subject="judge",
+        )
         if gain.high is None or gain.high > most:
             return False
     return True

@@ -205,9 +205,14 @@ def _peak(logits: Row, law: MaskLaw) -> Row:
 
 
 def _neutral(
-    model: Model, train: AnyDataset, dev: AnyDataset, law: MaskLaw, settings: ShortcutSettings,
-    seed: int, salience: Saliences | None,
-) -> Model:  # fmt: skip
+    model: Model,
+    train: AnyDataset,
+    dev: AnyDataset,
+    law: MaskLaw,
+    settings: ShortcutSettings,
+    seed: int,
+    salience: Saliences | None,
+) -> Model:
     """A judge."""
     options = _options(settings, seed)
     spread = 0.0 if salience is None else salience.spread
@@ -252,9 +257,13 @@ def _informed(model: Model, train: Reading, dev: Reading, options: FitOptions) -
 
 
 def _fresh(
-    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, masks: Masks,
+    model: Model,
+    train: AnyDataset,
+    dev: AnyDataset,
+    options: FitOptions,
+    masks: Masks,
     dev_masks: Masks,
-) -> Model:  # fmt: skip
+) -> Model:
     """The model with a decoder trained from new initial values under given masks."""
     check_labels(train.records, model.classes, "training")
     copied = copy_of(model)
@@ -265,10 +274,13 @@ def _fresh(
 
 def _options(settings: ShortcutSettings, seed: int) -> FitOptions:
     return FitOptions(
-        epochs=settings.judge_epochs, patience=settings.judge_patience,
-        learning_rate=settings.judge_rate, weight_decay=settings.judge_decay,
-        draws=settings.judge_draws, seed=seed,
-    )  # fmt: skip
+        epochs=settings.judge_epochs,
+        patience=settings.judge_patience,
+        learning_rate=settings.judge_rate,
+        weight_decay=settings.judge_decay,
+        draws=settings.judge_draws,
+        seed=seed,
+    )
 
 
 def _logs(

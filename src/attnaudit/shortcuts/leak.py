@@ -61,16 +61,25 @@ def default_mass(
     labels = reading.labels
     groups = [("all", np.ones(len(mass), dtype=bool))]
     groups += [(f"label={name}", labels == i) for i, name in enumerate(reading.data.classes)]
-    share = np.mean([
-        sum(u.lower() in {d.lower() for d in default_units} for u in r.units) / max(1, len(r.units))
-        for r in reading.data
-    ])  # fmt: skip
+    share = np.mean(
+        [
+            sum(u.lower() in {d.lower() for d in default_units} for u in r.units)
+            / max(1, len(r.units))
+            for r in reading.data
+        ]
+    )
     return [
-        average(mass[some], settings.audit(), statistic="default_mass", subject="default tokens",
-                group=group, null=float(share))
+        average(
+            mass[some],
+            settings.audit(),
+            statistic="default_mass",
+            subject="default tokens",
+            group=group,
+            null=float(share),
+        )
         for group, some in groups
         if some.any()
-    ]  # fmt: skip
+    ]
 
 
 def conclude_leak(
@@ -95,10 +104,15 @@ def conclude_leak(
     try:
         folds_of(labels, settings)
     except DataError as error:
-        return Finding(check=NAME, subject="weights", verdict=Verdict.INCONCLUSIVE,
-                       sentence=f"Whether the weights tell the label was not probed: {error}.",
-                       estimates=tuple(default_mass(reading, default_units, settings)
-                                       if default_units else ()))  # fmt: skip
+        return Finding(
+            check=NAME,
+            subject="weights",
+            verdict=Verdict.INCONCLUSIVE,
+            sentence=f"Whether the weights tell the label was not probed: {error}.",
+            estimates=tuple(
+                default_mass(reading, default_units, settings) if default_units else ()
+            ),
+        )
     found = [
         probe("weights", features(reading.weights, settings.positions), labels, settings),
         probe("length", _length_features(reading.lengths), labels, settings),
@@ -106,8 +120,9 @@ def conclude_leak(
     notes, extra = [], []
     if default_units:
         rows = default_rows(reading, default_units)
-        found.insert(1, probe("default tokens", features(rows, settings.positions), labels,
-                              settings))  # fmt: skip
+        found.insert(
+            1, probe("default tokens", features(rows, settings.positions), labels, settings)
+        )
         extra = default_mass(reading, default_units, settings)
     by_name = {p.name: p for p in found}
     length = by_name["length"].right[by_name["length"].best]
@@ -143,12 +158,18 @@ def conclude_leak(
         Verdict.PASS: f"The form of the weights tells little or nothing of the label ({figures}).",
     }.get(verdict, f"Whether the form of the weights tells the label is not certain ({figures}).")
     return Finding(
-        check=NAME, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
+        check=NAME,
+        subject="weights",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
         estimates=(*leaks, *extra, *(e for p in found for e in p.estimates)),
-        thresholds={"leak": settings.bars.leak,
-                    "least_instances": float(settings.audit().thresholds.least_instances)},
+        thresholds={
+            "leak": settings.bars.leak,
+            "least_instances": float(settings.audit().thresholds.least_instances),
+        },
         notes=tuple(notes),
-    )  # fmt: skip
+    )
 
 
 def _leak(
@@ -160,8 +181,9 @@ def _leak(
 ) -> Estimate:
     confidence = 1 - (1 - settings.confidence) / tries
     strict = settings.audit().model_copy(update={"confidence": confidence})
-    return balanced_mean(probed.right[probed.best] - reference, labels, strict, statistic="leak",
-                         subject=probed.name)  # fmt: skip
+    return balanced_mean(
+        probed.right[probed.best] - reference, labels, strict, statistic="leak", subject=probed.name
+    )
 
 
 def _length_features(lengths: np.ndarray) -> np.ndarray:

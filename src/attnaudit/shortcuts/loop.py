@@ -117,9 +117,12 @@ class _Loop:
         for parameter in trained.values():
             parameter.requires_grad_()
         self.optimizer = torch.optim.Adam(
-            list(trained.values()), lr=options.learning_rate, amsgrad=True, fused=True,
+            list(trained.values()),
+            lr=options.learning_rate,
+            amsgrad=True,
+            fused=True,
             weight_decay=options.weight_decay,
-        )  # fmt: skip
+        )
 
     def run(self, records: Sequence[Record], targets: Tensor, weights: Tensor | None) -> float:
         """One pass over the records; the mean loss of an instance."""
@@ -167,8 +170,15 @@ class _Loop:
     def evaluate(self, records: Sequence[Record], targets: Tensor) -> dict[str, float]:
         """Loss and accuracy on the development records."""
         budget, size = self.options.token_budget, 4 * self.options.batch_size
-        return evaluate(self.model, records, targets, self.dev_masks,
-                        judges=self.judges, size=size, token_budget=budget)  # fmt: skip
+        return evaluate(
+            self.model,
+            records,
+            targets,
+            self.dev_masks,
+            judges=self.judges,
+            size=size,
+            token_budget=budget,
+        )
 
     def _batches(self, records: Sequence[Record]) -> list[list[int]]:
         lengths = [len(record.units) for record in records]

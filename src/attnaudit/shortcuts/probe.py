@@ -101,10 +101,14 @@ def probe(name: str, seen: np.ndarray, labels: np.ndarray, settings: ShortcutSet
             StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
         ),
         "forest": RandomForestClassifier(
-            settings.trees, max_depth=FOREST_DEPTH, criterion="entropy", min_samples_leaf=2,
-            class_weight="balanced", random_state=settings.seed,
+            settings.trees,
+            max_depth=FOREST_DEPTH,
+            criterion="entropy",
+            min_samples_leaf=2,
+            class_weight="balanced",
+            random_state=settings.seed,
         ),
-    }  # fmt: skip
+    }
     for kind, estimator in estimators.items():
         said = cross_val_predict(estimator, seen, labels, cv=folds, method="predict_proba")
         wide = np.zeros((len(labels), int(classes.max()) + 1))
@@ -119,19 +123,34 @@ def probe(name: str, seen: np.ndarray, labels: np.ndarray, settings: ShortcutSet
     subject = f"{name}, linear"
     n = len(labels)
     estimates += [
-        Estimate(statistic="balanced_accuracy", subject=subject, value=value, n=n,
-                 null=float(shuffled.mean())),
-        Estimate(statistic="balanced_accuracy_under_null", subject=subject,
-                 value=float(shuffled.mean()), low=float(ends[0]), high=float(ends[1]),
-                 n=len(shuffled)),
+        Estimate(
+            statistic="balanced_accuracy",
+            subject=subject,
+            value=value,
+            n=n,
+            null=float(shuffled.mean()),
+        ),
+        Estimate(
+            statistic="balanced_accuracy_under_null",
+            subject=subject,
+            value=float(shuffled.mean()),
+            low=float(ends[0]),
+            high=float(ends[1]),
+            n=len(shuffled),
+        ),
         Estimate(statistic="p_value", subject=subject, value=p_value, n=len(shuffled)),
-    ]  # fmt: skip
+    ]
     balanced = {kind: class_mean(hits, labels) for kind, hits in right.items()}
     estimates += [
-        Estimate(statistic="balanced_accuracy", subject=f"{name}, {kind}", value=found, n=n,
-                 null=1 / len(classes))
+        Estimate(
+            statistic="balanced_accuracy",
+            subject=f"{name}, {kind}",
+            value=found,
+            n=n,
+            null=1 / len(classes),
+        )
         for kind, found in balanced.items()
-    ]  # fmt: skip
+    ]
     return Probed(name, right, balanced, tuple(estimates), p_value)
 
 

@@ -82,9 +82,11 @@ class ShortcutSettings(BaseModel):
     def audit(self) -> Settings:
         """The settings of an audit with the same seed, confidence and resamples."""
         return Settings(
-            seed=self.seed, confidence=self.confidence, resamples=self.resamples,
+            seed=self.seed,
+            confidence=self.confidence,
+            resamples=self.resamples,
             token_budget=self.token_budget,
-        )  # fmt: skip
+        )
 
 
 def below(estimate: Estimate, bar: float, least: int) -> Verdict:

@@ -126,19 +126,35 @@ def conclude_forward(model: Model, reading: Reading, settings: ShortcutSettings)
     chance = 1 / len(np.unique(labels))
     above_chance, estimates = [], []
     for subject in ("one mean vector", "mean vector of the place"):
-        said = np.exp(decode_with(
-            model, reading.data.records, reading.weights, budget=settings.token_budget,
-            change=without_content(means, subject != "one mean vector"),
-        ))  # fmt: skip
+        said = np.exp(
+            decode_with(
+                model,
+                reading.data.records,
+                reading.weights,
+                budget=settings.token_budget,
+                change=without_content(means, subject != "one mean vector"),
+            )
+        )
         # a constant answer is at chance in every resample, whatever the larger class is
         found = bootstrap_metric(
-            labels, said.argmax(1), lambda y, p: balanced(y, p) - chance,
-            confidence=confidence, resamples=settings.resamples, seed=settings.seed,
-        )  # fmt: skip
-        above_chance.append(Estimate(
-            statistic="balanced_accuracy_above_chance", subject=subject, value=found.value,
-            low=found.low, high=found.high, n=found.n, null=0.0,
-        ))  # fmt: skip
+            labels,
+            said.argmax(1),
+            lambda y, p: balanced(y, p) - chance,
+            confidence=confidence,
+            resamples=settings.resamples,
+            seed=settings.seed,
+        )
+        above_chance.append(
+            Estimate(
+                statistic="balanced_accuracy_above_chance",
+                subject=subject,
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                n=found.n,
+                null=0.0,
+            )
+        )
         for estimate in performance(labels, [said], audit, subject):
             null = {"accuracy": majority, "roc_auc": 0.5}.get(estimate.statistic)
             estimates.append(estimate.model_copy(update={"null": null}))
@@ -154,11 +170,17 @@ def conclude_forward(model: Model, reading: Reading, settings: ShortcutSettings)
         f"weights ({figures}).",
     }.get(verdict, f"What the decoder reads from the weights alone is not certain ({figures}).")
     return Finding(
-        check=FORWARD, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
+        check=FORWARD,
+        subject="weights",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
         estimates=(*above_chance, *estimates),
-        thresholds={"leak": settings.bars.leak,
-                    "least_instances": float(audit.thresholds.least_instances)},
-    )  # fmt: skip
+        thresholds={
+            "leak": settings.bars.leak,
+            "least_instances": float(audit.thresholds.least_instances),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -197,8 +219,12 @@ def swap(model: Model, reading: Reading, settings: ShortcutSettings) -> Flips:
         flags = np.full(len(reading), np.nan)
         fine = [i for i in some if lengths[content[i]] and np.isfinite(weight[i]).all()]
         if fine:
-            said = decode_with(model, [records[content[i]] for i in fine],
-                               [weight[i] for i in fine], budget=settings.token_budget)  # fmt: skip
+            said = decode_with(
+                model,
+                [records[content[i]] for i in fine],
+                [weight[i] for i in fine],
+                budget=settings.token_budget,
+            )
             flags[fine] = said.argmax(1) != reading.predicted[fine]
         return flags
 
@@ -241,18 +267,27 @@ def conclude_swaps(model: Model, reading: Reading, settings: ShortcutSettings) -
     try:
         flips = swap(model, reading, settings)
     except NotApplicable as error:
-        return Finding(check=SWAPS, subject="weights", verdict=Verdict.NOT_APPLICABLE,
-                       sentence=f"Nothing was swapped: {error}.")  # fmt: skip
+        return Finding(
+            check=SWAPS,
+            subject="weights",
+            verdict=Verdict.NOT_APPLICABLE,
+            sentence=f"Nothing was swapped: {error}.",
+        )
     audit = settings.audit()
     rates = {
-        "weights of another class": flips.other, "weights of the same class": flips.same,
-        "content of another class": flips.content, "equal weights": flips.equal,
-    }  # fmt: skip
+        "weights of another class": flips.other,
+        "weights of the same class": flips.same,
+        "content of another class": flips.content,
+        "equal weights": flips.equal,
+    }
     shown = [share(f, audit, statistic="flip_share", subject=s) for s, f in rates.items()]
     headline = average(
-        flips.other - flips.same, audit, statistic="flips_by_class", null=0.0,
+        flips.other - flips.same,
+        audit,
+        statistic="flips_by_class",
+        null=0.0,
         subject="weights of another class - of the same class",
-    )  # fmt: skip
+    )
     part = shortcut_share(flips, settings)
     verdict = below(headline, settings.bars.swap, audit.thresholds.least_instances)
     other, same, content = (e.value if e.value is not None else float("nan") for e in shown[:3])
@@ -266,11 +301,17 @@ def conclude_swaps(model: Model, reading: Reading, settings: ShortcutSettings) -
         f"of the same class ({figures}).",
     }.get(verdict, f"Whether predictions follow the weights of others is not certain ({figures}).")
     return Finding(
-        check=SWAPS, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
+        check=SWAPS,
+        subject="weights",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
         estimates=(headline, *shown, part),
-        thresholds={"swap": settings.bars.swap,
-                    "least_instances": float(audit.thresholds.least_instances)},
-    )  # fmt: skip
+        thresholds={
+            "swap": settings.bars.swap,
+            "least_instances": float(audit.thresholds.least_instances),
+        },
+    )
 
 
 def shortcut_share(flips: Flips, settings: ShortcutSettings) -> Estimate:
@@ -287,9 +328,14 @@ def shortcut_share(flips: Flips, settings: ShortcutSettings) -> Estimate:
         tail = 0.5 - settings.confidence / 2
         low, high = (float(q) for q in np.quantile(some[:, 0] / some.sum(1), (tail, 1 - tail)))
     return Estimate(
-        statistic="shortcut_share", subject="weights of another class", value=value, low=low,
-        high=high, n=n, undefined=both.shape[1] - n,
-    )  # fmt: skip
+        statistic="shortcut_share",
+        subject="weights of another class",
+        value=value,
+        low=low,
+        high=high,
+        n=n,
+        undefined=both.shape[1] - n,
+    )
 
 
 def _ranks(units: Tensor) -> tuple[Tensor, Tensor]:

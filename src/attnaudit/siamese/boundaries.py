@@ -13,10 +13,17 @@ DIGIT_JOINERS = frozenset(",:/")
 """Between two digits as well: 1,000, 12:30, 3/4."""
 ZERO_WIDTH_JOINER, ZERO_WIDTH_SPACE = "\u200d", "\u200b"
 UNSPACED = (
-    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF),  # Thai, Lao; Myanmar; Khmer
-    (0x2E80, 0x2FDF), (0x3005, 0x3007), (0x3041, 0x309F),  # radicals; marks; Hiragana
-    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF),  # Han
-)  # fmt: skip
+    (0x0E00, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),  # Thai, Lao; Myanmar; Khmer
+    (0x2E80, 0x2FDF),
+    (0x3005, 0x3007),
+    (0x3041, 0x309F),  # radicals; marks; Hiragana
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),  # Han
+)
 """Scripts that set no spaces between words: each letter counts as a word of its own."""
 
 

@@ -95,9 +95,12 @@ class Cache:
 def _write(path: Path, found: Contributions) -> None:
     tensors = {name: getattr(found, name).contiguous() for name in TENSORS}
     facts = {
-        "tokens": asdict(found.tokens), "error": found.error, "nodes": found.nodes,
-        "mode": found.mode, "reached": found.reached,
-    }  # fmt: skip
+        "tokens": asdict(found.tokens),
+        "error": found.error,
+        "nodes": found.nodes,
+        "mode": found.mode,
+        "reached": found.reached,
+    }
     told = json.dumps(facts)
     about = {"contributions": told, "digest": _digest(told, tensors)}
     try:
@@ -123,10 +126,13 @@ def _read(path: Path, text: str) -> Contributions | None:
         told = facts.pop("tokens")
         offsets = tuple((int(start), int(end)) for start, end in told.pop("offsets"))
         tokens = Tokens(
-            offsets=offsets, text=told.pop("text"), cut=told.pop("cut"), role=told.pop("role"),
+            offsets=offsets,
+            text=told.pop("text"),
+            cut=told.pop("cut"),
+            role=told.pop("role"),
             unknown=told.pop("unknown"),
             **{name: tuple(value) for name, value in told.items()},
-        )  # fmt: skip
+        )
         found = Contributions(tokens=tokens, **tensors, **facts)
         if tokens.text != text:
             raise ValueError("another text")

@@ -79,9 +79,11 @@ class Batch:
         chosen = torch.tensor(rows)
         where = chosen.to(self.path.start.device)
         path = Path(
-            [self.path.tokens[row] for row in rows], self.path.start[where], self.path.step[where],
+            [self.path.tokens[row] for row in rows],
+            self.path.start[where],
+            self.path.step[where],
             [self.path.stretches[row] for row in rows],
-        )  # fmt: skip
+        )
         return Batch(path, self.embeddings[chosen], self.references[chosen])
 
 
@@ -144,9 +146,12 @@ def _falls(tries: Sequence[tuple[float, object]]) -> bool:
 
 
 def _prepared(
-    encoder: SiameseEncoder, tokens: list[Tokens], reference: Reference, tolerance: float,
+    encoder: SiameseEncoder,
+    tokens: list[Tokens],
+    reference: Reference,
+    tolerance: float,
     budget: int,
-) -> tuple[Batch, dict[int, int]]:  # fmt: skip
+) -> tuple[Batch, dict[int, int]]:
     """Texts of one length, and how many nodes each is foreseen to need."""
     own = encoder.embeddings(tokens).double().cpu()
     _check(tokens, own)
@@ -196,9 +201,15 @@ def contributions(
         solved = []
         for row, error in enumerate(errors):
             found = Contributions(
-                batch.path.tokens[row], parts[row].float(), batch.embeddings[row],
-                batch.references[row], error, nodes, used, error <= SHARE * tolerance,
-            )  # fmt: skip
+                batch.path.tokens[row],
+                parts[row].float(),
+                batch.embeddings[row],
+                batch.references[row],
+                error,
+                nodes,
+                used,
+                error <= SHARE * tolerance,
+            )
             solved.append((found, error))
         return solved
 
@@ -261,17 +272,28 @@ def tables_beside(
             # padded rows go, and that of the reference, which is the last, comes after the tokens'
             values = torch.cat((values[: len(one.parts)], values[-1:]))
             table = _table(
-                one, batch.path.tokens[row], batch.embeddings[row], batch.references[row],
-                values, kind, tolerance,
-            )  # fmt: skip
+                one,
+                batch.path.tokens[row],
+                batch.embeddings[row],
+                batch.references[row],
+                values,
+                kind,
+                tolerance,
+            )
             size = float(batch.embeddings[row].norm() * one.embedding.norm())
             solved.append((table, missed[row] / size))
         return solved
 
     return integrated(
-        encoder, others, solve, reference=reference, tolerance=tolerance, budget=budget, step=step,
+        encoder,
+        others,
+        solve,
+        reference=reference,
+        tolerance=tolerance,
+        budget=budget,
+        step=step,
         beside=[len(one.parts) for one in ones],
-    )  # fmt: skip
+    )
 
 
 def _rows(one: Contributions, wide: int) -> Float[Tensor, "k d"]:
@@ -283,17 +305,27 @@ def _rows(one: Contributions, wide: int) -> Float[Tensor, "k d"]:
 
 
 def _table(
-    a: Contributions, tokens: Tokens, embedding: Tensor, reference: Tensor, values: Tensor,
-    kind: ScoreKind, tolerance: float,
-) -> PairTable:  # fmt: skip
+    a: Contributions,
+    tokens: Tokens,
+    embedding: Tensor,
+    reference: Tensor,
+    values: Tensor,
+    kind: ScoreKind,
+    tolerance: float,
+) -> PairTable:
     sizes = a.embedding.norm(), embedding.norm()
     product = float(sizes[0] * sizes[1])
     scale = product if kind == "cosine" else 1.0
     return PairTable(
-        a.tokens, tokens, values / scale, float(a.embedding @ embedding) / scale, kind,
+        a.tokens,
+        tokens,
+        values / scale,
+        float(a.embedding @ embedding) / scale,
+        kind,
         tolerance if kind == "cosine" else tolerance * product,
-        float(a.reference.norm() / sizes[0]), float(reference.norm() / sizes[1]),
-    )  # fmt: skip
+        float(a.reference.norm() / sizes[0]),
+        float(reference.norm() / sizes[1]),
+    )
 
 
 def _groups(

@@ -206,9 +206,13 @@ class SiameseEncoder:
         prompt, limit = self.sides[role].prompt, self.limit
         whole, shift = prompt + text, len(prompt)
         read = self.tokenizer(
-            whole, truncation=limit is not None, max_length=limit or UNBOUNDED, verbose=False,
-            return_offsets_mapping=True, return_special_tokens_mask=True,
-        )  # fmt: skip
+            whole,
+            truncation=limit is not None,
+            max_length=limit or UNBOUNDED,
+            verbose=False,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
         ids, mapping = read["input_ids"], read["offset_mapping"]
         self._check_length(whole, ids)
         self._check_ids(text, whole, ids, role)
@@ -361,9 +365,7 @@ class SiameseEncoder:
             try:
                 found = self._replayed(role, ids, states, skip=skip)
             # layers that want what a skipped one did not give them fail in many ways
-            except (
-                TypeError, ValueError, AttributeError, RuntimeError, IndexError, StopIteration
-            ):  # fmt: skip
+            except (TypeError, ValueError, AttributeError, RuntimeError, IndexError, StopIteration):
                 continue
             if float((found - wanted).norm()) <= bar * float(wanted.norm()):
                 return skip

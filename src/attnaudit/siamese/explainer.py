@@ -76,11 +76,17 @@ class PairExplainer:
     def _key(self) -> str:
         vector = self.reference.vector
         raw = b"" if vector is None else vector.float().cpu().contiguous().numpy().tobytes()
-        return "\x1f".join((
-            str(FORMAT),
-            self.encoder.fingerprint, str(self.encoder.layer), self.reference.name,
-            str(self.reference.token), hashlib.sha256(raw).hexdigest(), repr(self.tolerance),
-        ))  # fmt: skip
+        return "\x1f".join(
+            (
+                str(FORMAT),
+                self.encoder.fingerprint,
+                str(self.encoder.layer),
+                self.reference.name,
+                str(self.reference.token),
+                hashlib.sha256(raw).hexdigest(),
+                repr(self.tolerance),
+            )
+        )
 
     def contributions(
         self,
@@ -124,9 +130,13 @@ class PairExplainer:
         if missing:
             tell = _telling(progress, "texts", len(missing))
             for found in contributions(
-                self.encoder, [tokens[one] for one in missing], reference=self.reference,
-                tolerance=self.tolerance, budget=self.budget, step=tell,
-            ):  # fmt: skip
+                self.encoder,
+                [tokens[one] for one in missing],
+                reference=self.reference,
+                tolerance=self.tolerance,
+                budget=self.budget,
+                step=tell,
+            ):
                 self.cache.put(found)
                 known[found.tokens.role, found.tokens.text] = found
         return {one: found for one, found in known.items() if found is not None}
@@ -184,11 +194,22 @@ class PairExplainer:
             turned[place] = a in passive
             ones.append(solved[b if turned[place] else a])
             others.append(tokens[a if turned[place] else b])
-        tables = dict(zip(beside, tables_beside(
-            self.encoder, ones, others, reference=self.reference, kind=self.encoder.kind,
-            tolerance=self.tolerance, budget=self.budget,
-            step=_telling(progress, "pairs", len(beside)),
-        ), strict=True))  # fmt: skip
+        tables = dict(
+            zip(
+                beside,
+                tables_beside(
+                    self.encoder,
+                    ones,
+                    others,
+                    reference=self.reference,
+                    kind=self.encoder.kind,
+                    tolerance=self.tolerance,
+                    budget=self.budget,
+                    step=_telling(progress, "pairs", len(beside)),
+                ),
+                strict=True,
+            )
+        )
         for place, (a, b) in enumerate(pairs):
             if place in tables:
                 yield tables[place].turned() if turned[place] else tables[place]

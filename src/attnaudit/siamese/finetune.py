@@ -146,9 +146,7 @@ def finetune(
     if out is not None:
         save_shifted(start, out, overwrite=overwrite)
     on: Literal["dev", "train"] = "train" if held_out is None else "dev"
-    return Finetuned(
-        start, plain, before, after, on, history, best_epoch, highest, len(training)
-    )  # fmt: skip
+    return Finetuned(start, plain, before, after, on, history, best_epoch, highest, len(training))
 
 
 def save_shifted(model: Any, folder: str | Path, *, overwrite: bool = False) -> None:

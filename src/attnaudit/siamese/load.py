@@ -63,9 +63,12 @@ def _read(source: str, device: str | None) -> Any:
         with warnings.catch_warnings(), quiet(importlib.import_module("transformers")):
             warnings.simplefilter("ignore")
             return library.SentenceTransformer(
-                str(folder), device=device or "cpu", trust_remote_code=False,
-                local_files_only=True, model_kwargs={"use_safetensors": True},
-            )  # fmt: skip
+                str(folder),
+                device=device or "cpu",
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},
+            )
     # the library raises many kinds of errors: an unknown architecture, weights of another shape
     except Exception as error:
         reason = first_line(error)

@@ -78,9 +78,10 @@ def check_scores(
 def _embedded(encoder: SiameseEncoder, texts: list[str], role: Role) -> Float[Tensor, "n d"]:
     model: Any = encoder.model
     encode = {
-        "text": model.encode, "query": getattr(model, "encode_query", None),
+        "text": model.encode,
+        "query": getattr(model, "encode_query", None),
         "document": getattr(model, "encode_document", None),
-    }[role]  # fmt: skip
+    }[role]
     named = {} if encoder.named_prompt is None else {"prompt": encoder.named_prompt}
     try:
         with still(model):

@@ -153,9 +153,12 @@ def part_of_speech_table(
             columns[f"{name}_{end}"] = (
                 [None] * len(kinds) if drawn is None else _known(_quantile(drawn[name], place))
             )
-    frame = pl.DataFrame(columns, schema_overrides={
-        name: pl.Float64 for name in columns if name.startswith(("mean", "share"))
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        columns,
+        schema_overrides={
+            name: pl.Float64 for name in columns if name.startswith(("mean", "share"))
+        },
+    )
     return frame.sort("share", descending=True, nulls_last=True, maintain_order=True)
 
 

@@ -24,8 +24,34 @@ NEARLY = 1.3
 """How much larger than the smallest an error may be where none is small enough."""
 WIDTHS = (0.3, 0.45, 0.6, 0.9, 1.4)
 """Widths δ that are tried, as shares of the full width at half maximum of the speed."""
-COUNTS = (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 48, 56, 64, 80, 96,
-          128, 192, 256)  # fmt: skip
+COUNTS = (
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    12,
+    14,
+    16,
+    18,
+    20,
+    22,
+    24,
+    28,
+    32,
+    36,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    128,
+    192,
+    256,
+)
 """Numbers of nodes that are tried."""
 
 

@@ -56,11 +56,16 @@ def one_sided(table: PairTable, side: Side = "a") -> pl.DataFrame:
             "score": values.sum(1).tolist(),
         },
         schema={
-            "position": pl.Int64, "text": pl.String, "start": pl.Int64, "end": pl.Int64,
-            "special": pl.Boolean, "pairs": pl.Float64, "reference": pl.Float64,
+            "position": pl.Int64,
+            "text": pl.String,
+            "start": pl.Int64,
+            "end": pl.Int64,
+            "special": pl.Boolean,
+            "pairs": pl.Float64,
+            "reference": pl.Float64,
             "score": pl.Float64,
         },
-    )  # fmt: skip
+    )
 
 
 def top_pairs(
@@ -94,17 +99,28 @@ def top_pairs(
     for rank, place in enumerate(places, start=1):
         i, j = divmod(place, wide)
         value = float(flat[place])
-        lines.append((
-            rank, i if i < len(table.a) else None, j if j < len(table.b) else None,
-            table.a.shown[i] if i < len(table.a) else REFERENCE,
-            table.b.shown[j] if j < len(table.b) else REFERENCE,
-            value, None if of_score is None else value * of_score,
-            abs(value) / magnitude if magnitude else None,
-        ))  # fmt: skip
+        lines.append(
+            (
+                rank,
+                i if i < len(table.a) else None,
+                j if j < len(table.b) else None,
+                table.a.shown[i] if i < len(table.a) else REFERENCE,
+                table.b.shown[j] if j < len(table.b) else REFERENCE,
+                value,
+                None if of_score is None else value * of_score,
+                abs(value) / magnitude if magnitude else None,
+            )
+        )
     schema = {
-        "rank": pl.Int64, "i": pl.Int64, "j": pl.Int64, "a": pl.String, "b": pl.String,
-        "value": pl.Float64, "share_of_score": pl.Float64, "share_of_magnitude": pl.Float64,
-    }  # fmt: skip
+        "rank": pl.Int64,
+        "i": pl.Int64,
+        "j": pl.Int64,
+        "a": pl.String,
+        "b": pl.String,
+        "value": pl.Float64,
+        "share_of_score": pl.Float64,
+        "share_of_magnitude": pl.Float64,
+    }
     return pl.DataFrame(lines, schema=schema, orient="row")
 
 
@@ -143,10 +159,13 @@ def cumulative_shares(
             "of_score": [None if of_score is None else v * of_score for v in sums.tolist()],
         },
         schema={
-            "pairs": pl.Int64, "of_pairs": pl.Float64, "of_magnitude": pl.Float64,
-            "value": pl.Float64, "of_score": pl.Float64,
+            "pairs": pl.Int64,
+            "of_pairs": pl.Float64,
+            "of_magnitude": pl.Float64,
+            "value": pl.Float64,
+            "of_score": pl.Float64,
         },
-    )  # fmt: skip
+    )
 
 
 def _taking_part(table: PairTable, references: bool) -> Float[Tensor, "rows columns"]:

@@ -44,8 +44,11 @@ def _mean(_tokenizer: Any, words: Tensor) -> Reference:
 
 
 REFERENCES: dict[str, Callable[[Any, Tensor], Reference]] = {
-    "padding": _padding, "mask": _mask, "zero": _zero, "mean": _mean,
-}  # fmt: skip
+    "padding": _padding,
+    "mask": _mask,
+    "zero": _zero,
+    "mean": _mean,
+}
 """`padding`: the papers' (the padding token, attended to). `mask`: the mask token. `zero`: a word
 vector of zeros. `mean`: the mean word vector of the vocabulary. Positions are added to all."""
 

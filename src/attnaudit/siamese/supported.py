@@ -18,20 +18,27 @@ OTHERS = {
 }
 """Models of sentence-transformers and its kin, by class, that are not explained."""
 MODULES = {
-    "MLMTransformer": "SparseEncoder", "SpladePooling": "SparseEncoder",
-    "SparseAutoEncoder": "SparseEncoder", "CSRSparsity": "SparseEncoder",
-    "SparseStaticEmbedding": "SparseEncoder", "IDF": "SparseEncoder",
-    "MultiVectorMask": "MultiVectorEncoder", "TokenPooling": "MultiVectorEncoder",
-}  # fmt: skip
+    "MLMTransformer": "SparseEncoder",
+    "SpladePooling": "SparseEncoder",
+    "SparseAutoEncoder": "SparseEncoder",
+    "CSRSparsity": "SparseEncoder",
+    "SparseStaticEmbedding": "SparseEncoder",
+    "IDF": "SparseEncoder",
+    "MultiVectorMask": "MultiVectorEncoder",
+    "TokenPooling": "MultiVectorEncoder",
+}
 """Modules that only such models have."""
 PACKAGES = {
-    "sparse_encoder": "SparseEncoder", "cross_encoder": "CrossEncoder",
-    "multi_vector_encoder": "MultiVectorEncoder", "pylate": "ColBERT",
-}  # fmt: skip
+    "sparse_encoder": "SparseEncoder",
+    "cross_encoder": "CrossEncoder",
+    "multi_vector_encoder": "MultiVectorEncoder",
+    "pylate": "ColBERT",
+}
 HEADS = {
-    "ForMaskedLM": "SparseEncoder", "ForSequenceClassification": "CrossEncoder",
+    "ForMaskedLM": "SparseEncoder",
+    "ForSequenceClassification": "CrossEncoder",
     "HF_ColBERT": "ColBERT",
-}  # fmt: skip
+}
 """Ends of the names of transformers with a head of such models."""
 USE = "give a SentenceTransformer, whose score is the cosine or dot product of two embeddings"
 

@@ -82,9 +82,15 @@ class PairTable:
     def turned(self) -> PairTable:
         """The table of the second text and the first."""
         return PairTable(
-            self.b, self.a, self.values.T, self.score, self.kind, self.tolerance,
-            self.reference_b, self.reference_a,
-        )  # fmt: skip
+            self.b,
+            self.a,
+            self.values.T,
+            self.score,
+            self.kind,
+            self.tolerance,
+            self.reference_b,
+            self.reference_a,
+        )
 
     @property
     def adds_up(self) -> bool:

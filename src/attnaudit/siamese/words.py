@@ -211,8 +211,11 @@ def gathered(table: PairTable, most: int) -> PairTable:
         most: How many tokens or words of each text stay themselves, at least 1.
     """
     sizes = table.values.abs()
-    return merged(table, _strongest(table.a, sizes[:-1].sum(1).tolist(), most),
-                  _strongest(table.b, sizes[:, :-1].sum(0).tolist(), most))  # fmt: skip
+    return merged(
+        table,
+        _strongest(table.a, sizes[:-1].sum(1).tolist(), most),
+        _strongest(table.b, sizes[:, :-1].sum(0).tolist(), most),
+    )
 
 
 def _strongest(tokens: Tokens, sizes: Sequence[float], most: int) -> Words | None:
@@ -220,8 +223,9 @@ def _strongest(tokens: Tokens, sizes: Sequence[float], most: int) -> Words | Non
         return None
     order = sorted(range(len(tokens)), key=lambda i: -sizes[i])
     kept, others = sorted(order[:most]), sorted(order[most:])
-    names = [None if tokens.offsets[i][1] > tokens.offsets[i][0] else tokens.pieces[i]
-             for i in kept]  # fmt: skip
+    names = [
+        None if tokens.offsets[i][1] > tokens.offsets[i][0] else tokens.pieces[i] for i in kept
+    ]
     return grouped(tokens, [*((i,) for i in kept), others], [*names, f"[{len(others)} others]"])
 
 

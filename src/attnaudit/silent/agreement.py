@@ -97,13 +97,16 @@ def chance_divergence(weights: Float[Tensor, "S T"], layout: Layout, seed: int =
     return float(torch.cat(found).nanmean()) if found else None
 
 
-def agreement_nulls(weights: Float[Tensor, "S T"], layout: Layout, seed: int = 0
-                    ) -> dict[str, float | None]:  # fmt: skip
+def agreement_nulls(
+    weights: Float[Tensor, "S T"], layout: Layout, seed: int = 0
+) -> dict[str, float | None]:
     """What each number of `pair_agreement` is between seeds that do not agree."""
     return {
-        "spearman": 0.0, "kendall_tau": 0.0, "same_top": float((1 / layout.sizes.double()).mean()),
+        "spearman": 0.0,
+        "kendall_tau": 0.0,
+        "same_top": float((1 / layout.sizes.double()).mean()),
         "jsd": chance_divergence(weights, layout, seed),
-    }  # fmt: skip
+    }
 
 
 def agreement_finding(
@@ -130,10 +133,16 @@ def agreement_finding(
         found = pair_agreement(weights[places], layout, settings.seed)
         nulls = agreement_nulls(weights[places], layout, settings.seed)
         estimates += [
-            average(values.numpy(), settings, statistic=name, subject="seed~seed", group=group,
-                    null=nulls.get(name))
+            average(
+                values.numpy(),
+                settings,
+                statistic=name,
+                subject="seed~seed",
+                group=group,
+                null=nulls.get(name),
+            )
             for name, values in found.items()
-        ]  # fmt: skip
+        ]
     headline = next((e for e in estimates if e.statistic == "same_top"), None)
     verdict = Verdict.NOT_APPLICABLE
     if not good or headline is None or headline.group != "accurate":
@@ -145,11 +154,15 @@ def agreement_finding(
             verdict = Verdict.INCONCLUSIVE
         sentence = _sentence(verdict, estimates, headline)
     return Finding(
-        check=AGREEMENT, subject="weights", verdict=verdict, sentence=sentence, headline=headline,
+        check=AGREEMENT,
+        subject="weights",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
         estimates=tuple(estimates),
         thresholds={"agreement": bars.agreement, "least_seeds": float(LEAST_SEEDS)},
         notes=NOTES if headline is not None else (),
-    )  # fmt: skip
+    )
 
 
 def _sentence(verdict: Verdict, estimates: Sequence[Estimate], headline: Estimate) -> str:

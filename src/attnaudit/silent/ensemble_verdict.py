@@ -31,10 +31,13 @@ def ensemble_finding(rows: Sequence[EnsembleRow], good: bool) -> Finding:
     graded = [row for row in rows if row.average == "weights" and row.mean is not None]
     if not graded or not good or graded[0].worst is None:
         return Finding(
-            check=ENSEMBLES, subject="mean weights", verdict=Verdict.NOT_APPLICABLE,
-            sentence=_without_truth(rows) if good else
-            "Too few accurate seeds to speak of ensembles.",
-        )  # fmt: skip
+            check=ENSEMBLES,
+            subject="mean weights",
+            verdict=Verdict.NOT_APPLICABLE,
+            sentence=_without_truth(rows)
+            if good
+            else "Too few accurate seeds to speak of ensembles.",
+        )
     single = graded[0]
     large = settled_rows(rows)
     # several subsets are needed for a worst case: the one ensemble of all seeds has none
@@ -63,21 +66,31 @@ def ensemble_finding(rows: Sequence[EnsembleRow], good: bool) -> Finding:
         said += f" Several ensembles of {SETTLED} seeds or more were not measured: that takes "
         said += f"{SETTLED + 1} seeds."
     return Finding(
-        check=ENSEMBLES, subject="mean weights", verdict=verdict, sentence=said,
-        headline=Estimate(statistic="worst_gain", subject="mean weights",
-                          group=f"{best.members} seeds", value=gain, n=best.subsets, null=0.0),
+        check=ENSEMBLES,
+        subject="mean weights",
+        verdict=verdict,
+        sentence=said,
+        headline=Estimate(
+            statistic="worst_gain",
+            subject="mean weights",
+            group=f"{best.members} seeds",
+            value=gain,
+            n=best.subsets,
+            null=0.0,
+        ),
         estimates=tuple(_estimates(rows)),
         thresholds={"hurts": HURTS, "least_share": LEAST_SHARE, "settled": float(SETTLED)},
         notes=("Subsets share seeds, so that the worst of many is no independent draw.",),
-    )  # fmt: skip
+    )
 
 
 def settled_rows(rows: Sequence[EnsembleRow]) -> list[EnsembleRow]:
     """Mean weights of `SETTLED` seeds or more, graded: on these the verdict rests."""
     return [
-        row for row in rows
+        row
+        for row in rows
         if row.average == "weights" and row.members >= SETTLED and row.mean is not None
-    ]  # fmt: skip
+    ]
 
 
 def sizes_of(rows: Sequence[EnsembleRow]) -> str:
@@ -149,8 +162,21 @@ def _without_truth(rows: Sequence[EnsembleRow]) -> str:
 def _estimates(rows: Sequence[EnsembleRow]) -> Iterator[Estimate]:
     for row in rows:
         about = {"subject": f"mean {row.average}", "group": f"{row.members} seeds"}
-        yield Estimate(statistic="auroc", value=row.mean, low=row.low, high=row.high,
-                       n=row.subsets, null=0.5, **about)  # fmt: skip
+        yield Estimate(
+            statistic="auroc",
+            value=row.mean,
+            low=row.low,
+            high=row.high,
+            n=row.subsets,
+            null=0.5,
+            **about,
+        )
         yield Estimate(statistic="worst_auroc", value=row.worst, n=row.subsets, null=0.5, **about)
-        yield Estimate(statistic="silent_share", value=row.silent, low=row.silent_low,
-                       high=row.silent_high, n=able(row), **about)  # fmt: skip
+        yield Estimate(
+            statistic="silent_share",
+            value=row.silent,
+            low=row.silent_low,
+            high=row.silent_high,
+            n=able(row),
+            **about,
+        )

@@ -88,32 +88,48 @@ def able(row: EnsembleRow) -> int:
 
 
 def _row(
-    average: str, members: int, every: bool, areas: np.ndarray, aucs: np.ndarray,
-    force: Mapping[str, float], disjoint: int,
-) -> EnsembleRow:  # fmt: skip
+    average: str,
+    members: int,
+    every: bool,
+    areas: np.ndarray,
+    aucs: np.ndarray,
+    force: Mapping[str, float],
+    disjoint: int,
+) -> EnsembleRow:
     fit = aucs >= force["bag"]
     about = {
-        "average": average, "members": members, "subsets": len(aucs), "every": every,
+        "average": average,
+        "members": members,
+        "subsets": len(aucs),
+        "every": every,
         "disjoint": disjoint,
         "roc_auc": None if np.isnan(aucs).all() else float(np.nanmean(aucs)),
         "accurate": float(fit.mean()),
-    }  # fmt: skip
+    }
     if np.isnan(areas).any():
         return EnsembleRow.model_validate(about)
     low, high = np.quantile(areas, (0.025, 0.975))
-    row = EnsembleRow.model_validate({
-        **about, "mean": float(areas.mean()), "worst": float(areas.min()), "low": float(low),
-        "high": float(high),
-    })  # fmt: skip
+    row = EnsembleRow.model_validate(
+        {
+            **about,
+            "mean": float(areas.mean()),
+            "worst": float(areas.min()),
+            "low": float(low),
+            "high": float(high),
+        }
+    )
     if not fit.any():
         return row
     silent = float((areas[fit] < force["instance"]).mean())
     # subsets share seeds: the interval is that of accurate ensembles that share none
     interval = wilson_interval(round(silent * able(row)), able(row))
-    return row.model_copy(update={
-        "silent": silent, "silent_low": min(interval.low or 0.0, silent),
-        "silent_high": silent if interval.high is None else max(interval.high, silent),
-    })  # fmt: skip
+    return row.model_copy(
+        update={
+            "silent": silent,
+            "silent_low": min(interval.low or 0.0, silent),
+            "silent_high": silent if interval.high is None else max(interval.high, silent),
+        }
+    )
 
 
 def _areas(values: Tensor, mixing: Tensor, layout: Layout) -> np.ndarray:
@@ -129,8 +145,9 @@ def _areas(values: Tensor, mixing: Tensor, layout: Layout) -> np.ndarray:
         mixed = torch.einsum("ks,srl->krl", mixing, values[:, index])
         many = mixed.shape[0]
         # rounding must not order what is tied
-        areas = auroc(mixed.flatten(0, 1).float(), layout.truth[index].repeat(many, 1),
-                      mask.repeat(many, 1)).reshape(many, -1)  # fmt: skip
+        areas = auroc(
+            mixed.flatten(0, 1).float(), layout.truth[index].repeat(many, 1), mask.repeat(many, 1)
+        ).reshape(many, -1)
         defined = ~areas[0].isnan()
         sums += areas[:, defined].sum(-1)
         counts += int(defined.sum())

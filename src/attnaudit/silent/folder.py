@@ -26,8 +26,13 @@ from attnaudit.silent.schema import SILENT_SCHEMA, SilentFile
 from attnaudit.version import __version__
 
 PLAN, FILE, SEEDS, WEIGHTS, PAGE, MODEL = (
-    "plan.json", "silent.json", "seeds.parquet", "weights.parquet", "silent.html", "model",
-)  # fmt: skip
+    "plan.json",
+    "silent.json",
+    "seeds.parquet",
+    "weights.parquet",
+    "silent.html",
+    "model",
+)
 REPLACE = "pass overwrite=True (--overwrite) to replace it"
 
 
@@ -101,8 +106,9 @@ def open_run(folder: Path, plan: SilentPlan, overwrite: bool = False) -> None:
     write_noted(folder / PLAN, plan.model_dump_json(indent=2).encode(), folder)
 
 
-def store(folder: Path, report: SilentFile, frame: pl.DataFrame, members: Members,
-          layout: Layout) -> None:  # fmt: skip
+def store(
+    folder: Path, report: SilentFile, frame: pl.DataFrame, members: Members, layout: Layout
+) -> None:
     """Write what was found; the model of an earlier try is taken away first.
 
     Raises:
@@ -114,9 +120,11 @@ def store(folder: Path, report: SilentFile, frame: pl.DataFrame, members: Member
     columns = {
         "bag": [id for id, size in zip(layout.ids, sizes, strict=True) for _ in range(size)],
         "instance": torch.cat([torch.arange(size) for size in sizes]).numpy(),
-        **{f"weight.{seed}": row.numpy()
-           for seed, row in zip(members.seeds, members.weights, strict=True)},
-    }  # fmt: skip
+        **{
+            f"weight.{seed}": row.numpy()
+            for seed, row in zip(members.seeds, members.weights, strict=True)
+        },
+    }
     _write_table(folder / WEIGHTS, pl.DataFrame(columns), folder)
     write_noted(folder / FILE, report.model_dump_json(indent=2).encode(), folder)
 

@@ -44,10 +44,17 @@ MEASURES = {
 def grade_members(members: Members, layout: Layout) -> tuple[Grade, ...]:
     """One row a seed: how well it does its task, and how well its weights find keys."""
     return tuple(
-        grade(f"seed {seed}", layout, members.weights[place], members.outputs[place], seed=seed,
-              epoch=members.epochs[place], dev=members.dev[place].get("dev_roc_auc"))
+        grade(
+            f"seed {seed}",
+            layout,
+            members.weights[place],
+            members.outputs[place],
+            seed=seed,
+            epoch=members.epochs[place],
+            dev=members.dev[place].get("dev_roc_auc"),
+        )
         for place, seed in enumerate(members.seeds)
-    )  # fmt: skip
+    )
 
 
 def grade(
@@ -83,17 +90,27 @@ def grade(
         for label, name in enumerate(layout.classes):
             here = layout.labels == label
             some = per_bag["auroc"][here]
-            by_label[name] = (_mean(some), _mean(per_bag["top_one"][here]),
-                              int((~some.isnan()).sum()))  # fmt: skip
+            by_label[name] = (
+                _mean(some),
+                _mean(per_bag["top_one"][here]),
+                int((~some.isnan()).sum()),
+            )
         instances = layout.known_instances
         pooled = roc_auc(layout.truth[instances].numpy(), weights[instances].numpy())
         found["pooled_auroc"] = None if math.isnan(pooled) else pooled
     shares = _type_shares(layout, weights) if layout.types > 1 else {}
     return Grade(
-        subject=subject, seed=seed, epoch=epoch, roc_auc=task.get("roc_auc"),
+        subject=subject,
+        seed=seed,
+        epoch=epoch,
+        roc_auc=task.get("roc_auc"),
         dev_roc_auc=None if dev is None or math.isnan(dev) else dev,
-        accuracy=task.get("accuracy"), by_label=by_label, bags=bags, **found, **shares,
-    )  # fmt: skip
+        accuracy=task.get("accuracy"),
+        by_label=by_label,
+        bags=bags,
+        **found,
+        **shares,
+    )
 
 
 def _type_shares(layout: Layout, weights: Float[Tensor, " T"]) -> dict[str, object]:

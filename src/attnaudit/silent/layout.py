@@ -125,11 +125,12 @@ def lay_out(data: BagDataset, graded: Sequence[str] | None = None) -> Layout:
         torch.tensor([int(bag.label or 0) for bag in data]),
         torch.tensor([len(bag) for bag in data]),
         torch.tensor([bag.truth is not None and bag.label in wanted for bag in data]),
-        torch.cat([torch.zeros(len(b), dtype=torch.bool) if b.truth is None else b.truth
-                   for b in data]),
+        torch.cat(
+            [torch.zeros(len(b), dtype=torch.bool) if b.truth is None else b.truth for b in data]
+        ),
         types,
         int(types.max()),
-    )  # fmt: skip
+    )
 
 
 def _types(bag: Bag, typed: bool) -> Tensor:

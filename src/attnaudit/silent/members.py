@@ -120,8 +120,10 @@ def check_members(
     check_seeds(seeds)
     for split in ("train", "dev", "test"):
         if split not in splits:
-            raise DataError(f"there is no split {split!r}: seeds are trained on train, chosen on "
-                            "dev and compared on test")  # fmt: skip
+            raise DataError(
+                f"there is no split {split!r}: seeds are trained on train, chosen on "
+                "dev and compared on test"
+            )
     new_bag_net(config, 0)  # refuses an unknown pool in its own words
     kind = BAG_POOLS[config.pool].weights
     if kind != "learned":
@@ -173,8 +175,9 @@ def _train(
     at_once: int,
     told: Callable[[int, int, Mapping[str, float]], None] | None,
 ) -> Members:
-    fits = train_many(config, splits["train"], splits["dev"], seeds, options, at_once=at_once,
-                      on_epoch=told)  # fmt: skip
+    fits = train_many(
+        config, splits["train"], splits["dev"], seeds, options, at_once=at_once, on_epoch=told
+    )
     read = [read_weights(fit.net, splits["test"]) for fit in fits]
     return Members(
         config,
@@ -227,10 +230,15 @@ def _path(folder: Path, key: str, seeds: Sequence[int]) -> Path:
 def _write(path: Path, members: Members, key: str) -> None:
     tensors = {"weights": members.weights, "outputs": members.outputs}
     for place, net in enumerate(members.nets):
-        tensors |= {f"net.{place}.{name}": value.detach().cpu().contiguous()
-                    for name, value in net.state_dict().items()}  # fmt: skip
-    about = {"seeds": members.seeds, "dev": [dict(d) for d in members.dev],
-             "epochs": members.epochs}  # fmt: skip
+        tensors |= {
+            f"net.{place}.{name}": value.detach().cpu().contiguous()
+            for name, value in net.state_dict().items()
+        }
+    about = {
+        "seeds": members.seeds,
+        "dev": [dict(d) for d in members.dev],
+        "epochs": members.epochs,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     tidy(path.parent)
     content = save(tensors, metadata={"key": key, "about": json.dumps(about)})
@@ -256,7 +264,14 @@ def _read(path: Path, config: BagConfig, key: str, seeds: Sequence[int]) -> Memb
             net = new_bag_net(config, seed, dtype)
             net.load_state_dict(state)
             nets.append(net)
-        return Members(config, tuple(seeds), tuple(nets), tensors["weights"], tensors["outputs"],
-                       tuple(about["dev"]), tuple(about["epochs"]))  # fmt: skip
+        return Members(
+            config,
+            tuple(seeds),
+            tuple(nets),
+            tensors["weights"],
+            tensors["outputs"],
+            tuple(about["dev"]),
+            tuple(about["epochs"]),
+        )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         return None

@@ -88,9 +88,10 @@ def chosen_on_dev(rows: Sequence[Grade], force: Mapping[str, float]) -> list[int
     it on. Development bags have chosen the epoch, so that their AUC is a little too high.
     """
     return [
-        place for place, row in enumerate(rows)
+        place
+        for place, row in enumerate(rows)
         if row.dev_roc_auc is not None and row.dev_roc_auc >= force["bag"]
-    ]  # fmt: skip
+    ]
 
 
 def curve_of(rows: Sequence[Grade], force: Mapping[str, float]) -> tuple[CurvePoint, ...]:
@@ -101,8 +102,11 @@ def curve_of(rows: Sequence[Grade], force: Mapping[str, float]) -> tuple[CurvePo
     points = []
     for bar in np.round(np.arange(0, 1 + STEPS / 2, STEPS), 3).tolist():
         found = wilson_interval(int((values < bar).sum()), len(values))
-        points.append(CurvePoint(bar=bar, share=found.value or 0.0, low=found.low or 0.0,
-                                 high=found.high or 0.0))  # fmt: skip
+        points.append(
+            CurvePoint(
+                bar=bar, share=found.value or 0.0, low=found.low or 0.0, high=found.high or 0.0
+            )
+        )
     return tuple(points)
 
 
@@ -117,9 +121,11 @@ def gate(rows: Sequence[Grade], force: Mapping[str, float], bars: Bars) -> Findi
     mean = _over_seeds(aucs, "roc_auc", "seeds", 0.5)
     estimate = _share(passed, len(rows), "accurate_share", "seeds")
     least = bars.least_accurate
-    verdict = Verdict.PASS if passed >= least else (
-        Verdict.FAIL if len(rows) >= least else Verdict.INCONCLUSIVE
-    )  # fmt: skip
+    verdict = (
+        Verdict.PASS
+        if passed >= least
+        else (Verdict.FAIL if len(rows) >= least else Verdict.INCONCLUSIVE)
+    )
     said = (
         f"{passed} of {len(rows)} seeds reach a bag AUC of {force['bag']:.2f} "
         f"(mean over seeds {spoken(mean)})"
@@ -132,16 +138,23 @@ def gate(rows: Sequence[Grade], force: Mapping[str, float], bars: Bars) -> Findi
         "needed. Train more seeds.",
     }[verdict]
     return Finding(
-        check=PERFORMANCE, subject="seeds", verdict=verdict, sentence=sentence, headline=estimate,
+        check=PERFORMANCE,
+        subject="seeds",
+        verdict=verdict,
+        sentence=sentence,
+        headline=estimate,
         estimates=(estimate, mean),
         thresholds={"bag_bar": force["bag"], "least_accurate": float(bars.least_accurate)},
-    )  # fmt: skip
+    )
 
 
 def silent_finding(
-    rows: Sequence[Grade], force: Mapping[str, float], bars: Bars, good: bool,
+    rows: Sequence[Grade],
+    force: Mapping[str, float],
+    bars: Bars,
+    good: bool,
     chance: Grade | None = None,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """How often a seed fails without a sign of it in its task.
 
     Fails where a silent failure was found, passes where `least_seeds` or more accurate seeds have
@@ -167,34 +180,54 @@ def silent_finding(
     elif not good:
         sentence = "Too few accurate seeds, so nothing is said of silent failures."
     else:
-        verdict = Verdict.FAIL if failures else (
-            Verdict.PASS if len(able) >= bars.least_seeds else Verdict.INCONCLUSIVE
-        )  # fmt: skip
+        verdict = (
+            Verdict.FAIL
+            if failures
+            else (Verdict.PASS if len(able) >= bars.least_seeds else Verdict.INCONCLUSIVE)
+        )
         sentence = _sentence(rows, able, failures, headline, force, bars)
     return Finding(
-        check=SILENT, subject="weights", verdict=verdict, sentence=sentence,
+        check=SILENT,
+        subject="weights",
+        verdict=verdict,
+        sentence=sentence,
         headline=headline if verdict is not Verdict.NOT_APPLICABLE else None,
-        estimates=tuple(estimates), notes=tuple(_notes(able, failures, bars, verdict)),
-        thresholds={**{f"{name}_bar": value for name, value in force.items()},
-                    "least_seeds": float(bars.least_seeds)},
-    )  # fmt: skip
+        estimates=tuple(estimates),
+        notes=tuple(_notes(able, failures, bars, verdict)),
+        thresholds={
+            **{f"{name}_bar": value for name, value in force.items()},
+            "least_seeds": float(bars.least_seeds),
+        },
+    )
 
 
 def _sentence(
-    rows: Sequence[Grade], able: Sequence[Grade], failures: Sequence[Grade], headline: Estimate,
-    force: Mapping[str, float], bars: Bars,
-) -> str:  # fmt: skip
+    rows: Sequence[Grade],
+    able: Sequence[Grade],
+    failures: Sequence[Grade],
+    headline: Estimate,
+    force: Mapping[str, float],
+    bars: Bars,
+) -> str:
     values = [row.auroc for row in able if row.auroc is not None]
     spread = f"mean instance AUROC of a seed from {min(values):.2f} to {max(values):.2f}"
     if not failures:
         bound = f"rates up to {min(1.0, 3 / len(able)):.0%} cannot be excluded (3 / {len(able)})"
-        rare = "" if len(able) >= bars.least_seeds else (
-            f" With fewer than {bars.least_seeds} seeds this cannot speak about rare events."
-        )  # fmt: skip
+        rare = (
+            ""
+            if len(able) >= bars.least_seeds
+            else (f" With fewer than {bars.least_seeds} seeds this cannot speak about rare events.")
+        )
         return f"None of {len(able)} accurate seeds fails silently ({spread}); {bound}.{rare}"
-    kinds = [f"{sum(r.kind == kind for r in failures)} {words}" for kind, words in (
-        ("inverted", "inverted"), ("coverage", "by coverage"), ("other", "otherwise"),
-    ) if any(r.kind == kind for r in failures)]  # fmt: skip
+    kinds = [
+        f"{sum(r.kind == kind for r in failures)} {words}"
+        for kind, words in (
+            ("inverted", "inverted"),
+            ("coverage", "by coverage"),
+            ("other", "otherwise"),
+        )
+        if any(r.kind == kind for r in failures)
+    ]
     sentence = (
         f"{len(failures)} of {len(able)} accurate seeds fail silently: a share of "
         f"{spoken(headline)}, {', '.join(kinds)}; {spread}."
@@ -218,15 +251,20 @@ def _notes(
             "to speak about it, and 50 for events of 5 %."
         )
     if verdict is not Verdict.NOT_APPLICABLE:
-        notes.append("All seeds are trained and tested on the same bags: the interval is over "
-                     "seeds, not over data.")  # fmt: skip
+        notes.append(
+            "All seeds are trained and tested on the same bags: the interval is over "
+            "seeds, not over data."
+        )
     return notes
 
 
 def _estimates(
-    rows: Sequence[Grade], able: Sequence[Grade], failures: Sequence[Grade],
-    force: Mapping[str, float], chance: Grade | None,
-) -> list[Estimate]:  # fmt: skip
+    rows: Sequence[Grade],
+    able: Sequence[Grade],
+    failures: Sequence[Grade],
+    force: Mapping[str, float],
+    chance: Grade | None,
+) -> list[Estimate]:
     known = [row for row in rows if row.auroc is not None]
     found = [
         _share(len(failures), len(able), "silent_share", "accurate seeds"),
@@ -250,9 +288,15 @@ def _estimates(
 
 
 STATISTICS = {
-    "auroc": 0.5, "average_precision": None, "top_one": None, "mass": None, "lift": 1.0,
-    "coverage": None, "pooled_auroc": 0.5, "least_type_share": None,
-}  # fmt: skip
+    "auroc": 0.5,
+    "average_precision": None,
+    "top_one": None,
+    "mass": None,
+    "lift": 1.0,
+    "coverage": None,
+    "pooled_auroc": 0.5,
+    "least_type_share": None,
+}
 """What is expected of weights that say nothing; None: what random weights have on these bags."""
 
 
@@ -267,6 +311,13 @@ def _over_seeds(
     """The mean over seeds, with a bootstrap interval over seeds."""
     found = bootstrap_interval(values)
     return Estimate(
-        statistic=statistic, subject=subject, group=group, value=found.value, low=found.low,
-        high=found.high, n=found.n, undefined=found.undefined, null=null,
-    )  # fmt: skip
+        statistic=statistic,
+        subject=subject,
+        group=group,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        undefined=found.undefined,
+        null=null,
+    )

@@ -80,9 +80,11 @@ class SilentReport:
     @property
     def frame(self) -> pl.DataFrame:
         """One row a seed and a reference."""
-        rows = [row.model_dump(exclude={"by_label", "type_mass"})
-                | {f"type_mass.{k + 1}": value for k, value in enumerate(row.type_mass)}
-                for row in (*self.report.seeds, *self.report.references)]  # fmt: skip
+        rows = [
+            row.model_dump(exclude={"by_label", "type_mass"})
+            | {f"type_mass.{k + 1}": value for k, value in enumerate(row.type_mass)}
+            for row in (*self.report.seeds, *self.report.references)
+        ]
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def finding(self, check: str) -> Finding:
@@ -175,24 +177,38 @@ def audit_silent(
             }
             plan = plan_of(key_of(config, read, options), about, chosen)
             open_run(folder, plan, overwrite)
-        members = train_members(config, read, chosen, options, folder=folder, at_once=at_once,
-                                progress=progress)  # fmt: skip
+        members = train_members(
+            config, read, chosen, options, folder=folder, at_once=at_once, progress=progress
+        )
         report = conclude_silent(
-            members, read, layout, options=options, bars=bars, ceilings=ceilings,
-            settings=settings, subsets=subsets,
-        )  # fmt: skip
+            members,
+            read,
+            layout,
+            options=options,
+            bars=bars,
+            ceilings=ceilings,
+            settings=settings,
+            subsets=subsets,
+        )
         if folder is not None:
             store(folder, report.report, report.frame, members, layout)
-            save_ensemble(members, report.chosen, folder / MODEL, splits=splits, scaling=scaling,
-                          overwrite=True)  # fmt: skip
+            save_ensemble(
+                members,
+                report.chosen,
+                folder / MODEL,
+                splits=splits,
+                scaling=scaling,
+                overwrite=True,
+            )
     return report
 
 
 def _scaled(splits: Mapping[str, BagDataset], scaling: Scaling) -> dict[str, BagDataset]:
     for name, part in splits.items():
         if part.shape != splits["train"].shape:
-            raise DataError(f"{name} has instances of {part.shape}, and train of "
-                            f"{splits['train'].shape}")  # fmt: skip
+            raise DataError(
+                f"{name} has instances of {part.shape}, and train of {splits['train'].shape}"
+            )
     return {name: scaled(part, scaling) for name, part in splits.items()}
 
 

@@ -44,10 +44,14 @@ def save_ensemble(
     config = members.config
     features = splits["train"].features if splits is not None else ()
     models = [
-        BagModel(members.nets[i], f"{config.encoder}+{config.pool}, seed {members.seeds[i]}",
-                 scaling, features)
+        BagModel(
+            members.nets[i],
+            f"{config.encoder}+{config.pool}, seed {members.seeds[i]}",
+            scaling,
+            features,
+        )
         for i in places
-    ]  # fmt: skip
+    ]
     if not models:
         return None
     model: BagModel | Ensemble = models[0]

@@ -25,35 +25,41 @@ class Bars(_Frozen):
 
     bag_bar: Share = Field(0.90, description="Bag AUC from which a seed counts as accurate. Ours.")
     bag_room: Share = Field(
-        0.05, description="Where the best possible bag AUC is known, a seed that comes as close to "
-        "it is accurate, if that is less than `bag_bar`. Ours."
-    )  # fmt: skip
+        0.05,
+        description="Where the best possible bag AUC is known, a seed that comes as close to "
+        "it is accurate, if that is less than `bag_bar`. Ours.",
+    )
     instance_bar: Share = Field(
-        0.80, description="Mean instance AUROC below which an accurate seed is a silent failure "
-        "(our reading of Haab et al. 2022)."
-    )  # fmt: skip
+        0.80,
+        description="Mean instance AUROC below which an accurate seed is a silent failure "
+        "(our reading of Haab et al. 2022).",
+    )
     instance_room: Share = Field(
-        0.10, description="Where the best possible instance AUROC is below 1, the relative bar is "
-        "as much below it. Ours."
-    )  # fmt: skip
+        0.10,
+        description="Where the best possible instance AUROC is below 1, the relative bar is "
+        "as much below it. Ours.",
+    )
     inverted: Share = Field(
         0.50, description="Mean instance AUROC below which the weights point away from keys."
     )
     coverage_top: Share = Field(
-        0.90, description="Share of top-1 hits, in the bags of some label, from which a silent "
-        "failure is one of coverage: the top is a key, and other keys are passed over. Ours."
-    )  # fmt: skip
+        0.90,
+        description="Share of top-1 hits, in the bags of some label, from which a silent "
+        "failure is one of coverage: the top is a key, and other keys are passed over. Ours.",
+    )
     least_accurate: Count = Field(
-        5, description="Fewer accurate seeds than this: not good enough to audit. Fewer seeds "
-        "in all: not enough to tell. Ours."
-    )  # fmt: skip
+        5,
+        description="Fewer accurate seeds than this: not good enough to audit. Fewer seeds "
+        "in all: not enough to tell. Ours.",
+    )
     least_seeds: Count = Field(
         20, description="With fewer accurate seeds nothing is said of rare failures. Ours."
     )
     agreement: Share = Field(
-        0.50, description="Share of bags in which two seeds give the same instance the largest "
-        "weight, from which they tell one story. Ours."
-    )  # fmt: skip
+        0.50,
+        description="Share of bags in which two seeds give the same instance the largest "
+        "weight, from which they tell one story. Ours.",
+    )
 
 
 class Ceilings(_Frozen):

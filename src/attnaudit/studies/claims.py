@@ -141,9 +141,15 @@ def _of_half(parts: Sequence[Part]) -> Holds:
 
 
 def claim_of(
-    parts: Sequence[Part], *, id: str, claim: str, paper: str, rule: str, note: str = "",
+    parts: Sequence[Part],
+    *,
+    id: str,
+    claim: str,
+    paper: str,
+    rule: str,
+    note: str = "",
     halves: Sequence[str] = ("",),
-) -> Claim:  # fmt: skip
+) -> Claim:
     """A claim from its parts: the answer, and one number over all parts that count."""
     counting = [p.measured for p in parts if p.counts and p.measured is not None]
     whole = over(counting)
@@ -153,6 +159,12 @@ def claim_of(
     if holds is Holds.UNDECIDED and not counting:
         note = f"Nothing that was measured can tell. {note}".strip()
     return Claim(
-        id=id, claim=claim, paper=paper, measured=whole, rule=f"{rule} {EVERYWHERE}",
-        holds=holds, note=note, parts=tuple(parts),
-    )  # fmt: skip
+        id=id,
+        claim=claim,
+        paper=paper,
+        measured=whole,
+        rule=f"{rule} {EVERYWHERE}",
+        holds=holds,
+        note=note,
+        parts=tuple(parts),
+    )

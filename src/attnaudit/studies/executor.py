@@ -77,8 +77,11 @@ def attempt(study: Study, cell: Cell, place: Place) -> CellRecord:
             # nothing should draw from the global state; where something does, it is the cell's own
             torch.manual_seed(int(cell.key(study)[:8], 16))
             outcome = study.measure(cell, place)
-        found = {"rows": tuple(outcome.rows), "facts": dict(outcome.facts),
-                 "notes": tuple(outcome.notes)}  # fmt: skip
+        found = {
+            "rows": tuple(outcome.rows),
+            "facts": dict(outcome.facts),
+            "notes": tuple(outcome.notes),
+        }
     except AttnauditError as error:
         found = {"status": "failed", "reason": str(error)}
     except Exception as error:  # a cell may fail in any way; the others must not
@@ -90,10 +93,15 @@ def attempt(study: Study, cell: Cell, place: Place) -> CellRecord:
 
 def _about(study: Study, cell: Cell) -> dict[str, Any]:
     return {
-        "study": study.name, "name": cell.name, "key": cell.key(study), "spec": dict(cell.spec),
-        "cost": cell.cost, "attnaudit_version": __version__, "code": code_fingerprint(),
+        "study": study.name,
+        "name": cell.name,
+        "key": cell.key(study),
+        "spec": dict(cell.spec),
+        "cost": cell.cost,
+        "attnaudit_version": __version__,
+        "code": code_fingerprint(),
         "created": datetime.now(UTC),
-    }  # fmt: skip
+    }
 
 
 def _where(error: Exception) -> str:
@@ -191,9 +199,11 @@ def _died(study: Study, cell: Cell, process: BaseProcess) -> CellRecord:
     if code == -signal.SIGKILL:
         how += ", often for want of memory: try fewer workers, or --limit"
     return CellRecord(
-        **_about(study, cell), status="failed", seconds=0.0,
+        **_about(study, cell),
+        status="failed",
+        seconds=0.0,
         reason=f"the process of this cell ended ({how}).",
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager

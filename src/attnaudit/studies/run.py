@@ -146,9 +146,17 @@ def prepare(
     expected = sum(record.cost for record in records)
     ratio = sum(record.seconds for record in records) / expected if expected else 1.0
     return Prepared(
-        study, options, planned, store, data_dir, quick, workers, finished,
-        seconds=ratio * left / workers, measured=bool(expected),
-    )  # fmt: skip
+        study,
+        options,
+        planned,
+        store,
+        data_dir,
+        quick,
+        workers,
+        finished,
+        seconds=ratio * left / workers,
+        measured=bool(expected),
+    )
 
 
 def run_study(
@@ -177,13 +185,16 @@ def run_study(
     with store.locked():
         claim(store.folder, "study", study.name)
         jobs = [
-            Job(cell, Place(store.folder_of(cell), prepared.data_dir, prepared.options.device,
-                            _silent))
+            Job(
+                cell,
+                Place(store.folder_of(cell), prepared.data_dir, prepared.options.device, _silent),
+            )
             for cell in prepared.waiting
-        ]  # fmt: skip
+        ]
         run_cells(study, jobs, prepared.workers, heard)
-        results = _results(prepared, [outcomes[c.key(study)] for c in prepared.planned.cells],
-                           reference or {})  # fmt: skip
+        results = _results(
+            prepared, [outcomes[c.key(study)] for c in prepared.planned.cells], reference or {}
+        )
         report = _report(prepared, results)
         store.write_report(report, ClaimList(study=study.name, claims=report.claims))
         content = io.BytesIO()
@@ -241,14 +252,18 @@ def _report(prepared: Prepared, results: Results) -> StudyReport:
         quick=prepared.quick,
         options=prepared.options.model_dump(mode="json"),
         cells=tuple(
-            CellLine(name=known[key].name, folder=f"{CELLS}/{cell.folder(study)}",
-                     status=known[key].status, reason=known[key].reason,
-                     seconds=known[key].seconds)
+            CellLine(
+                name=known[key].name,
+                folder=f"{CELLS}/{cell.folder(study)}",
+                status=known[key].status,
+                reason=known[key].reason,
+                seconds=known[key].seconds,
+            )
             for key, cell in order.items()
         ),
         missing=results.missing,
         claims=study.conclude(results),
-    )  # fmt: skip
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -77,9 +77,16 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
         settings.append("sst/only/soft")
         data.append("sst")
     return {
-        "settings": tuple(settings), "data": tuple(data), "seeds": (0, 1), "train_limit": 2000,
-        "test_limit": 1000, "epochs": 10, "judge_epochs": 8, "judges": 2, "explanations": False,
-    }  # fmt: skip
+        "settings": tuple(settings),
+        "data": tuple(data),
+        "seeds": (0, 1),
+        "train_limit": 2000,
+        "test_limit": 1000,
+        "epochs": 10,
+        "judge_epochs": 8,
+        "judges": 2,
+        "explanations": False,
+    }
 
 
 def plan(options: BaiOptions, data_dir: Path | None) -> Planned:
@@ -89,8 +96,9 @@ def plan(options: BaiOptions, data_dir: Path | None) -> Planned:
         SettingsError: No such setting or method, or nothing is left.
     """
     _check(options)
-    wanted = {name: SETTINGS[name] for name in options.settings
-              if SETTINGS[name].data in options.data}  # fmt: skip
+    wanted = {
+        name: SETTINGS[name] for name in options.settings if SETTINGS[name].data in options.data
+    }
     if not wanted:
         raise SettingsError(
             f"no setting is about {', '.join(options.data)}; the settings are: "
@@ -112,19 +120,32 @@ def plan(options: BaiOptions, data_dir: Path | None) -> Planned:
 
 
 def _cell(
-    name: str, setting: Setting, method: str, seed: int, sources: dict[str, str],
+    name: str,
+    setting: Setting,
+    method: str,
+    seed: int,
+    sources: dict[str, str],
     options: BaiOptions,
-) -> Cell:  # fmt: skip
+) -> Cell:
     spec = {
-        "setting": name, "data": setting.data, "source": sources.get(setting.data, GENERATED),
-        "variant": setting.variant, "mask": setting.mask, "downstream": setting.downstream,
-        "k": setting.k, "method": method, "seed": seed, "train_limit": options.train_limit,
-        "test_limit": options.test_limit, "epochs": options.epochs, "hidden": options.hidden,
-        "embedding_dim": options.embedding_dim, "judges": options.judges,
+        "setting": name,
+        "data": setting.data,
+        "source": sources.get(setting.data, GENERATED),
+        "variant": setting.variant,
+        "mask": setting.mask,
+        "downstream": setting.downstream,
+        "k": setting.k,
+        "method": method,
+        "seed": seed,
+        "train_limit": options.train_limit,
+        "test_limit": options.test_limit,
+        "epochs": options.epochs,
+        "hidden": options.hidden,
+        "embedding_dim": options.embedding_dim,
+        "judges": options.judges,
         "judge_epochs": options.judge_epochs,
-        "explanations": options.explanations and not setting.generated
-        and setting.variant != ONLY,
-    }  # fmt: skip
+        "explanations": options.explanations and not setting.generated and setting.variant != ONLY,
+    }
     cost = setting.cost * COSTS[method] * options.epochs / 20
     return Cell(f"{setting.title}, {METHODS[method]}, seed {seed}", spec, cost)
 

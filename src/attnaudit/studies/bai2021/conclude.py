@@ -43,12 +43,21 @@ Holding = Callable[[Measured | None], Holds]
 def conclude(results: Results) -> tuple[Claim, ...]:
     """Every claim; one that no cell speaks to is 'not measured', never left out."""
     return (
-        _exist(results), _clean(results), _defaults(results), _form(results), _without(results),
-        _helps(results, PRETRAIN, "hard"), _helps(results, PRETRAIN, "soft"),
-        _helps(results, HELD_OUT, "hard"), _helps(results, HELD_OUT, "soft"),
-        _helps(results, WEIGHT, "hard"), _helps(results, WEIGHT, "soft"),
-        _cost(results, PRETRAIN), _cost(results, HELD_OUT), _cost(results, WEIGHT),
-    )  # fmt: skip
+        _exist(results),
+        _clean(results),
+        _defaults(results),
+        _form(results),
+        _without(results),
+        _helps(results, PRETRAIN, "hard"),
+        _helps(results, PRETRAIN, "soft"),
+        _helps(results, HELD_OUT, "hard"),
+        _helps(results, HELD_OUT, "soft"),
+        _helps(results, WEIGHT, "hard"),
+        _helps(results, WEIGHT, "soft"),
+        _cost(results, PRETRAIN),
+        _cost(results, HELD_OUT),
+        _cost(results, WEIGHT),
+    )
 
 
 def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
@@ -83,9 +92,12 @@ def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
     high = np.mean([m.high - m.value for m in known if m.high is not None] or [0.0])
     mean, down, up = float(values.mean()), float(np.hypot(reach, low)), float(np.hypot(reach, high))
     return Measured(
-        value=mean, low=mean - down, high=mean + up,
-        n=min(m.n for m in known), unit=unit,
-    )  # fmt: skip
+        value=mean,
+        low=mean - down,
+        high=mean + up,
+        n=min(m.n for m in known),
+        unit=unit,
+    )
 
 
 def gap_of(record: CellRecord) -> Measured | None:
@@ -138,13 +150,14 @@ def _exist(results: Results) -> Claim:
         *_shown(results, NEEDS_A_CODE, accuracy_of, lambda m: above(m, GOOD), "accuracy"),
     ]
     return claim_of(
-        parts, id="shortcuts_exist",
+        parts,
+        id="shortcuts_exist",
         claim="Trained end to end, a model predicts a label that no honest weights can carry, and "
         "a neutral judge of the same weights does not.",
         paper=f"That combinatorial shortcuts exist (abstract). {UNKNOWN}",
         rule=f"The gap is above {BARS.gap}. Accuracy is shown beside it, with whether it is above "
         f"{GOOD}, and decides nothing. {SEEDS}",
-    )  # fmt: skip
+    )
 
 
 def _clean(results: Results) -> Claim:
@@ -190,12 +203,13 @@ def _without(results: Results) -> Claim:
             parts.append(kept)
     parts += _shown(results, names, leak_of, lambda m: above(m, BARS.leak), "leak")
     return claim_of(
-        parts, id="leak_without_need",
+        parts,
+        id="leak_without_need",
         claim="Weights can leak the label although the model does not need that.",
         paper=f"Not in the paper; a question of ours. {UNKNOWN}",
         rule=f"Where the leak is above {BARS.leak}, the gap is below {BARS.gap}; without a leak "
         f"the claim fails. {SEEDS}",
-    )  # fmt: skip
+    )
 
 
 def _helps(results: Results, method: str, mask: str) -> Claim:
@@ -205,31 +219,41 @@ def _helps(results: Results, method: str, mask: str) -> Claim:
         for name in names
     ]
     return claim_of(
-        parts, id=f"{method}_lowers_the_gap_{mask}",
+        parts,
+        id=f"{method}_lowers_the_gap_{mask}",
         claim=f"{METHODS[method][0].upper()}{METHODS[method][1:]} lowers the gap of {mask} masks.",
-        paper=f"Not in the paper; a variant of ours. {UNKNOWN}" if method == HELD_OUT
+        paper=f"Not in the paper; a variant of ours. {UNKNOWN}"
+        if method == HELD_OUT
         else f"That the method mitigates combinatorial shortcuts (abstract). {UNKNOWN}",
         rule=f"The gap of joint training less that of the remedy is above 0, in settings whose "
         f"joint gap is above {BARS.gap}; paired by seed. {SEEDS}",
-    )  # fmt: skip
+    )
 
 
 def _cost(results: Results, method: str) -> Claim:
-    names = [n for mask in ("hard", "soft") for n in HONEST
-             if SETTINGS[n].mask == mask and results.where(setting=n, method=method)]  # fmt: skip
+    names = [
+        n
+        for mask in ("hard", "soft")
+        for n in HONEST
+        if SETTINGS[n].mask == mask and results.where(setting=n, method=method)
+    ]
     parts = [
-        _part(SETTINGS[name].title, saved(results, name, method, accuracy_of),
-              lambda m: below(m, BARS.gap))
+        _part(
+            SETTINGS[name].title,
+            saved(results, name, method, accuracy_of),
+            lambda m: below(m, BARS.gap),
+        )
         for name in names
-    ]  # fmt: skip
+    ]
     return claim_of(
-        parts, id=f"{method}_costs_little",
+        parts,
+        id=f"{method}_costs_little",
         claim=f"{METHODS[method][0].upper()}{METHODS[method][1:]} costs little accuracy where "
         "honest weights suffice.",
         paper=f"Not stated in what is known of the paper. {UNKNOWN}",
         rule=f"The accuracy of joint training less that of the remedy is below {BARS.gap}; paired "
         f"by seed. {SEEDS}",
-    )  # fmt: skip
+    )
 
 
 def _remedied(results: Results, method: str, mask: str) -> Iterator[str]:

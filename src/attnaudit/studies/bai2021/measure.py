@@ -73,21 +73,30 @@ def measure(cell: Cell, place: Place) -> Outcome:
     settings = ShortcutSettings(
         seed=spec["seed"], judges=spec["judges"], judge_epochs=spec["judge_epochs"]
     )
-    report = audit_shortcuts(model, splits, settings, default_units=units,
-                             out=place.folder / "shortcuts", overwrite=True,
-                             progress=place.progress)  # fmt: skip
+    report = audit_shortcuts(
+        model,
+        splits,
+        settings,
+        default_units=units,
+        out=place.folder / "shortcuts",
+        overwrite=True,
+        progress=place.progress,
+    )
     rows = [*_of_check(report), *_on_evidence(model, splits["test"], settings)]
     if spec["explanations"]:
         rows += _explanations(model, splits["test"], spec, place)
     facts = {
-        "verdict": report.verdict.value, "sentence": report.sentence, "sizes": report.sizes,
+        "verdict": report.verdict.value,
+        "sentence": report.sentence,
+        "sizes": report.sizes,
         "training_seconds": round(seconds, 2),
         "check_seconds": round(sum(report.seconds.values()), 2),
         "findings": {f.check: f.verdict.value for f in (report.gate, *report.findings)},
         "judges": list(report.finding("gap").notes),
-    }  # fmt: skip
-    return Outcome(rows, facts, [f"{n}: {note}" for n, part in splits.items()
-                                 for note in part.notes])  # fmt: skip
+    }
+    return Outcome(
+        rows, facts, [f"{n}: {note}" for n, part in splits.items() for note in part.notes]
+    )
 
 
 def data_of(spec: Mapping[str, Any], place: Place) -> dict[str, Dataset]:
@@ -107,10 +116,14 @@ def trained(spec: Mapping[str, Any], splits: Splits) -> Model:
     """A selective model, trained by the cell's method."""
     real = spec["data"] not in GENERATED
     config = SelectiveConfig(
-        splits["train"].classes, downstream=spec["downstream"], mask=spec["mask"], k=spec["k"],
-        hidden=spec["hidden"], embedding_dim=spec["embedding_dim"],
+        splits["train"].classes,
+        downstream=spec["downstream"],
+        mask=spec["mask"],
+        k=spec["k"],
+        hidden=spec["hidden"],
+        embedding_dim=spec["embedding_dim"],
         question=spec["variant"] == ONLY,
-    )  # fmt: skip
+    )
     vocabulary = selective_vocabulary(splits["train"].records, MIN_DF if real else 1)
     model = new_selective(config, vocabulary, spec["seed"])
     # what reads through default tokens alone learns nothing for some epochs
@@ -143,11 +156,13 @@ def _on_evidence(model: Model, data: Dataset, settings: ShortcutSettings) -> Ite
         return
     masses = [
         float(row @ np.array(record.truth, dtype=np.float64))
-        if record.truth is not None and len(record.truth) == len(row) else np.nan
+        if record.truth is not None and len(record.truth) == len(row)
+        else np.nan
         for record, row in zip(data, read(model, data).weights, strict=True)
-    ]  # fmt: skip
-    yield average(np.array(masses), settings.audit(), statistic="mass_on_evidence",
-                  subject="weights")  # fmt: skip
+    ]
+    yield average(
+        np.array(masses), settings.audit(), statistic="mass_on_evidence", subject="weights"
+    )
 
 
 def _explanations(

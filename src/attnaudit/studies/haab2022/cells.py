@@ -87,10 +87,18 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
     there = data_dir is not None and (mil_folder(data_dir) / "musk1.npz").is_file()
     rules = ("presence", "conjunction", "exclusive_or", "absence")
     return {
-        "data": (*rules, *(("musk1",) if there else ())), "modalities": ("digits", "sentences"),
-        "members": 6, "many": 20, "heads": ("linear",), "draws": (1,), "deltas": (1.5, 3.0, 6.0),
-        "test_bags": 300, "repeats": 1, "fold_members": 2, "fold_epochs": 20,
-    }  # fmt: skip
+        "data": (*rules, *(("musk1",) if there else ())),
+        "modalities": ("digits", "sentences"),
+        "members": 6,
+        "many": 20,
+        "heads": ("linear",),
+        "draws": (1,),
+        "deltas": (1.5, 3.0, 6.0),
+        "test_bags": 300,
+        "repeats": 1,
+        "fold_members": 2,
+        "fold_epochs": 20,
+    }
 
 
 def plan(options: HaabOptions, data_dir: Path | None) -> Planned:
@@ -136,28 +144,63 @@ def _grid(options: HaabOptions) -> Iterator[Cell]:
 def _signal(options: HaabOptions) -> Iterator[Cell]:
     if "presence" in options.data:
         for delta in options.deltas:
-            yield _cell(options, SIGNAL, "presence", "gaussian", options.pools[0], delta=delta,
-                        members=options.members, bags=2 * options.bags)  # fmt: skip
+            yield _cell(
+                options,
+                SIGNAL,
+                "presence",
+                "gaussian",
+                options.pools[0],
+                delta=delta,
+                members=options.members,
+                bags=2 * options.bags,
+            )
 
 
 def _many(options: HaabOptions) -> Iterator[Cell]:
     if "conjunction" in options.data and options.many:
         for draw in options.draws:
             for head in options.heads:
-                yield _cell(options, MANY, "conjunction", "digits", "self_attention", head=head,
-                            members=options.many, bags=options.many_bags, draw=draw)  # fmt: skip
+                yield _cell(
+                    options,
+                    MANY,
+                    "conjunction",
+                    "digits",
+                    "self_attention",
+                    head=head,
+                    members=options.many,
+                    bags=options.many_bags,
+                    draw=draw,
+                )
 
 
 def _cell(
-    options: HaabOptions, part: str, rule: str, modality: str, pool: str, *, members: int,
-    head: str = "linear", bags: int | None = None, delta: float = DELTA, draw: int = 0,
-) -> Cell:  # fmt: skip
+    options: HaabOptions,
+    part: str,
+    rule: str,
+    modality: str,
+    pool: str,
+    *,
+    members: int,
+    head: str = "linear",
+    bags: int | None = None,
+    delta: float = DELTA,
+    draw: int = 0,
+) -> Cell:
     spec: dict[str, Any] = {
-        "part": part, "data": rule, "modality": modality, "pool": pool, "head": head,
-        "bags": bags or options.bags, "test_bags": options.test_bags, "members": members,
-        "epochs": options.epochs, "learning_rate": options.learning_rate, "draw": draw,
-        "delta": delta if modality == "gaussian" else 0.0, "device": options.device,
-    }  # fmt: skip
+        "part": part,
+        "data": rule,
+        "modality": modality,
+        "pool": pool,
+        "head": head,
+        "bags": bags or options.bags,
+        "test_bags": options.test_bags,
+        "members": members,
+        "epochs": options.epochs,
+        "learning_rate": options.learning_rate,
+        "draw": draw,
+        "delta": delta if modality == "gaussian" else 0.0,
+        "device": options.device,
+    }
     name = f"{setting_of(spec)}, {spec['bags']} bags, {members} seeds, draw {draw}, {part}"
     return Cell(name, spec, 3 + BAG_SECONDS * spec["bags"] * spec["epochs"] * members)
 
@@ -168,16 +211,26 @@ def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], l
         path = None if data_dir is None else mil_folder(data_dir) / f"{name}.npz"
         if path is None or not path.is_file():
             reason = "no folder of data sets was given" if path is None else f"{path} is not there"
-            missing.append(Missing(what=name, reason=f"{reason}. Give the folder that holds your "
-                                   "copies of data sets with --data-dir; classic sets lie in its "
-                                   "folder mil."))  # fmt: skip
+            missing.append(
+                Missing(
+                    what=name,
+                    reason=f"{reason}. Give the folder that holds your "
+                    "copies of data sets with --data-dir; classic sets lie in its "
+                    "folder mil.",
+                )
+            )
             continue
         spec = {
-            "part": CLASSIC, "data": name, "modality": "file", "pool": options.pools[0],
+            "part": CLASSIC,
+            "data": name,
+            "modality": "file",
+            "pool": options.pools[0],
             "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
-            "repeats": options.repeats, "members": options.fold_members,
-            "epochs": options.fold_epochs, "device": options.device,
-        }  # fmt: skip
+            "repeats": options.repeats,
+            "members": options.fold_members,
+            "epochs": options.fold_epochs,
+            "device": options.device,
+        }
         size = BAG_SETS[name]
         epoch = STEP_SECONDS * size.bags
         epoch += INSTANCE_SECONDS * size.instances * options.fold_members
@@ -189,9 +242,11 @@ def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], l
 def _check(options: HaabOptions) -> None:
     weighted = tuple(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
     for what, given, known in (
-        ("data", options.data, (*RULES, *BAG_SETS)), ("modalities", options.modalities, MODALITIES),
-        ("pools", options.pools, weighted), ("heads", options.heads, HEADS),
-    ):  # fmt: skip
+        ("data", options.data, (*RULES, *BAG_SETS)),
+        ("modalities", options.modalities, MODALITIES),
+        ("pools", options.pools, weighted),
+        ("heads", options.heads, HEADS),
+    ):
         for name in given:
             if name not in known:
                 raise SettingsError(

@@ -41,9 +41,13 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         raise DataError("classic sets need a folder of data sets")
     data = load_bag_set(spec["data"], mil_folder(place.data_dir))
     options = BagOptions(
-        epochs=spec["epochs"], batch_size=BATCH, learning_rate=RATE, weight_decay=DECAY,
-        select="loss", device=place.device,
-    )  # fmt: skip
+        epochs=spec["epochs"],
+        batch_size=BATCH,
+        learning_rate=RATE,
+        weight_decay=DECAY,
+        select="loss",
+        device=place.device,
+    )
     config = BagConfig(
         data.classes, data.shape, pool=spec["pool"], hidden=HIDDEN, attention=ATTENTION
     )
@@ -83,12 +87,21 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         average(_means(correct), Settings(), statistic="accuracy", subject="seeds", null=majority)
     ]
     rows += [
-        average(_means(values), Settings(), statistic=name, subject="seed~seed",
-                null=float(np.mean(nulls[name])) if nulls[name] else None)
+        average(
+            _means(values),
+            Settings(),
+            statistic=name,
+            subject="seed~seed",
+            null=float(np.mean(nulls[name])) if nulls[name] else None,
+        )
         for name, values in agreed.items()
-    ]  # fmt: skip
-    facts = {"bags": len(data), "roc_auc": float(np.mean(areas)), "runs": len(repeat_scores),
-             "accuracies": [_accuracy(scores) for scores in repeat_scores.values()]}  # fmt: skip
+    ]
+    facts = {
+        "bags": len(data),
+        "roc_auc": float(np.mean(areas)),
+        "runs": len(repeat_scores),
+        "accuracies": [_accuracy(scores) for scores in repeat_scores.values()],
+    }
     return Outcome(rows, facts)
 
 

@@ -43,10 +43,18 @@ AUROC = "mean instance AUROC of accurate seeds (0 to 1)"
 def conclude(results: Results) -> tuple[Claim, ...]:
     """Every claim; one that no cell speaks to is 'not measured', never left out."""
     return (
-        _reflective(results), _presence(results), _silent(results), _one_type(results),
-        _worst(results), _rarer(results), _no_harm(results), _ceiling(results),
-        _exclusive(results), _accuracies(results), _stories(results),
-    )  # fmt: skip
+        _reflective(results),
+        _presence(results),
+        _silent(results),
+        _one_type(results),
+        _worst(results),
+        _rarer(results),
+        _no_harm(results),
+        _ceiling(results),
+        _exclusive(results),
+        _accuracies(results),
+        _stories(results),
+    )
 
 
 def file_of(record: CellRecord, bags: str = EVERY) -> SilentFile | None:
@@ -93,16 +101,24 @@ def _reflective(results: Results) -> Claim:
     able = [record for record in records if good(record)]
     for record in able:
         value = measured(find(record.rows, "bag_auroc", "weights", "accurate"), AUROC)
-        parts.append(Part(of=setting_of(record.spec), measured=value, holds=above(value, FOUND),
-                          counts=False))  # fmt: skip
+        parts.append(
+            Part(
+                of=setting_of(record.spec), measured=value, holds=above(value, FOUND), counts=False
+            )
+        )
         if value is not None:
             flags.append(value.value >= FOUND)
     whole = None
     holds = Holds.NOT_MEASURED
     if flags:
         found = wilson_interval(sum(flags), len(flags))
-        whole = Measured(value=found.value or 0.0, low=found.low, high=found.high, n=len(flags),
-                         unit=f"share of settings with a {AUROC} of {FOUND:g} or more")  # fmt: skip
+        whole = Measured(
+            value=found.value or 0.0,
+            low=found.low,
+            high=found.high,
+            n=len(flags),
+            unit=f"share of settings with a {AUROC} of {FOUND:g} or more",
+        )
         holds = _beyond(found.low, found.high, 0.5)
     one = Part(of="all settings that do their task", measured=whole, holds=holds)
     return claim_of(
@@ -123,14 +139,22 @@ def _presence(results: Results) -> Claim:
     for record in results.where(part=GRID, data="presence", modality="digits"):
         if record.spec["pool"] not in ("gated", "additive"):
             continue
-        instances = measured(find(record.rows, "bag_auroc", "weights", "all"),
-                             "mean instance AUROC (0 to 1)")  # fmt: skip
+        instances = measured(
+            find(record.rows, "bag_auroc", "weights", "all"), "mean instance AUROC (0 to 1)"
+        )
         bags = measured(find(record.rows, "roc_auc", "seeds"), "bag AUC, mean over seeds (0 to 1)")
         name = setting_of(record.spec)
-        parts.append(Part(of=f"{name}: instances", measured=instances,
-                          holds=_at_least(instances, PRESENCE), half="instances"))  # fmt: skip
-        parts.append(Part(of=f"{name}: bags", measured=bags, holds=_at_least(bags, PRESENCE),
-                          half="bags"))  # fmt: skip
+        parts.append(
+            Part(
+                of=f"{name}: instances",
+                measured=instances,
+                holds=_at_least(instances, PRESENCE),
+                half="instances",
+            )
+        )
+        parts.append(
+            Part(of=f"{name}: bags", measured=bags, holds=_at_least(bags, PRESENCE), half="bags")
+        )
     claim = claim_of(
         parts,
         id="presence_is_found",
@@ -152,10 +176,14 @@ def _silent(results: Results) -> Claim:
         finding = file.findings[1]
         share = measured(finding.headline, "share of accurate seeds (0 to 1)")
         holds = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
-        parts.append(Part(
-            of=f"{_draw(record)}, {bags}", measured=share,
-            holds=holds.get(finding.verdict, Holds.UNDECIDED), counts=bags == EVERY,
-        ))  # fmt: skip
+        parts.append(
+            Part(
+                of=f"{_draw(record)}, {bags}",
+                measured=share,
+                holds=holds.get(finding.verdict, Holds.UNDECIDED),
+                counts=bags == EVERY,
+            )
+        )
     return claim_of(
         parts,
         id="silent_failures",
@@ -175,10 +203,18 @@ def _one_type(results: Results) -> Claim:
         if bags != EVERY:
             continue
         for group, counts in (("silent", True), ("accurate", False)):
-            value = measured(find(record.rows, "bag_least_type", "weights", group),
-                             "mean smallest share of key mass of a type (0 to 0.5)")  # fmt: skip
-            parts.append(Part(of=f"{_draw(record)}, {group} seeds", measured=value,
-                              holds=below(value, ONE_TYPE), counts=counts))  # fmt: skip
+            value = measured(
+                find(record.rows, "bag_least_type", "weights", group),
+                "mean smallest share of key mass of a type (0 to 0.5)",
+            )
+            parts.append(
+                Part(
+                    of=f"{_draw(record)}, {group} seeds",
+                    measured=value,
+                    holds=below(value, ONE_TYPE),
+                    counts=counts,
+                )
+            )
     return claim_of(
         parts,
         id="one_type_of_key",
@@ -194,8 +230,9 @@ def _one_type(results: Results) -> Claim:
 def _worst(results: Results) -> Claim:
     parts = []
     for name, gain, _, row in _gains(results):
-        value = Measured(value=gain, n=row.subsets,
-                         unit="gain of the worst mean instance AUROC of ensembles")  # fmt: skip
+        value = Measured(
+            value=gain, n=row.subsets, unit="gain of the worst mean instance AUROC of ensembles"
+        )
         parts.append(Part(of=name, holds=_sign(gain), measured=value))
     return claim_of(
         parts,
@@ -248,11 +285,15 @@ def _no_harm(results: Results) -> Claim:
         if single is None or whole is None:
             continue
         change = whole - single
-        parts.append(Part(
-            of=setting_of(record.spec), holds=Holds.YES if change >= -CHANGE else Holds.NO,
-            measured=Measured(value=change, n=file.seeds[0].bags,
-                              unit="change of the mean instance AUROC"),
-        ))  # fmt: skip
+        parts.append(
+            Part(
+                of=setting_of(record.spec),
+                holds=Holds.YES if change >= -CHANGE else Holds.NO,
+                measured=Measured(
+                    value=change, n=file.seeds[0].bags, unit="change of the mean instance AUROC"
+                ),
+            )
+        )
     return claim_of(
         parts,
         id="ensembles_do_no_harm",
@@ -272,22 +313,29 @@ def _ceiling(results: Results) -> Claim:
             continue
         ceiling = 1.0 if file.ceilings.instance is None else file.ceilings.instance
         gap = Measured(
-            value=ceiling - found.value, n=found.n, unit="ceiling less mean instance AUROC",
+            value=ceiling - found.value,
+            n=found.n,
+            unit="ceiling less mean instance AUROC",
             low=None if found.high is None else ceiling - found.high,
             high=None if found.low is None else ceiling - found.low,
-        )  # fmt: skip
+        )
         gaps.append((float(record.spec["delta"]), gap))
         # a sample of bags can lie above the expectation
         holds = Holds.YES if (gap.value if gap.high is None else gap.high) >= 0 else Holds.NO
-        parts.append(Part(of=f"Δ = {record.spec['delta']:g}", measured=gap, holds=holds,
-                          half="below"))  # fmt: skip
+        parts.append(
+            Part(of=f"Δ = {record.spec['delta']:g}", measured=gap, holds=holds, half="below")
+        )
     if len(gaps) > 1:
         first, last = gaps[0][1], gaps[-1][1]
         closer = last.value < first.value and last.value <= 2 * CHANGE
-        parts.append(Part(
-            of=f"Δ = {gaps[-1][0]:g} against {gaps[0][0]:g}", half="near", measured=last,
-            holds=Holds.YES if closer else Holds.NO,
-        ))  # fmt: skip
+        parts.append(
+            Part(
+                of=f"Δ = {gaps[-1][0]:g} against {gaps[0][0]:g}",
+                half="near",
+                measured=last,
+                holds=Holds.YES if closer else Holds.NO,
+            )
+        )
     return claim_of(
         parts,
         id="below_the_ceiling",
@@ -309,12 +357,14 @@ def _exclusive(results: Results) -> Claim:
         if file is None:
             continue
         gate = file.findings[0]
-        parts.append(Part(
-            of=setting_of(record.spec),
-            measured=measured(gate.headline, "share of seeds that do their task (0 to 1)"),
-            holds=gated.get(gate.verdict, Holds.UNDECIDED),
-            counts=record.spec["pool"] in ("gated", "additive"),
-        ))  # fmt: skip
+        parts.append(
+            Part(
+                of=setting_of(record.spec),
+                measured=measured(gate.headline, "share of seeds that do their task (0 to 1)"),
+                holds=gated.get(gate.verdict, Holds.UNDECIDED),
+                counts=record.spec["pool"] in ("gated", "additive"),
+            )
+        )
     return claim_of(
         parts,
         id="exclusive_or_is_not_audited",
@@ -334,8 +384,14 @@ def _accuracies(results: Results) -> Claim:
             find(record.rows, "accuracy", "seeds"), "mean accuracy over seeds (0 to 1)"
         )
         inside = value is not None and abs(value.value - PUBLISHED[name]) <= RANGE
-        parts.append(Part(of=name, measured=value, paper=PUBLISHED[name],
-                          holds=Holds.YES if inside else Holds.NO))  # fmt: skip
+        parts.append(
+            Part(
+                of=name,
+                measured=value,
+                paper=PUBLISHED[name],
+                holds=Holds.YES if inside else Holds.NO,
+            )
+        )
     return claim_of(
         parts,
         id="classic_accuracies",
@@ -350,8 +406,10 @@ def _accuracies(results: Results) -> Claim:
 def _stories(results: Results) -> Claim:
     parts = []
     for record in results.where(part=CLASSIC):
-        value = measured(find(record.rows, "same_top", "seed~seed"),
-                         "mean share of bags with the same top instance (0 to 1)")  # fmt: skip
+        value = measured(
+            find(record.rows, "same_top", "seed~seed"),
+            "mean share of bags with the same top instance (0 to 1)",
+        )
         parts.append(Part(of=str(record.spec["data"]), measured=value, holds=above(value, HALF)))
     return claim_of(
         parts,

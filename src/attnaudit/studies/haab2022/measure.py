@@ -45,18 +45,27 @@ def measure(cell: Cell, place: Place) -> Outcome:
 def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
     modality = {"delta": spec["delta"]} if spec["modality"] == "gaussian" else {}
     splits = generate_bag_splits(
-        spec["data"], spec["modality"], spec["bags"], DEV, spec["test_bags"], seed=spec["draw"],
+        spec["data"],
+        spec["modality"],
+        spec["bags"],
+        DEV,
+        spec["test_bags"],
+        seed=spec["draw"],
         **modality,
-    )  # fmt: skip
+    )
     train = splits["train"]
     config = BagConfig(train.classes, train.shape, pool=spec["pool"], head=spec["head"])
     options = BagOptions(
         epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
     )
     members = train_members(
-        config, splits, range(spec["members"]), options, folder=place.folder,
+        config,
+        splits,
+        range(spec["members"]),
+        options,
+        folder=place.folder,
         progress=place.progress,
-    )  # fmt: skip
+    )
     ceilings = known_ceilings(spec["data"], spec["modality"], splits["test"], **modality)
     ways: dict[str, tuple[str, ...] | None] = {EVERY: None}
     if spec["data"] in BOTH_TYPES:
@@ -73,9 +82,12 @@ def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
 
 
 def conclude(
-    members: Members, splits: Mapping[str, BagDataset], layout: Layout, ceilings: Ceilings,
+    members: Members,
+    splits: Mapping[str, BagDataset],
+    layout: Layout,
+    ceilings: Ceilings,
     options: BagOptions,
-) -> SilentReport:  # fmt: skip
+) -> SilentReport:
     """What the members show."""
     return conclude_silent(members, splits, layout, ceilings=ceilings, options=options)
 
@@ -87,7 +99,7 @@ def over_bags(report: SilentReport, members: Members, layout: Layout) -> list[Es
         "accurate": [i for i, kind in enumerate(kinds) if kind not in (None, "inaccurate")],
         "silent": [i for i, kind in enumerate(kinds) if kind in SILENT_KINDS],
         "all": list(range(len(kinds))),
-    }  # fmt: skip
+    }
     found = []
     for group, places in groups.items():
         if not places:
@@ -115,8 +127,7 @@ def named(estimate: Estimate, bags: str) -> Estimate:
     return estimate.model_copy(update={"group": f"{estimate.group}, {bags}"})
 
 
-def _average(
-    values: torch.Tensor, statistic: str, group: str, null: float | None
-) -> Estimate:  # fmt: skip
-    return average(values.numpy(), Settings(), statistic=statistic, subject="weights", group=group,
-                   null=null)  # fmt: skip
+def _average(values: torch.Tensor, statistic: str, group: str, null: float | None) -> Estimate:
+    return average(
+        values.numpy(), Settings(), statistic=statistic, subject="weights", group=group, null=null
+    )

@@ -59,9 +59,12 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
     """Small sizes on generated data; SST and bAbI join where `data_dir` has them."""
     there = [n for n in ("sst", "babi_1") if (folder := folder_of(n, data_dir)) and folder.is_dir()]
     return {
-        "data": (*GENERATED, *there), "train_limit": 800, "test_limit": 200,
-        "hidden": 32, "embedding_dim": 50,
-    }  # fmt: skip
+        "data": (*GENERATED, *there),
+        "train_limit": 800,
+        "test_limit": 200,
+        "hidden": 32,
+        "embedding_dim": 50,
+    }
 
 
 def plan(options: JainOptions, data_dir: Path | None) -> Planned:
@@ -71,9 +74,10 @@ def plan(options: JainOptions, data_dir: Path | None) -> Planned:
         SettingsError: A name that nothing has.
     """
     for names, known, what in (
-        (options.encoders, ENCODERS, "encoder"), (options.attentions, ATTENTIONS, "attention"),
+        (options.encoders, ENCODERS, "encoder"),
+        (options.attentions, ATTENTIONS, "attention"),
         (options.data, SETTINGS, "data set of this study"),
-    ):  # fmt: skip
+    ):
         unknown = [name for name in names if name not in known]
         if unknown:
             raise SettingsError(
@@ -102,15 +106,24 @@ def _spec(
     if source != GENERATED_SOURCE and options.pipeline:
         reading = {"pipeline": options.pipeline, "strict_bounds": options.strict_bounds}
     return {
-        "data": data, "source": source, "encoder": encoder, "attention": attention, "seed": seed,
+        "data": data,
+        "source": source,
+        "encoder": encoder,
+        "attention": attention,
+        "seed": seed,
         "train_limit": options.train_limit,
-        "test_limit": options.test_limit or SETTINGS[data].test_limit, "reading": reading,
-        "epochs": options.epochs or own.epochs, "batch_size": own.batch,
+        "test_limit": options.test_limit or SETTINGS[data].test_limit,
+        "reading": reading,
+        "epochs": options.epochs or own.epochs,
+        "batch_size": own.batch,
         "hidden": options.hidden or own.hidden,
         "embedding_dim": options.embedding_dim or own.embedding,
-        "min_df": own.min_df, "search": options.search, "permutations": options.permutations,
-        "device": options.device, **_vectors(options.vectors),
-    }  # fmt: skip
+        "min_df": own.min_df,
+        "search": options.search,
+        "permutations": options.permutations,
+        "device": options.device,
+        **_vectors(options.vectors),
+    }
 
 
 def _vectors(path: Path | None) -> dict[str, str]:

@@ -47,8 +47,15 @@ def _performance(results: Results, paper: Paper) -> Claim:
         def near(found: Measured | None) -> Holds:
             return Holds.NOT_MEASURED if stated is None else above(found, stated - NEAR)
 
-        yield from _by_seed(results, data, attention, _value("accuracy", "model", "accuracy"),
-                            stated, near, gated=False)  # fmt: skip
+        yield from _by_seed(
+            results,
+            data,
+            attention,
+            _value("accuracy", "model", "accuracy"),
+            stated,
+            near,
+            gated=False,
+        )
 
     return claim_of(
         _counted(results, parts, generated=False),
@@ -65,10 +72,14 @@ def _weak(results: Results, paper: Paper) -> Claim:
     def parts(data: str, attention: str) -> Iterator[Part]:
         for pair, name in ((TO_GRADIENT, "gradient"), (TO_LOO, "leave-one-out")):
             yield from _by_seed(
-                results, data, attention, _value("kendall_tau", pair, TAU),
-                paper.tau(data, "bilstm", attention, pair), lambda m: _within(m, WEAK),
+                results,
+                data,
+                attention,
+                _value("kendall_tau", pair, TAU),
+                paper.tau(data, "bilstm", attention, pair),
+                lambda m: _within(m, WEAK),
                 suffix=f"with {name}",
-            )  # fmt: skip
+            )
 
     return claim_of(
         _counted(results, parts),
@@ -120,10 +131,13 @@ def _yardsticks(results: Results, paper: Paper) -> Claim:
         if ends[0] is not None and ends[1] is not None:
             stated = ends[0] - ends[1]
         yield from _by_seed(
-            results, data, attention,
+            results,
+            data,
+            attention,
             _value("tau_difference", f"{MUTUAL} - {TO_LOO}", f"difference of {TAU}"),
-            stated, lambda m: above(m, 0.0),
-        )  # fmt: skip
+            stated,
+            lambda m: above(m, 0.0),
+        )
 
     return claim_of(
         _counted(results, parts),
@@ -141,12 +155,14 @@ def _permutation(results: Results) -> Claim:
 
     def parts(data: str, attention: str) -> Iterator[Part]:
         if SETTINGS[data].kind == "answers":
-            yield from _by_seed(results, data, attention, found, None, lambda m: above(m, MOVES),
-                                MOVED)  # fmt: skip
+            yield from _by_seed(
+                results, data, attention, found, None, lambda m: above(m, MOVES), MOVED
+            )
         elif SETTINGS[data].kind == "classification":
-            yield from _informing(data, _by_seed(
-                results, data, attention, found, None, lambda m: below(m, STILL), UNMOVED
-            ))  # fmt: skip
+            yield from _informing(
+                data,
+                _by_seed(results, data, attention, found, None, lambda m: below(m, STILL), UNMOVED),
+            )
 
     counted = [
         part.model_copy(update={"half": MOVED if MOVED in part.of else UNMOVED})
@@ -174,16 +190,18 @@ def _permutation(results: Results) -> Claim:
 
 def _peaked(results: Results, paper: Paper) -> Claim:
     found = _value(
-        "median_of_median_tvd", "weights",
-        "median over instances of the median output change (0 to 1)", "peaked",
-    )  # fmt: skip
+        "median_of_median_tvd",
+        "weights",
+        "median over instances of the median output change (0 to 1)",
+        "peaked",
+    )
 
     def parts(data: str, attention: str) -> Iterator[Part]:
         if SETTINGS[data].kind == "classification":
             stated = paper.peaked(data, "bilstm", attention)
-            yield from _informing(data, _by_seed(
-                results, data, attention, found, stated, lambda m: below(m, STILL)
-            ))  # fmt: skip
+            yield from _informing(
+                data, _by_seed(results, data, attention, found, stated, lambda m: below(m, STILL))
+            )
 
     return claim_of(
         _counted(results, parts),
@@ -206,13 +224,20 @@ def _informing(data: str, parts: Iterable[Part]) -> Iterator[Part]:
 
 def _adversaries(results: Results, paper: Paper) -> Claim:
     def parts(data: str, attention: str) -> Iterator[Part]:
-        for kind, name in (("search", "published search"), ("exact", "certified maximum"),
-                           ("bounded", "best found")):  # fmt: skip
+        for kind, name in (
+            ("search", "published search"),
+            ("exact", "certified maximum"),
+            ("bounded", "best found"),
+        ):
             for part in _by_seed(
-                results, data, attention,
-                _value("contestable_share", kind, "share of instances (0 to 1)"), None,
-                lambda m: above(m, MOST), suffix=name,
-            ):  # fmt: skip
+                results,
+                data,
+                attention,
+                _value("contestable_share", kind, "share of instances (0 to 1)"),
+                None,
+                lambda m: above(m, MOST),
+                suffix=name,
+            ):
                 if part.measured is not None:
                     yield part if kind == "search" else part.model_copy(update={"counts": False})
 
@@ -303,12 +328,22 @@ def _seeds(
     whole = over([m for _, m in pairs])
     rule, suffix = _doubtful if weak else rule, _with(suffix, weak)
     words = [SETTINGS[data].title, attention, suffix]
-    yield Part(of=", ".join(w for w in words if w), measured=whole, paper=stated,
-               holds=rule(whole), counts=not weak)  # fmt: skip
+    yield Part(
+        of=", ".join(w for w in words if w),
+        measured=whole,
+        paper=stated,
+        holds=rule(whole),
+        counts=not weak,
+    )
     for seed, one in pairs if len(pairs) > 1 else ():
         words = [SETTINGS[data].title, attention, f"seed {seed}", suffix]
-        yield Part(of=", ".join(w for w in words if w), measured=one, paper=stated,
-                   holds=rule(one), counts=False)  # fmt: skip
+        yield Part(
+            of=", ".join(w for w in words if w),
+            measured=one,
+            paper=stated,
+            holds=rule(one),
+            counts=False,
+        )
 
 
 def _doubtful(found: Measured | None) -> Holds:

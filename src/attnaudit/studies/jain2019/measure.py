@@ -30,14 +30,27 @@ HINGE = 0.01
 """The search's own ε in the released code, for every task."""
 BETTER_ORDERS = 200
 """Instances for which the best order of the same weights is sought; the paper has no such thing."""
-KEPT = frozenset({
-    "skill", "accuracy", "roc_auc", "kendall_tau", "significant_share", "median_tvd",
-    "same_prediction_share", "contestable_share", "max_jsd", "auroc", "mass_on_evidence",
-    "evidence_share",
-})  # fmt: skip
+KEPT = frozenset(
+    {
+        "skill",
+        "accuracy",
+        "roc_auc",
+        "kendall_tau",
+        "significant_share",
+        "median_tvd",
+        "same_prediction_share",
+        "contestable_share",
+        "max_jsd",
+        "auroc",
+        "mass_on_evidence",
+        "evidence_share",
+    }
+)
 MUTUAL, TO_GRADIENT, TO_LOO = (
-    "gradient~leave_one_out", "weights~gradient", "weights~leave_one_out",
-)  # fmt: skip
+    "gradient~leave_one_out",
+    "weights~gradient",
+    "weights~leave_one_out",
+)
 PEAKED = 0.5
 """From this largest weight on, an instance counts as peaked: the upper two bins."""
 MODEL, HISTORY = "model", "history.json"
@@ -87,18 +100,29 @@ def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model
         with contextlib.suppress(ModelError):
             return load(folder, place.device), json.loads(note)
     done = train(
-        splits, encoder=spec["encoder"], attention=spec["attention"], hidden=spec["hidden"],
-        embedding_dim=spec["embedding_dim"], vectors=spec.get("vectors"),
+        splits,
+        encoder=spec["encoder"],
+        attention=spec["attention"],
+        hidden=spec["hidden"],
+        embedding_dim=spec["embedding_dim"],
+        vectors=spec.get("vectors"),
         progress=place.progress,
         options=TrainOptions(
-            epochs=spec["epochs"], batch_size=spec["batch_size"], min_df=spec["min_df"],
-            seed=spec["seed"], device=place.device,
+            epochs=spec["epochs"],
+            batch_size=spec["batch_size"],
+            min_df=spec["min_df"],
+            seed=spec["seed"],
+            device=place.device,
         ),
-        out=folder, overwrite=True,
-    )  # fmt: skip
-    history = {"best_epoch": done.result.best_epoch, "dev": dict(done.result.dev),
-               "words": len(done.result.vocabulary),
-               "vectors": None if done.coverage is None else done.coverage.found}  # fmt: skip
+        out=folder,
+        overwrite=True,
+    )
+    history = {
+        "best_epoch": done.result.best_epoch,
+        "dev": dict(done.result.dev),
+        "words": len(done.result.vocabulary),
+        "vectors": None if done.coverage is None else done.coverage.found,
+    }
     # written last: where it stands, the model is whole
     write_noted(place.folder / HISTORY, json.dumps(history).encode(), place.folder)
     return done.model, history
@@ -107,9 +131,13 @@ def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model
 def _audited(model: Model, data: Dataset, spec: Any, place: Place) -> AuditResult:
     checks = (*CHECKS, "ground_truth") if data.has_truth else CHECKS
     settings = Settings(
-        seed=spec["seed"], checks=checks, search=spec["search"], search_hinge=HINGE,
-        permutations=spec["permutations"] or 100, costly_limit=BETTER_ORDERS,
-    )  # fmt: skip
+        seed=spec["seed"],
+        checks=checks,
+        search=spec["search"],
+        search_hinge=HINGE,
+        permutations=spec["permutations"] or 100,
+        costly_limit=BETTER_ORDERS,
+    )
     folder = place.folder / "audit"
     try:
         return run_audit(model, data, settings, out=folder, progress=place.progress)
@@ -136,12 +164,21 @@ def _f1(frame: pl.DataFrame, classes: Sequence[str], settings: Settings) -> Iter
         wanted.insert(0, ("f1", [1]))
     for name, chosen in wanted:
         found = bootstrap_metric(
-            labels, predicted, partial(_mean_f1, chosen=chosen),
-            confidence=settings.confidence, resamples=min(settings.resamples, 1000),
+            labels,
+            predicted,
+            partial(_mean_f1, chosen=chosen),
+            confidence=settings.confidence,
+            resamples=min(settings.resamples, 1000),
             seed=settings.seed,
-        )  # fmt: skip
-        yield Estimate(statistic=name, subject="model", value=found.value, low=found.low,
-                       high=found.high, n=found.n)  # fmt: skip
+        )
+        yield Estimate(
+            statistic=name,
+            subject="model",
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+        )
 
 
 def _mean_f1(labels: np.ndarray, predicted: np.ndarray, chosen: Sequence[int]) -> float:
@@ -160,17 +197,27 @@ def _spreads(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[Estimate]:
             tau = values_of(part, f"agreement/tau.{pair}")
             known = tau[np.isfinite(tau)]
             if len(known):
-                yield Estimate(statistic="kendall_tau_sd", subject=pair, group=group,
-                               value=float(known.std()), n=len(known),
-                               undefined=len(tau) - len(known))  # fmt: skip
+                yield Estimate(
+                    statistic="kendall_tau_sd",
+                    subject=pair,
+                    group=group,
+                    value=float(known.std()),
+                    n=len(known),
+                    undefined=len(tau) - len(known),
+                )
 
 
 def _differences(frame: pl.DataFrame, settings: Settings) -> Iterator[Estimate]:
     """How much better gradient and leave-one-out agree with each other than with the weights."""
     tau = {p: values_of(frame, f"agreement/tau.{p}") for p in (MUTUAL, TO_GRADIENT, TO_LOO)}
     for other in (TO_LOO, TO_GRADIENT):
-        yield average(tau[MUTUAL] - tau[other], settings, statistic="tau_difference",
-                      subject=f"{MUTUAL} - {other}", null=0.0)  # fmt: skip
+        yield average(
+            tau[MUTUAL] - tau[other],
+            settings,
+            statistic="tau_difference",
+            subject=f"{MUTUAL} - {other}",
+            null=0.0,
+        )
 
 
 def _quartiles(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[Estimate]:
@@ -192,20 +239,36 @@ def _quarters(
     if not len(known):
         return
     for name, q in (("q25", 0.25), ("q50", 0.5), ("q75", 0.75)):
-        yield Estimate(statistic=f"{statistic}_{name}", subject=subject, group=group,
-                       value=float(np.quantile(known, q)), n=len(known),
-                       undefined=len(values) - len(known))  # fmt: skip
+        yield Estimate(
+            statistic=f"{statistic}_{name}",
+            subject=subject,
+            group=group,
+            value=float(np.quantile(known, q)),
+            n=len(known),
+            undefined=len(values) - len(known),
+        )
 
 
 def _peaked(frame: pl.DataFrame, settings: Settings) -> Iterator[Estimate]:
     """Instances with a large weight: how many there are, and how far permuting moves them."""
     largest = values_of(frame, "max_weight")
-    yield share((largest >= PEAKED).astype(float), settings, statistic="peaked_share",
-                subject="weights")  # fmt: skip
+    yield share(
+        (largest >= PEAKED).astype(float), settings, statistic="peaked_share", subject="weights"
+    )
     found = bootstrap_interval(
-        values_of(frame, "permutation/median_tvd")[largest >= PEAKED], statistic="median",
-        confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed,
-    )  # fmt: skip
-    yield Estimate(statistic="median_of_median_tvd", subject="weights", group="peaked",
-                   value=found.value, low=found.low, high=found.high, n=found.n,
-                   undefined=found.undefined)  # fmt: skip
+        values_of(frame, "permutation/median_tvd")[largest >= PEAKED],
+        statistic="median",
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    yield Estimate(
+        statistic="median_of_median_tvd",
+        subject="weights",
+        group="peaked",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        undefined=found.undefined,
+    )

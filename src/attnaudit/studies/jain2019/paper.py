@@ -14,7 +14,9 @@ PAIRS = {
 }
 CITED: dict[tuple[str, str], dict[str, float]] = {
     ("sst", "bilstm"): {
-        "accuracy": 0.81, "weights~gradient": 0.35, "weights~leave_one_out": 0.29,
+        "accuracy": 0.81,
+        "weights~gradient": 0.35,
+        "weights~leave_one_out": 0.29,
         "gradient~leave_one_out": 0.66,
     },
     ("sst", "average"): {"weights~gradient": 0.61},
@@ -27,7 +29,7 @@ CITED: dict[tuple[str, str], dict[str, float]] = {
     ("babi_1", "bilstm"): {"accuracy": 1.0, "weights~gradient": 0.25},
     ("babi_1", "average"): {"weights~gradient": 0.72},
     ("snli", "bilstm"): {"accuracy": 0.78},
-}  # fmt: skip
+}
 """Additive attention; tau over all test instances."""
 SOURCE = "table 2 and the authors' released result files"
 
@@ -49,9 +51,14 @@ class Paper:
         return self._number(data, encoder, attention, name, "performance", name)
 
     def tau(
-        self, data: str, encoder: str, attention: str, pair: str, group: str = "overall",
+        self,
+        data: str,
+        encoder: str,
+        attention: str,
+        pair: str,
+        group: str = "overall",
         what: str = "mean",
-    ) -> float | None:  # fmt: skip
+    ) -> float | None:
         """Kendall's tau of a pair: its `mean`, its `std`, or the `sig`nificant share.
 
         `group` is `overall`, or a class as a digit.

@@ -47,26 +47,49 @@ _FAST, _MIMIC = "fastText", "word2vec on the notes"
 
 SETTINGS: dict[str, Setting] = {
     "sst": Setting(
-        "SST", "classification", "sst", _FAST,
+        "SST",
+        "classification",
+        "sst",
+        _FAST,
         "the authors' own code, with random vectors, gives .21, .27 and .32 where the paper has "
         ".35, .29 and .66: attention with gradient, attention with leave-one-out, gradient with "
-        "leave-one-out", (6356, 1726), 19, sentiment=True,
+        "leave-one-out",
+        (6356, 1726),
+        19,
+        sentiment=True,
     ),
     "imdb": Setting(
-        "IMDB", "classification", "imdb", _FAST, "other draws of train and test",
-        (18000, 4356), 185, test_limit=4356, sentiment=True,
+        "IMDB",
+        "classification",
+        "imdb",
+        _FAST,
+        "other draws of train and test",
+        (18000, 4356),
+        185,
+        test_limit=4356,
+        sentiment=True,
     ),
     "adr_tweets": Setting(
         "ADR tweets", "classification", "adr_tweets", _FAST, "", (14000, 4100), 20
     ),
     "newsgroups_sports": Setting(
-        "20 Newsgroups", "classification", "newsgroups_sports", _FAST,
-        "split by date here, at random there", (950, 730), 115,
+        "20 Newsgroups",
+        "classification",
+        "newsgroups_sports",
+        _FAST,
+        "split by date here, at random there",
+        (950, 730),
+        115,
     ),
     "ag_news_binary": Setting(
-        "AG News", "classification", "ag_news", _FAST,
+        "AG News",
+        "classification",
+        "ag_news",
+        _FAST,
         "titles and descriptions here, descriptions alone there; fewer training articles where "
-        "your copy has fewer", (6200, 3800), 40,
+        "your copy has fewer",
+        (6200, 3800),
+        40,
     ),
     "babi_1": Setting("bAbI 1 (1k)", "answers", "babi_1", "", _FEWER, (850, 1000), 38),
     "babi_2": Setting("bAbI 2 (1k)", "answers", "babi_2", "", _FEWER, (850, 1000), 100),
@@ -76,27 +99,42 @@ SETTINGS: dict[str, Setting] = {
     "babi_3_10k": Setting("bAbI 3", "answers", "babi_3", "", "", (8500, 1000), 300),
     "snli": Setting("SNLI", "inference", "snli", "GloVe", "", (549000, 9824), 14),
     "cad_snli": Setting(
-        "SNLI, small", "inference", "snli", "GloVe",
+        "SNLI, small",
+        "inference",
+        "snli",
+        "GloVe",
         "8,330 pairs of SNLI and their counterfactual revisions here, 550,000 pairs there",
-        (8330, 2000), 14,
+        (8330, 2000),
+        14,
     ),
     "cnn_qa": Setting("CNN", "answers", "cnn_qa", _FAST, "", (380000, 3200), 760),
     "diabetes": Setting(
-        "Diabetes", "classification", "diabetes", _MIMIC,
-        "patients are cut into splits at random here, by the authors' lists there", (7700, 1600),
+        "Diabetes",
+        "classification",
+        "diabetes",
+        _MIMIC,
+        "patients are cut into splits at random here, by the authors' lists there",
+        (7700, 1600),
         1850,
     ),
     "anemia": Setting(
-        "Anemia", "classification", "anemia", _MIMIC,
+        "Anemia",
+        "classification",
+        "anemia",
+        _MIMIC,
         "admissions with one of the two codes, cut by patient here, by admission there",
-        (4300, 1260), 2200,
+        (4300, 1260),
+        2200,
     ),
     "reviews": Setting(
-        "generated reviews", "classification",
+        "generated reviews",
+        "classification",
         difference="made up here, with known evidence; the paper has no such set",
-        texts=(1200, 400), length=45, sentiment=True,
+        texts=(1200, 400),
+        length=45,
+        sentiment=True,
     ),
-}  # fmt: skip
+}
 """In the order of the page."""
 
 SMALL = ("babi_1", "babi_2", "babi_3")

@@ -80,9 +80,12 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
     """Few generated pairs, and as many of STS-B where `data_dir` has it."""
     there = data_dir is not None and (data_dir / "stsb").is_dir()
     return {
-        "data": (GENERATED, "stsb") if there else (GENERATED,), "pairs": 40, "step_pairs": 2,
-        "steps": (10, 25, 50), "agreement_pairs": 40,
-    }  # fmt: skip
+        "data": (GENERATED, "stsb") if there else (GENERATED,),
+        "pairs": 40,
+        "step_pairs": 2,
+        "steps": (10, 25, 50),
+        "agreement_pairs": 40,
+    }
 
 
 def plan(options: MoellerOptions, data_dir: Path | None) -> Planned:
@@ -99,8 +102,12 @@ def plan(options: MoellerOptions, data_dir: Path | None) -> Planned:
     known = {name: _model_digest(name) for name in models}
     cells: list[Cell] = []
     for data, source in sources.items():
-        base = {"data": data, "source": source, "tolerance": options.tolerance,
-                "device": options.device}  # fmt: skip
+        base = {
+            "data": data,
+            "source": source,
+            "tolerance": options.tolerance,
+            "device": options.device,
+        }
         for model in models:
             about = {**base, "model": model, "digest": known[model]}
             cells += _tables(options, about)
@@ -114,9 +121,13 @@ def _tables(options: MoellerOptions, about: dict[str, Any]) -> Iterator[Cell]:
     for layer in options.layers:
         for reference in options.references:
             spec = {
-                **about, "part": TABLES, "layer": layer, "reference": reference,
-                "pairs": options.pairs, "tags": options.tags,
-            }  # fmt: skip
+                **about,
+                "part": TABLES,
+                "layer": layer,
+                "reference": reference,
+                "pairs": options.pairs,
+                "tags": options.tags,
+            }
             yield Cell(_name(spec), spec, 5 + options.pairs * _cost(spec))
 
 
@@ -124,14 +135,21 @@ def _steps(options: MoellerOptions, about: dict[str, Any]) -> Iterator[Cell]:
     for layer in options.step_layers or options.layers:
         for reference in options.references:
             spec = {
-                **about, "part": STEPS, "layer": layer, "reference": reference,
-                "pairs": options.pairs, "steps": list(options.steps),
+                **about,
+                "part": STEPS,
+                "layer": layer,
+                "reference": reference,
+                "pairs": options.pairs,
+                "steps": list(options.steps),
                 "step_pairs": options.step_pairs,
-            }  # fmt: skip
+            }
             # about 22 nodes a pair in a table, and 160 of our own rule beside the papers'
             nodes = (160 + sum(options.steps)) / 22
-            yield Cell(f"{_name(spec)}, steps", spec,
-                       5 + options.step_pairs * nodes * _cost(spec) + 20 * _cost(spec))  # fmt: skip
+            yield Cell(
+                f"{_name(spec)}, steps",
+                spec,
+                5 + options.step_pairs * nodes * _cost(spec) + 20 * _cost(spec),
+            )
 
 
 def _agreements(
@@ -143,12 +161,21 @@ def _agreements(
             for layer in options.layers:
                 for reference in options.references:
                     spec = {
-                        **base, "part": AGREEMENT, "model": model, "digest": known[model],
-                        "exact": other, "exact_digest": known[other], "layer": layer,
-                        "reference": reference, "pairs": pairs,
-                    }  # fmt: skip
-                    yield Cell(f"{_name(spec)}, beside {title_of_model(other)}", spec,
-                               5 + 2 * pairs * _cost(spec))  # fmt: skip
+                        **base,
+                        "part": AGREEMENT,
+                        "model": model,
+                        "digest": known[model],
+                        "exact": other,
+                        "exact_digest": known[other],
+                        "layer": layer,
+                        "reference": reference,
+                        "pairs": pairs,
+                    }
+                    yield Cell(
+                        f"{_name(spec)}, beside {title_of_model(other)}",
+                        spec,
+                        5 + 2 * pairs * _cost(spec),
+                    )
 
 
 def title_of_data(data: str) -> str:

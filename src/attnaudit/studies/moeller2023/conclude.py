@@ -42,9 +42,16 @@ Found = Callable[[CellRecord], Measured | None]
 def conclude(results: Results) -> tuple[Claim, ...]:
     """Every claim; one that no cell speaks to is 'not measured', never left out."""
     return (
-        _full(results), _exact(results), _plain(results), _few(results), _kinds(results),
-        _negation(results), _deeper(results), _steps(results), _par(results),
-    )  # fmt: skip
+        _full(results),
+        _exact(results),
+        _plain(results),
+        _few(results),
+        _kinds(results),
+        _negation(results),
+        _deeper(results),
+        _steps(results),
+        _par(results),
+    )
 
 
 def _full(results: Results) -> Claim:
@@ -143,17 +150,25 @@ def _deeper(results: Results) -> Claim:
     unit = "mean rank correlation of word pairs (−1 to 1)"
     found = _value("rank_agreement", "approximate and exact", unit)
     return claim_of(
-        list(_by_depth(results, AGREEMENT, found, lambda m: above(m, 0.0), first_is_deep=True,
-                       unit=f"difference of the {unit}")),
+        list(
+            _by_depth(
+                results,
+                AGREEMENT,
+                found,
+                lambda m: above(m, 0.0),
+                first_is_deep=True,
+                unit=f"difference of the {unit}",
+            )
+        ),
         id="deeper_layers_agree",
         claim="The approximation agrees better with an exact model from deeper layers.",
-        paper="Approximate attributions \"often agree with exact ones for deeper intermediate "
+        paper='Approximate attributions "often agree with exact ones for deeper intermediate '
         "representations\" (README of the authors' code, verified); no number there.",
         rule="The interval of the difference between the deepest and the first layer measured lies "
         "above 0. What the plain matrix misses is the same from every layer, as it depends on the "
         "embeddings of texts and references alone.",
         note=_note(results, exact=True),
-    )  # fmt: skip
+    )
 
 
 def _steps(results: Results) -> Claim:
@@ -162,13 +177,25 @@ def _steps(results: Results) -> Claim:
     if nodes:
         unit = f"mean log10 of the relative completeness error at {nodes}"
         found = _value("log_completeness_error", PAPERS, unit, nodes)
-        parts += _by_depth(results, STEPS, found, lambda m: above(m, 0.0), first_is_deep=False,
-                           unit=f"difference of the {unit}")  # fmt: skip
+        parts += _by_depth(
+            results,
+            STEPS,
+            found,
+            lambda m: above(m, 0.0),
+            first_is_deep=False,
+            unit=f"difference of the {unit}",
+        )
         needed = "mean number of nodes that our rule needs"
         parts += _by_depth(
-            results, STEPS, _value("nodes_needed", OURS, needed), lambda m: above(m, 0.0),
-            first_is_deep=False, unit=f"difference of {needed}", suffix=needed, counts=False,
-        )  # fmt: skip
+            results,
+            STEPS,
+            _value("nodes_needed", OURS, needed),
+            lambda m: above(m, 0.0),
+            first_is_deep=False,
+            unit=f"difference of {needed}",
+            suffix=needed,
+            counts=False,
+        )
     return claim_of(
         parts,
         id="shallow_layers_need_steps",
@@ -194,11 +221,14 @@ def _par(results: Results) -> Claim:
         for other in results.where(part=TABLES, **same):
             if not other.facts.get("exact"):
                 gap = _gap(record, other)
-                parts.append(Part(
-                    of=f"{title_of_data(data)}, {title_of_model(model)} less "
-                    f"{title_of_model(other.spec['model'])}",
-                    measured=gap, holds=above(gap, -PAR),
-                ))  # fmt: skip
+                parts.append(
+                    Part(
+                        of=f"{title_of_data(data)}, {title_of_model(model)} less "
+                        f"{title_of_model(other.spec['model'])}",
+                        measured=gap,
+                        holds=above(gap, -PAR),
+                    )
+                )
     return claim_of(
         parts,
         id="exact_model_on_par",
@@ -218,8 +248,13 @@ def _gap(exact: CellRecord, other: CellRecord) -> Measured | None:
     value, low, high = paired_gap(first, second, labels, Settings())
     if not np.isfinite([value, low, high]).all():
         return None
-    return Measured(value=value, low=low, high=high, n=len(labels),
-                    unit="difference of Spearman's ρ with people's scores")  # fmt: skip
+    return Measured(
+        value=value,
+        low=low,
+        high=high,
+        n=len(labels),
+        unit="difference of Spearman's ρ with people's scores",
+    )
 
 
 # --- parts
@@ -247,25 +282,34 @@ def _off_the_shelf(record: CellRecord) -> bool:
 
 
 def _pieces(
-    results: Results, keep: Callable[[CellRecord], bool], found: Found,
+    results: Results,
+    keep: Callable[[CellRecord], bool],
+    found: Found,
     rule: Callable[[Measured | None], Holds],
-) -> Iterator[tuple[CellRecord, Part]]:  # fmt: skip
+) -> Iterator[tuple[CellRecord, Part]]:
     """One part a cell of tables; generated pairs count only where no real ones were measured."""
     records = [r for r in results.where(part=TABLES) if keep(r)]
     real = any(r.spec["data"] != GENERATED for r in records)
     for record in records:
         here = found(record)
-        yield record, Part(
-            of=setting_of(record.spec), measured=here, holds=rule(here),
-            counts=_papers_reference(record, records)
-            and (not real or record.spec["data"] != GENERATED),
-        )  # fmt: skip
+        yield (
+            record,
+            Part(
+                of=setting_of(record.spec),
+                measured=here,
+                holds=rule(here),
+                counts=_papers_reference(record, records)
+                and (not real or record.spec["data"] != GENERATED),
+            ),
+        )
 
 
 def _parts(
-    results: Results, keep: Callable[[CellRecord], bool], found: Found,
+    results: Results,
+    keep: Callable[[CellRecord], bool],
+    found: Found,
     rule: Callable[[Measured | None], Holds],
-) -> list[Part]:  # fmt: skip
+) -> list[Part]:
     return [part for _, part in _pieces(results, keep, found, rule)]
 
 
@@ -276,9 +320,16 @@ def _papers_reference(record: CellRecord, others: Sequence[CellRecord]) -> bool:
 
 
 def _by_depth(
-    results: Results, part: str, found: Found, rule: Callable[[Measured | None], Holds], *,
-    first_is_deep: bool, unit: str, suffix: str = "", counts: bool = True,
-) -> Iterator[Part]:  # fmt: skip
+    results: Results,
+    part: str,
+    found: Found,
+    rule: Callable[[Measured | None], Holds],
+    *,
+    first_is_deep: bool,
+    unit: str,
+    suffix: str = "",
+    counts: bool = True,
+) -> Iterator[Part]:
     """The first layer against the deepest, for each setting with two layers or more."""
     groups: dict[tuple[str, ...], list[CellRecord]] = {}
     records = results.where(part=part)
@@ -293,14 +344,19 @@ def _by_depth(
             continue
         ends = (high, low) if first_is_deep else (low, high)
         gap = difference(found(ends[0]), found(ends[1]), unit)
-        words = [title_of_data(data), title_of_model(model),
-                 f"layers {low.spec['layer']} and {high.spec['layer']}", f"reference {reference}",
-                 suffix]  # fmt: skip
+        words = [
+            title_of_data(data),
+            title_of_model(model),
+            f"layers {low.spec['layer']} and {high.spec['layer']}",
+            f"reference {reference}",
+            suffix,
+        ]
         yield Part(
-            of=", ".join(w for w in words if w), measured=gap, holds=rule(gap),
-            counts=counts and _papers_reference(low, records)
-            and (not real or data != GENERATED),
-        )  # fmt: skip
+            of=", ".join(w for w in words if w),
+            measured=gap,
+            holds=rule(gap),
+            counts=counts and _papers_reference(low, records) and (not real or data != GENERATED),
+        )
 
 
 def _largest_group(record: CellRecord) -> str:
@@ -321,9 +377,13 @@ def _note(results: Results, *, exact: bool = False) -> str:
     if data == {GENERATED}:
         texts.append("Generated pairs stand in for STS-B, which was not given.")
     else:
-        texts.append(f"At most {max(r.spec['pairs'] for r in results.records):,} pairs of the test "
-                     "split.")  # fmt: skip
+        texts.append(
+            f"At most {max(r.spec['pairs'] for r in results.records):,} pairs of the test split."
+        )
     if exact and not any(r.facts.get("exact") for r in results.records):
-        texts.insert(0, "No exact model was given; make one with `attnaudit siamese stsb --out "
-                     "exact` and name it with --set exact=exact.")  # fmt: skip
+        texts.insert(
+            0,
+            "No exact model was given; make one with `attnaudit siamese stsb --out "
+            "exact` and name it with --set exact=exact.",
+        )
     return " ".join(texts)

@@ -73,9 +73,13 @@ def tagger_of(tags: str) -> Tagger | None:
 
 
 def preference(
-    tables: Sequence[PairTable], tagger: Tagger, kinds: frozenset[str], settings: Settings, *,
+    tables: Sequence[PairTable],
+    tagger: Tagger,
+    kinds: frozenset[str],
+    settings: Settings,
+    *,
     subject: str,
-) -> tuple[Estimate, Estimate, Estimate]:  # fmt: skip
+) -> tuple[Estimate, Estimate, Estimate]:
     """How often the strongest pairs of words are both of some kinds, against all pairs of words.
 
     The strongest are the 5 % of the pairs with the highest values, of those without special

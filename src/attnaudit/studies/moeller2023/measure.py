@@ -66,11 +66,13 @@ def _tables(pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place) 
     ]
     facts: dict[str, Any] = {
         "exact": type(encoder.model[0]).__name__ == SHIFTED,
-        "layers": encoder.layers, "kind": encoder.kind,
-        "scatter": scatter_of(tables, pairs), "curves": curves_of(tables),
+        "layers": encoder.layers,
+        "kind": encoder.kind,
+        "scatter": scatter_of(tables, pairs),
+        "curves": curves_of(tables),
         "mean_tokens": sum(len(t.a) + len(t.b) for t in tables) / (2 * len(tables)),
         "no_tags": no_tags if tagger is None else "",
-    }  # fmt: skip
+    }
     if tagger is not None:
         words = [by_words(table) for table in tables]
         real = spec["tags"] != "closed"

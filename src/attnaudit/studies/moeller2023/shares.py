@@ -38,11 +38,16 @@ def additivity(
     labels = np.array([p.score for p in pairs])
     for subject, sums in sums_of(tables).items():
         errors = np.abs(scores - sums) / sizes
-        yield share((errors <= tolerance).astype(float), settings,
-                    statistic="within_tolerance", subject=subject)  # fmt: skip
+        yield share(
+            (errors <= tolerance).astype(float),
+            settings,
+            statistic="within_tolerance",
+            subject=subject,
+        )
         yield average(errors, settings, statistic="absolute_error", subject=subject)
-        yield Estimate(statistic="largest_error", subject=subject, value=float(errors.max()),
-                       n=len(errors))  # fmt: skip
+        yield Estimate(
+            statistic="largest_error", subject=subject, value=float(errors.max()), n=len(errors)
+        )
         yield correlation(scores, sums, settings, "spearman_score", subject)
         yield correlation(labels, sums, settings, "spearman_labels", subject)
     yield correlation(labels, scores, settings, "spearman_labels", "score")
@@ -67,11 +72,21 @@ def correlation(
     found = Interval(None, None, None, len(first))
     if len(set(first.tolist())) > 1 and len(set(second.tolist())) > 1:
         found = bootstrap_metric(
-            first, second, rank_correlation, confidence=settings.confidence,
-            resamples=min(settings.resamples, 1000), seed=settings.seed,
-        )  # fmt: skip
-    return Estimate(statistic=statistic, subject=subject, value=found.value, low=found.low,
-                    high=found.high, n=found.n)  # fmt: skip
+            first,
+            second,
+            rank_correlation,
+            confidence=settings.confidence,
+            resamples=min(settings.resamples, 1000),
+            seed=settings.seed,
+        )
+    return Estimate(
+        statistic=statistic,
+        subject=subject,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+    )
 
 
 def paired_gap(
@@ -128,10 +143,22 @@ def concentration(tables: Sequence[PairTable], settings: Settings) -> Iterator[E
 
 def median(values: Array, settings: Settings, statistic: str, subject: str) -> Estimate:
     """The median with its bootstrap interval; NaN counts as undefined."""
-    found = bootstrap_interval(values, "median", confidence=settings.confidence,
-                               resamples=settings.resamples, seed=settings.seed)  # fmt: skip
-    return Estimate(statistic=statistic, subject=subject, value=found.value, low=found.low,
-                    high=found.high, n=found.n, undefined=found.undefined)  # fmt: skip
+    found = bootstrap_interval(
+        values,
+        "median",
+        confidence=settings.confidence,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    return Estimate(
+        statistic=statistic,
+        subject=subject,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        undefined=found.undefined,
+    )
 
 
 def curves_of(tables: Sequence[PairTable]) -> dict[str, list[float]]:

@@ -131,12 +131,29 @@ def measure_steps(
                 errors.setdefault(nodes, []).append(error)
             place.progress("texts", done, len(texts))
         for nodes, values in sorted(errors.items()):
-            rows.append(average(np.array(values), settings, statistic="completeness_error",
-                                subject=PAPERS, group=f"{nodes} nodes"))  # fmt: skip
-            rows.append(average(np.log10(values), settings, statistic="log_completeness_error",
-                                subject=PAPERS, group=f"{nodes} nodes"))  # fmt: skip
-        rows.append(average(np.array(counts, dtype=np.float64), settings, statistic="nodes_needed",
-                            subject=OURS))  # fmt: skip
+            rows.append(
+                average(
+                    np.array(values),
+                    settings,
+                    statistic="completeness_error",
+                    subject=PAPERS,
+                    group=f"{nodes} nodes",
+                )
+            )
+            rows.append(
+                average(
+                    np.log10(values),
+                    settings,
+                    statistic="log_completeness_error",
+                    subject=PAPERS,
+                    group=f"{nodes} nodes",
+                )
+            )
+        rows.append(
+            average(
+                np.array(counts, dtype=np.float64), settings, statistic="nodes_needed", subject=OURS
+            )
+        )
         chosen = _short(encoder, pairs, spec["step_pairs"])
         found: dict[str, dict[int, list[float]]] = {
             PAPERS: {n: [] for n in spec["steps"]},
@@ -149,24 +166,36 @@ def measure_steps(
             place.progress("matrices", done, len(chosen))
     for rule, by_count in found.items():
         for nodes, values in by_count.items():
-            rows.append(average(np.array(values), settings, statistic="matrix_error", subject=rule,
-                                group=f"{nodes} nodes"))  # fmt: skip
+            rows.append(
+                average(
+                    np.array(values),
+                    settings,
+                    statistic="matrix_error",
+                    subject=rule,
+                    group=f"{nodes} nodes",
+                )
+            )
     facts = {
         "matrix_error": {
             rule: {str(n): [float(np.mean(v)), float(np.max(v))] for n, v in by_count.items()}
             for rule, by_count in found.items()
         },
-        "largest_entry": float(np.mean(largest)), "step_pairs": len(chosen),
-        "lengths": [[len(t) for t in pair] for pair in chosen], "texts": len(texts),
+        "largest_entry": float(np.mean(largest)),
+        "step_pairs": len(chosen),
+        "lengths": [[len(t) for t in pair] for pair in chosen],
+        "texts": len(texts),
         "layers": encoder.layers,
-    }  # fmt: skip
+    }
     return Outcome(rows, facts)
 
 
 def _compare(
-    encoder: SiameseEncoder, a: One, b: One, found: dict[str, dict[int, list[float]]],
+    encoder: SiameseEncoder,
+    a: One,
+    b: One,
+    found: dict[str, dict[int, list[float]]],
     largest: list[float],
-) -> None:  # fmt: skip
+) -> None:
     """Add the largest error of a pair's matrix for every rule and number of nodes."""
     converged = matrix(a.parts(encoder, CONVERGED), b.parts(encoder, CONVERGED), a, b)
     largest.append(float(converged.abs().max()))

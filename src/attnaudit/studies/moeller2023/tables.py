@@ -50,9 +50,12 @@ def encoder_of(spec: Mapping[str, Any], place: Place, model: str = "") -> Siames
 
 
 def tables_of(
-    encoder: SiameseEncoder, pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place,
+    encoder: SiameseEncoder,
+    pairs: Sequence[ScoredPair],
+    spec: Mapping[str, Any],
+    place: Place,
     kept: str = "tables",
-) -> list[PairTable]:  # fmt: skip
+) -> list[PairTable]:
     """The table of every pair; those that the folder holds are read, not made again.
 
     Args:
@@ -92,10 +95,15 @@ def _stored(content: bytes) -> list[PairTable]:
 
 def _written(table: PairTable) -> dict[str, Any]:
     return {
-        "a": asdict(table.a), "b": asdict(table.b), "values": table.values.tolist(),
-        "score": table.score, "kind": table.kind, "tolerance": table.tolerance,
-        "reference_a": table.reference_a, "reference_b": table.reference_b,
-    }  # fmt: skip
+        "a": asdict(table.a),
+        "b": asdict(table.b),
+        "values": table.values.tolist(),
+        "score": table.score,
+        "kind": table.kind,
+        "tolerance": table.tolerance,
+        "reference_a": table.reference_a,
+        "reference_b": table.reference_b,
+    }
 
 
 def _read(one: dict[str, Any]) -> PairTable:

@@ -94,10 +94,14 @@ def quick(data_dir: Path | None) -> dict[str, Any]:
     tasks = [named(role)[:1] for role in (Role.NECESSARY, Role.USELESS)]
     return {
         "data": (*named(Role.STAND_IN), *(name for some in tasks for name in some)),
-        "test_limit": 500, "other_seeds": 2, "lambdas": (0.0, GUIDE_LAMBDA, 1e-2),
-        "adversary_epochs": 25, "adversary_patience": 5,
-        "task_controls": ("uniform",), "task_replacements": ("uniform",),
-    }  # fmt: skip
+        "test_limit": 500,
+        "other_seeds": 2,
+        "lambdas": (0.0, GUIDE_LAMBDA, 1e-2),
+        "adversary_epochs": 25,
+        "adversary_patience": 5,
+        "task_controls": ("uniform",),
+        "task_replacements": ("uniform",),
+    }
 
 
 def plan(options: WiegreffeOptions, data_dir: Path | None) -> Planned:
@@ -115,7 +119,7 @@ def plan(options: WiegreffeOptions, data_dir: Path | None) -> Planned:
         (options.data, SETTINGS, "data set of this study"),
         ((*options.controls, *options.task_controls), CONTROLS, "control"),
         ((*options.replacements, *options.task_replacements), REPLACEMENTS, "replacement"),
-    ):  # fmt: skip
+    ):
         unknown = [name for name in names if name not in known]
         if unknown:
             raise SettingsError(
@@ -146,20 +150,29 @@ def _spec(
     if source != GENERATED_SOURCE and options.pipeline:
         reading = {"pipeline": options.pipeline, "strict_bounds": options.strict_bounds}
     return {
-        "data": data, "source": source, "encoder": encoder, "attention": attention, "seed": seed,
+        "data": data,
+        "source": source,
+        "encoder": encoder,
+        "attention": attention,
+        "seed": seed,
         "train_limit": options.train_limit,
-        "test_limit": options.test_limit or setting.test_limit, "reading": reading,
-        "epochs": options.epochs or own.epochs, "batch_size": own.batch,
+        "test_limit": options.test_limit or setting.test_limit,
+        "reading": reading,
+        "epochs": options.epochs or own.epochs,
+        "batch_size": own.batch,
         "hidden": options.hidden or own.hidden,
         "embedding_dim": options.embedding_dim or own.embedding,
-        "learning_rate": options.learning_rate or setting.learning_rate, "min_df": own.min_df,
+        "learning_rate": options.learning_rate or setting.learning_rate,
+        "min_df": own.min_df,
         "controls": list(options.task_controls if task else options.controls),
         "replacements": list(options.task_replacements if task else options.replacements),
-        "other_seeds": options.other_seeds, "lambdas": sorted(set(options.lambdas)),
+        "other_seeds": options.other_seeds,
+        "lambdas": sorted(set(options.lambdas)),
         "adversary_epochs": options.adversary_epochs,
         "adversary_patience": options.adversary_patience,
-        "search": options.search and not task, "device": options.device,
-    }  # fmt: skip
+        "search": options.search and not task,
+        "device": options.device,
+    }
 
 
 def cost_of(spec: dict[str, Any], own: Setting) -> float:

@@ -88,8 +88,10 @@ def _no_adversary(record: CellRecord) -> str:
 def _uniform_loses_little(results: Results, paper: Paper) -> Claim:
     return claim_of(
         counted(
-            results, value("f1_difference", "uniform/uniform", f"difference of {F1}"),
-            lambda m: below(m, LITTLE), sets=TEXTS,
+            results,
+            value("f1_difference", "uniform/uniform", f"difference of {F1}"),
+            lambda m: below(m, LITTLE),
+            sets=TEXTS,
             stated=lambda d: less(paper.f1(d, "learned"), paper.f1(d, "uniform")),
         ),
         id="uniform_loses_little",
@@ -101,22 +103,28 @@ def _uniform_loses_little(results: Results, paper: Paper) -> Claim:
         rule="The interval of the F1 of learned weights less that of uniform ones, paired by "
         f"text, lies below {LITTLE}. {SEEDS}",
         note=note_of(results, *TEXTS, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
     parts = [
-        part for data in NOTES for config in configurations(results)[:1]
+        part
+        for data in NOTES
+        for config in configurations(results)[:1]
         for part in of_set(
-            results, data, config,
+            results,
+            data,
+            config,
             value("f1_difference", "uniform/uniform", f"difference of {F1}"),
             lambda m: above(m, LITTLE),
             stated=less(paper.f1(data, "learned"), paper.f1(data, "uniform")),
         )
-    ]  # fmt: skip
-    note = note_of(results, *NOTES) if parts else (
-        "Diabetes and Anemia need your own copy of MIMIC-III; nothing stands in for them."
-    )  # fmt: skip
+    ]
+    note = (
+        note_of(results, *NOTES)
+        if parts
+        else ("Diabetes and Anemia need your own copy of MIMIC-III; nothing stands in for them.")
+    )
     return claim_of(
         parts,
         id="uniform_loses_on_notes",
@@ -131,8 +139,11 @@ def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
 def _seeds_agree(results: Results) -> Claim:
     return claim_of(
         counted(
-            results, value("median_jsd", "seeds/weights", SEEDS_JSD), lambda m: below(m, STABLE),
-            sets=LATER, doubt=_too_flat,
+            results,
+            value("median_jsd", "seeds/weights", SEEDS_JSD),
+            lambda m: below(m, STABLE),
+            sets=LATER,
+            doubt=_too_flat,
         ),
         id="seeds_agree",
         claim="Another seed gives much the same weights: the divergence between seeds is small, "
@@ -143,13 +154,17 @@ def _seeds_agree(results: Results) -> Claim:
         f"{STABLE}; where it does not also lie below {Bars().seed_share:.0%} of that of random "
         f"orders, the weights are too flat to differ. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _search_beyond_seeds(results: Results) -> Claim:
     return claim_of(
-        counted(results, value("jsd_difference", "search - seeds", f"difference of {JSD}"),
-                lambda m: above(m, FAR), sets=LATER),
+        counted(
+            results,
+            value("jsd_difference", "search - seeds", f"difference of {JSD}"),
+            lambda m: above(m, FAR),
+            sets=LATER,
+        ),
         id="search_beyond_seeds",
         claim="The adversary of Jain & Wallace, free to choose weights text by text, goes far "
         "beyond what another seed does.",
@@ -158,14 +173,19 @@ def _search_beyond_seeds(results: Results) -> Claim:
         rule="The interval of the adversary's divergence less the median over seeds, paired by "
         f"text, lies above {FAR}. {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _base_guides(results: Results, paper: Paper) -> Claim:
     return claim_of(
-        counted(results, value("f1_difference", "guide/base - own", f"difference of {F1}"),
-                lambda m: above(m, -SAME_GUIDE), sets=LATER, doubt=_powerless,
-                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "own"))),
+        counted(
+            results,
+            value("f1_difference", "guide/base - own", f"difference of {F1}"),
+            lambda m: above(m, -SAME_GUIDE),
+            sets=LATER,
+            doubt=_powerless,
+            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "own")),
+        ),
         id="base_guides",
         claim="The LSTM's weights help a context-free model at least as much as weights that it "
         "learns itself.",
@@ -176,14 +196,18 @@ def _base_guides(results: Results, paper: Paper) -> Claim:
         f"text, lies above −{SAME_GUIDE}. Where neither gains {SAME_GUIDE} over uniform ones, "
         f"nothing can be concluded. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _uniform_guides_worse(results: Results, paper: Paper) -> Claim:
     return claim_of(
-        counted(results, value("f1_difference", "guide/base - uniform", f"difference of {F1}"),
-                lambda m: above(m, 0.0), sets=LATER,
-                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "uniform"))),
+        counted(
+            results,
+            value("f1_difference", "guide/base - uniform", f"difference of {F1}"),
+            lambda m: above(m, 0.0),
+            sets=LATER,
+            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "uniform")),
+        ),
         id="uniform_guides_worse",
         claim="Uniform weights help a context-free model less than the LSTM's do.",
         paper="F1 .812 with uniform weights on SST, .863 on IMDB, .404 on Diabetes, .873 on "
@@ -191,14 +215,19 @@ def _uniform_guides_worse(results: Results, paper: Paper) -> Claim:
         rule="The interval of the F1 with the LSTM's weights less that with uniform ones, paired "
         f"by text, lies above 0. {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _adversary_guides_worse(results: Results, paper: Paper) -> Claim:
     return claim_of(
-        counted(results, value("f1_difference", "guide/base - adversary", f"difference of {F1}"),
-                lambda m: above(m, SAME_GUIDE), sets=LATER, doubt=_no_adversary,
-                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "adversary"))),
+        counted(
+            results,
+            value("f1_difference", "guide/base - adversary", f"difference of {F1}"),
+            lambda m: above(m, SAME_GUIDE),
+            sets=LATER,
+            doubt=_no_adversary,
+            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "adversary")),
+        ),
         id="adversary_guides_worse",
         claim="The weights of a trained adversary help a context-free model less than the LSTM's.",
         paper="F1 .592 with the adversary's weights on SST, .700 on IMDB, .503 on Diabetes, far "
@@ -208,7 +237,7 @@ def _adversary_guides_worse(results: Results, paper: Paper) -> Claim:
         f"nothing over uniform ones, where the adversary's differ by less than {Bars().advantage}, "
         f"or where its output changes by more than {EPSILON}. {NOT_COUNTED} {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _trained_adversary(results: Results, paper: Paper) -> Claim:
@@ -216,8 +245,13 @@ def _trained_adversary(results: Results, paper: Paper) -> Claim:
         best = record.facts.get("best_adversary")
         return value("mean_jsd", f"trained_adversary/{best}", JSD)(record)
 
-    parts = counted(results, found, lambda m: above(m, DIFFERENT), sets=LATER,
-                    stated=lambda d: paper.adversary(d, "jsd"))  # fmt: skip
+    parts = counted(
+        results,
+        found,
+        lambda m: above(m, DIFFERENT),
+        sets=LATER,
+        stated=lambda d: paper.adversary(d, "jsd"),
+    )
     note = note_of(results, *LATER, *named(Role.STAND_IN))
     tried = value("mean_jsd", "trained_adversary/uniform", JSD)
     none = [r for r in results.records if tried(r) and not r.facts.get("best_adversary")]
@@ -231,8 +265,7 @@ def _trained_adversary(results: Results, paper: Paper) -> Claim:
     return claim_of(
         parts,
         id="trained_adversary",
-        claim="A whole model can be trained to say nearly the same with clearly different "
-        "weights.",
+        claim="A whole model can be trained to say nearly the same with clearly different weights.",
         paper="Mean divergence .514 at a mean output change of .036 and F1 .823 on SST, .405 at "
         ".014 and .906 on IMDB, .409 at .015 and .775 on Diabetes, .481 at .017 and .942 on "
         f"Anemia (section 4, table 4; {RECALLED}; {HALVED}).",
@@ -240,13 +273,17 @@ def _trained_adversary(results: Results, paper: Paper) -> Claim:
         f"{EPSILON}, the one with the largest mean divergence: the interval of that lies above "
         f"{DIFFERENT}. {SEEDS}",
         note=note,
-    )  # fmt: skip
+    )
 
 
 def _trained_below_search(results: Results) -> Claim:
     return claim_of(
-        counted(results, value("jsd_difference", "search - trained", f"difference of {JSD}"),
-                lambda m: above(m, 0.0), sets=LATER),
+        counted(
+            results,
+            value("jsd_difference", "search - trained", f"difference of {JSD}"),
+            lambda m: above(m, 0.0),
+            sets=LATER,
+        ),
         id="trained_below_search",
         claim="A model that must be consistent over all texts does not get as far from the base "
         "as the adversary that is free to choose text by text.",
@@ -255,7 +292,7 @@ def _trained_below_search(results: Results) -> Claim:
         rule="The interval of the free adversary's divergence less that of the trained one with "
         f"the predictions kept, paired by text, lies above 0. {SEEDS}",
         note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )  # fmt: skip
+    )
 
 
 def _tasks(results: Results) -> Claim:

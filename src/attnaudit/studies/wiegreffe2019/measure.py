@@ -52,9 +52,11 @@ def measure(cell: Cell, place: Place) -> Outcome:
     folder = place.folder / CONTROLS_FOLDER
     work = prepare_controls(splits, _design(spec, place.device), spec["controls"], folder)
     report = finish_controls(
-        work, spec["controls"], settings=settings,
+        work,
+        spec["controls"],
+        settings=settings,
         watch=watched(place.progress, len(work.waiting)),
-    )  # fmt: skip
+    )
     rows = [*_of_controls(report), *_of_seeds(report, settings)]
     if spec["search"]:
         found = _searched(report, splits["test"], spec, place)
@@ -64,16 +66,29 @@ def measure(cell: Cell, place: Place) -> Outcome:
 
 def _design(spec: Any, device: str) -> Design:
     options = TrainOptions(
-        epochs=spec["epochs"], batch_size=spec["batch_size"], min_df=spec["min_df"],
-        learning_rate=spec["learning_rate"], seed=spec["seed"], device=device,
-    )  # fmt: skip
-    recipe = Recipe(spec["encoder"], spec["attention"], spec["hidden"], spec["embedding_dim"],
-                    vectors=spec.get("vectors"), options=options)  # fmt: skip
+        epochs=spec["epochs"],
+        batch_size=spec["batch_size"],
+        min_df=spec["min_df"],
+        learning_rate=spec["learning_rate"],
+        seed=spec["seed"],
+        device=device,
+    )
+    recipe = Recipe(
+        spec["encoder"],
+        spec["attention"],
+        spec["hidden"],
+        spec["embedding_dim"],
+        vectors=spec.get("vectors"),
+        options=options,
+    )
     return Design(
-        recipe, seeds=spec["other_seeds"], replacements=tuple(spec["replacements"]),
-        lambdas=tuple(spec["lambdas"]), adversary_epochs=spec["adversary_epochs"],
+        recipe,
+        seeds=spec["other_seeds"],
+        replacements=tuple(spec["replacements"]),
+        lambdas=tuple(spec["lambdas"]),
+        adversary_epochs=spec["adversary_epochs"],
         adversary_patience=spec["adversary_patience"],
-    )  # fmt: skip
+    )
 
 
 def _of_controls(report: ControlReport) -> Iterator[Estimate]:
@@ -94,8 +109,13 @@ def _of_seeds(report: ControlReport, settings: Settings) -> Iterator[Estimate]:
     if names and "seeds" in report.report.controls:
         for name, part in by_max_weight(report.instances):
             if len(part):
-                yield average(part.select(names).to_numpy().mean(1), settings, group=name,
-                              statistic="mean_tvd", subject="seeds/output")  # fmt: skip
+                yield average(
+                    part.select(names).to_numpy().mean(1),
+                    settings,
+                    group=name,
+                    statistic="mean_tvd",
+                    subject="seeds/output",
+                )
 
 
 def base_folder(report: ControlReport, folder: Path) -> Path:
@@ -117,9 +137,12 @@ def best_adversary(report: ControlReport) -> str | None:
 def _searched(report: ControlReport, data: Dataset, spec: Any, place: Place) -> pl.DataFrame:
     """The published search on the base model: `id`, `search_jsd` and `search_tvd`."""
     settings = Settings(
-        seed=spec["seed"], checks=("adversary",), search=True, search_hinge=HINGE,
+        seed=spec["seed"],
+        checks=("adversary",),
+        search=True,
+        search_hinge=HINGE,
         costly_limit=1,  # the other adversaries are not looked at
-    )  # fmt: skip
+    )
     model = load_classifier(base_folder(report, place.folder / CONTROLS_FOLDER)).to(place.device)
     folder = place.folder / AUDIT_FOLDER
     try:
@@ -142,17 +165,28 @@ def _of_search(
     jsd = values_of(frame, "search_jsd")
     for name, part in (("all", frame), *by_max_weight(frame)):
         if len(part):
-            yield average(values_of(part, "search_jsd"), settings, statistic="mean_jsd",
-                          subject=SEARCH, group=name)  # fmt: skip
+            yield average(
+                values_of(part, "search_jsd"),
+                settings,
+                statistic="mean_jsd",
+                subject=SEARCH,
+                group=name,
+            )
     yield average(values_of(frame, "search_tvd"), settings, statistic="mean_tvd", subject=SEARCH)
     if "seeds" in report.report.controls:
         seeds = np.median(read_calibration(folder).jsd, axis=1)
-        yield average(jsd - seeds, settings, statistic="jsd_difference",
-                      subject=f"{SEARCH} - seeds", null=0.0)  # fmt: skip
+        yield average(
+            jsd - seeds, settings, statistic="jsd_difference", subject=f"{SEARCH} - seeds", null=0.0
+        )
     best = best_adversary(report)
     if best is not None:
-        yield average(jsd - values_of(frame, f"{best}/jsd"), settings, statistic="jsd_difference",
-                      subject=f"{SEARCH} - trained", null=0.0)  # fmt: skip
+        yield average(
+            jsd - values_of(frame, f"{best}/jsd"),
+            settings,
+            statistic="jsd_difference",
+            subject=f"{SEARCH} - trained",
+            null=0.0,
+        )
 
 
 def _facts(report: ControlReport, splits: dict[str, Dataset]) -> dict[str, Any]:
@@ -162,15 +196,25 @@ def _facts(report: ControlReport, splits: dict[str, Dataset]) -> dict[str, Any]:
         "gate": report.report.gate.verdict.value,
         "judgement": report.judgement,
         "findings": [
-            {"control": f.check, "subject": f.subject, "verdict": f.verdict.value,
-             "sentence": f.sentence}
+            {
+                "control": f.check,
+                "subject": f.subject,
+                "verdict": f.verdict.value,
+                "sentence": f.sentence,
+            }
             for f in report.findings
         ],
         "best_adversary": best_adversary(report),
-        "trainings": {t.name: {"epochs": t.epochs, "best_epoch": t.best_epoch,
-                               "seconds": t.seconds, "failed": t.failed}
-                      for t in report.report.trainings},
-    }  # fmt: skip
+        "trainings": {
+            t.name: {
+                "epochs": t.epochs,
+                "best_epoch": t.best_epoch,
+                "seconds": t.seconds,
+                "failed": t.failed,
+            }
+            for t in report.report.trainings
+        },
+    }
 
 
 def _notes(report: ControlReport, splits: dict[str, Dataset]) -> list[str]:

@@ -17,9 +17,12 @@ CITED: Mapping[str, Any] = {
     "uniform_f1": {
         "columns": ["reported by Jain & Wallace", "reproduced", "uniform weights"],
         "rows": {
-            "diabetes": [0.79, 0.775, 0.706], "anemia": [0.92, 0.938, 0.899],
-            "imdb": [0.88, 0.902, 0.879], "sst": [0.81, 0.831, 0.822],
-            "agnews": [0.96, 0.964, 0.960], "20news": [0.94, 0.942, 0.934],
+            "diabetes": [0.79, 0.775, 0.706],
+            "anemia": [0.92, 0.938, 0.899],
+            "imdb": [0.88, 0.902, 0.879],
+            "sst": [0.81, 0.831, 0.822],
+            "agnews": [0.96, 0.964, 0.960],
+            "20news": [0.94, 0.942, 0.934],
         },
     },
     "guided_mlp_f1": {
@@ -31,21 +34,29 @@ CITED: Mapping[str, Any] = {
     },
     "trained_adversary": {
         "columns": ["lambda", "F1", "mean TVD", "mean JSD"],
-        "Diabetes": [0.0002, 0.775, 0.015, 0.409], "Anemia": [0.0005, 0.942, 0.017, 0.481],
-        "SST": [0.0005, 0.823, 0.036, 0.514], "IMDb": [0.0008, 0.906, 0.014, 0.405],
+        "Diabetes": [0.0002, 0.775, 0.015, 0.409],
+        "Anemia": [0.0005, 0.942, 0.017, 0.481],
+        "SST": [0.0005, 0.823, 0.036, 0.514],
+        "IMDb": [0.0008, 0.906, 0.014, 0.405],
     },
-}  # fmt: skip
+}
 """Tables 2, 3 and 4, in the layout of a file for `--reference`."""
 
 ROWS = {
-    "sst": "sst", "imdb": "imdb", "newsgroups_sports": "20news", "ag_news_binary": "agnews",
-    "diabetes": "diabetes", "anemia": "anemia",
-}  # fmt: skip
+    "sst": "sst",
+    "imdb": "imdb",
+    "newsgroups_sports": "20news",
+    "ag_news_binary": "agnews",
+    "diabetes": "diabetes",
+    "anemia": "anemia",
+}
 COLUMNS = {"sst": "SST", "imdb": "IMDb", "diabetes": "Diabetes", "anemia": "Anemia"}
 GUIDES = {
-    "uniform": "UNIFORM", "own": "TRAINED MLP", "base": "BASE LSTM",
+    "uniform": "UNIFORM",
+    "own": "TRAINED MLP",
+    "base": "BASE LSTM",
     "adversary": "ADVERSARY (lambda 0.001)",
-}  # fmt: skip
+}
 ADVERSARY = ("strength", "f1", "tvd", "jsd")
 
 

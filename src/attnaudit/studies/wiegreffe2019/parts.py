@@ -57,9 +57,10 @@ def counted(
         doubt: Why a cell can tell nothing, in words, or nothing. Such a set does not count.
     """
     wanted = [
-        name for name, setting in SETTINGS.items()
+        name
+        for name, setting in SETTINGS.items()
         if setting.role not in TASKS and (sets is None or name in (*sets, *named(Role.STAND_IN)))
-    ]  # fmt: skip
+    ]
     parts = [
         (name, place, part if place == 0 else part.model_copy(update={"counts": False}))
         for name in wanted
@@ -73,9 +74,10 @@ def counted(
     )
     return [
         part.model_copy(update={"counts": False})
-        if real and SETTINGS[name].role is Role.STAND_IN else part
+        if real and SETTINGS[name].role is Role.STAND_IN
+        else part
         for name, _, part in parts
-    ]  # fmt: skip
+    ]
 
 
 def of_set(
@@ -98,15 +100,24 @@ def of_set(
     decided = undecided if weak or doubtful else rule
     whole = over([found(r) for r in records])
     shown = stated if config == PAPERS else None
-    words = [SETTINGS[data].title, "" if config == PAPERS else f"{encoder} + {attention}",
-             "a model near chance" if weak else doubtful]  # fmt: skip
+    words = [
+        SETTINGS[data].title,
+        "" if config == PAPERS else f"{encoder} + {attention}",
+        "a model near chance" if weak else doubtful,
+    ]
     of = ", ".join(w for w in words if w)
-    yield Part(of=of, measured=whole, paper=shown, holds=decided(whole),
-               counts=not (weak or doubtful))  # fmt: skip
+    yield Part(
+        of=of, measured=whole, paper=shown, holds=decided(whole), counts=not (weak or doubtful)
+    )
     for record in records if len(records) > 1 else ():
         one = found(record)
-        yield Part(of=f"{of}, seed {record.spec['seed']}", measured=one, paper=shown,
-                   holds=decided(one), counts=False)  # fmt: skip
+        yield Part(
+            of=f"{of}, seed {record.spec['seed']}",
+            measured=one,
+            paper=shown,
+            holds=decided(one),
+            counts=False,
+        )
 
 
 def near_chance(record: CellRecord) -> bool:

@@ -70,20 +70,27 @@ _SETTINGS = {
         for name in ("sst", "imdb", "newsgroups_sports", "ag_news_binary", "diabetes", "anemia")
     },
     "reviews": Setting(
-        "Generated reviews", Role.STAND_IN, _MADE,
-        training=PaperSettings("general", 1, hidden=32, embedding=50), learning_rate=5e-3,
+        "Generated reviews",
+        Role.STAND_IN,
+        _MADE,
+        training=PaperSettings("general", 1, hidden=32, embedding=50),
+        learning_rate=5e-3,
     ),
     "lookup_single": Setting(
         "Generated: attention necessary", Role.NECESSARY, _MADE, length=58, training=_TASK
     ),
     "lookup": Setting(
-        "Generated: attention necessary, with a question", Role.NECESSARY, _MADE, length=54,
-        training=_TASK, learning_rate=3e-3,
+        "Generated: attention necessary, with a question",
+        Role.NECESSARY,
+        _MADE,
+        length=54,
+        training=_TASK,
+        learning_rate=3e-3,
     ),
     "polarity": Setting(
         "Generated: attention useless", Role.USELESS, _MADE, length=60, training=_TASK
     ),
-}  # fmt: skip
+}
 SETTINGS = {name: setting for name, setting in _SETTINGS.items() if name in NAMED_SETS}
 """In the order of the page."""
 
