@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_ensembles import train_many
-from attnaudit.nets.bag_training import BagFit, BagOptions, train_bags
-from attnaudit.silent import read_weights
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.evidence.seeds.members import read_weights
+from attnaudit.nets.bags.classifier import BagConfig
+from attnaudit.training.bag_loop import BagFit, BagOptions, train_bags
+from attnaudit.training.bag_seeds import train_many
 
 OUT = Path("build")
 SETTINGS = (

@@ -27,18 +27,18 @@ from rich.table import Table
 from tests.golden import golden_dir, golden_instances, golden_model
 
 from attnaudit.attribution import METHODS, Options
-from attnaudit.checks import Settings
 from attnaudit.checks.adversary import search
-from attnaudit.checks.view import View
 from attnaudit.data.records import Text
+from attnaudit.evidence.batch.view import View
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.adversary_exact import exact_adversary
 from attnaudit.measures.rank import kendall_tau
 from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch
 from attnaudit.models.encoded import Encoded
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import Vocabulary, pad_sequences
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary, pad_sequences
 from benchmarks import published
 
 WORDS, BUDGET = 5169, 2048

@@ -35,7 +35,7 @@ try:
         from attnaudit.data import load_data
         found = load_data(path, text_column="text", label_column="label")
     elif kind == "bags":
-        from attnaudit.data.bag_loading import load_bag_data
+        from attnaudit.data.bags.loading import load_bag_data
         found = load_bag_data(path)
     else:
         from attnaudit.models.load import load

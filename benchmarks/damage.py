@@ -28,28 +28,29 @@ from rich.console import Console
 from rich.table import Table
 
 from attnaudit.api import explain, open_run
-from attnaudit.checks import Settings
-from attnaudit.controls import Recipe, run_controls
-from attnaudit.controls.run import open_controls
-from attnaudit.data.bag_generated import generate_bag_splits
+from attnaudit.audit.audit import run_audit
+from attnaudit.controls.run import open_controls, run_controls
+from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DamagedWarning
+from attnaudit.evidence.trainings.design import Recipe
+from attnaudit.findings.settings import Settings
 from attnaudit.models.load import load
 from attnaudit.models.seen import read_held_out
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.audit import run_audit
+from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.options import FitOptions
 from attnaudit.shortcuts.schema import read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.silent import Bars, audit_silent, open_silent
+from attnaudit.silent.run import audit_silent, open_silent
+from attnaudit.silent.schema import Bars
 from attnaudit.studies import STUDIES
 from attnaudit.studies.run import options_of, prepare, run_study
-from attnaudit.training import train
-from attnaudit.training_bags import train_bag_model
-from attnaudit.training_selective import train_selective
+from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.bags import train_bag_model
+from attnaudit.training.options import FitOptions
+from attnaudit.training.selective import train_selective
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 Door = Callable[[Path], object]
 UNREAD = (".lock", ".html", ".md")
@@ -229,9 +230,9 @@ def studies() -> Kind:
 
 def caches() -> Kind:
     """What is kept of texts for similarity."""
-    from attnaudit.siamese.cache import Cache
-    from attnaudit.siamese.contributions import Contributions
-    from attnaudit.siamese.tokens import Tokens
+    from attnaudit.models.siamese.cache import Cache
+    from attnaudit.models.siamese.contributions import Contributions
+    from attnaudit.models.siamese.tokens import Tokens
 
     words = ("one", "two", "three")
     draw = torch.Generator().manual_seed(0)

@@ -20,17 +20,17 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.checks.settings import Settings, read_settings
-from attnaudit.data.bag_sources import load_bags
-from attnaudit.data.scored_pairs import load_scored_pairs
-from attnaudit.data.sources import load_data
+from attnaudit.data.bags.sources import load_bags
+from attnaudit.data.pairs.scored_pairs import load_scored_pairs
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.findings.settings import Settings, read_settings
 from attnaudit.models.load import load
-from attnaudit.models.pooled import TextClassifier
 from attnaudit.models.seen import read_held_out, write_splits
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary
 
 Row = dict[str, Any]
 WORDS = (

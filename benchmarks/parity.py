@@ -22,10 +22,10 @@ from tests.golden import golden_batches, golden_instances, golden_model
 
 from attnaudit.attribution.gradient import embedding_gradient
 from attnaudit.attribution.leave_one_out import deleted_outputs
-from attnaudit.checks import Settings
 from attnaudit.checks.adversary import search
-from attnaudit.checks.view import View
 from attnaudit.data.records import Text
+from attnaudit.evidence.batch.view import View
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.adversary_exact import exact_adversary
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.rank import kendall_tau

@@ -22,14 +22,14 @@ from rich.table import Table
 from tests.shared import SHARED
 
 import attnaudit
+from attnaudit.audit.audit import drawn
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits
 from attnaudit.models.cut import Model
-from attnaudit.nets.pretrained import FrozenTransformer
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.audit import drawn
-from attnaudit.training_pretrained import train_pretrained
+from attnaudit.nets.pretrained.frozen import FrozenTransformer
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.training.pretrained import train_pretrained
+from attnaudit.training.text_loop import TrainOptions
 
 OUT = Path("build/pretrained.json")
 ROWS = {

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from attnaudit.models.cut import Batch
-from attnaudit.nets.classifier import AttentionClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier
 
 BATCH = 32
 ADVERSARIES = 5

@@ -18,10 +18,10 @@ from rich.table import Table
 
 from attnaudit.data.splits import load_splits
 from attnaudit.models.cut import Model
-from attnaudit.nets.training import TrainOptions
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.training import train, train_above
-from attnaudit.training_selective import train_selective
+from attnaudit.training.selective import train_selective
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train, train_above
 
 OUT = Path("build")
 MODELS = ("average", "cnn", "bilstm", "minilm", "masks")

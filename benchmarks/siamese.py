@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from transformers import BertConfig, BertModel
 
-from attnaudit.siamese.contributions import BUDGET, contributions, pair_table, tables_beside
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
-from attnaudit.siamese.jacobian import Path as Line
-from attnaudit.siamese.jacobian import forward_parts
-from attnaudit.siamese.load import load_siamese
+from attnaudit.models.siamese.contributions import BUDGET, contributions, pair_table, tables_beside
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.models.siamese.jacobian import Path as Line
+from attnaudit.models.siamese.jacobian import forward_parts
+from attnaudit.models.siamese.load import load_siamese
 from benchmarks.plain_siamese import right_riemann, side
 
 OUT = Path("build")

@@ -16,16 +16,17 @@ import typer
 
 from attnaudit import errors
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS, Settings, Thresholds
-from attnaudit.checks.erasing import OPERATORS
+from attnaudit.audit.frame import COLUMNS
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli import app
 from attnaudit.data import NAMED_SETS, TOKENIZERS
-from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.encoders import ENCODERS
+from attnaudit.evidence.batch.erasing import OPERATORS
+from attnaudit.findings.settings import Settings, Thresholds
+from attnaudit.findings.wording import STATISTICS
+from attnaudit.nets.text.attentions import ATTENTIONS
+from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.remedies import REMEDIES
 from attnaudit.report.references import PAPERS
-from attnaudit.report.wording import STATISTICS
-from attnaudit.runs.frame import COLUMNS
 
 # The thresholds that each check, and the gate, puts into its findings.
 USED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from attnaudit.data.records import Dataset, Text
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 
 LEVELS, CROWD = 2, 20
 CLASSES = ("down", "up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnaudit.nets.classifier import AttentionClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier
 
 
 def brute_force(

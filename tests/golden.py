@@ -10,9 +10,9 @@ import polars as pl
 from safetensors.torch import load_file
 
 from attnaudit.models.cut import Batch
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import FIRST_WORD, Vocabulary, pad_sequences
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import FIRST_WORD, Vocabulary, pad_sequences
 from tests.shared import shared_dir
 
 NAMES = {

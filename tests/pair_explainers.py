@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from attnaudit.measures.seeded import instance_generator
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import Pair
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.progress import Report
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import Pair
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
 from tests.tiny_siamese import WORDS, tiny_siamese
 
 Values = Callable[["HandMade", Tokens, Tokens], Tensor]

@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attnaudit.siamese.table import PairTable, ScoreKind
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.models.siamese.table import PairTable, ScoreKind
+from attnaudit.models.siamese.tokens import Tokens
 
 A = "Don't play the state-of-the-art guitar solo."
 B = "A man's guitarist is playing guitar-like music, loudly"

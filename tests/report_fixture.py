@@ -8,10 +8,11 @@ from functools import cache
 
 import polars as pl
 
-from attnaudit.checks import Settings, Verdict
+from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.audit.judgement import judge
 from attnaudit.data.records import Dataset, Text
-from attnaudit.runs.audit import AuditResult, run_audit
-from attnaudit.runs.verdict import judge
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
 from tests.toys import WORDS, labelled, reader
 
 DATA_NAME = '<script>alert("data")</script> | *set*'

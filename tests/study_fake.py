@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from attnaudit.checks import Estimate
 from attnaudit.errors import DataError
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies.claims import above, claim_of, measured
 from attnaudit.studies.declaration import (
     Cell,

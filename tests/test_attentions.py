@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import softmax
 
-from attnaudit.nets.attentions import (
+from attnaudit.nets.text.attentions import (
     ATTENTIONS,
     LEARNED,
     POSITIONS,

@@ -7,10 +7,10 @@ from scipy.stats import kendalltau
 
 from attnaudit.attribution import METHODS, Options
 from attnaudit.data.records import Text
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import NotApplicable
 from attnaudit.models.encoded import Encoded
-from attnaudit.models.wrap import WrappedModel
+from attnaudit.models.wrapped.model import WrappedModel
 from tests.toys import reader, sentences
 
 MODELS = {

@@ -13,17 +13,19 @@ import torch
 from polars.testing import assert_frame_equal
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import Settings, Verdict
+from attnaudit.audit import audit as audit_module
+from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.audit.frame import tidy
+from attnaudit.audit.store import Store
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Batch
-from attnaudit.report.html import render_html
-from attnaudit.runs import audit as audit_module
-from attnaudit.runs.audit import AuditResult, run_audit
+from attnaudit.report.page import render_html
+from attnaudit.runs import code as code_module
 from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.disk import write_noted
-from attnaudit.runs.frame import tidy
-from attnaudit.runs.store import Store
 from tests.toys import dataset, labelled, reader, sentences
 
 FAST = Settings(chunk=32, resamples=200, permutations=20, costly_limit=40)
@@ -100,9 +102,9 @@ def test_finished_chunks_are_not_computed_again(whole: AuditResult, tmp_path: Pa
 
 KILLED = """
 import sys, time
-import attnaudit.runs.store as store
+import attnaudit.audit.store as store
 from pathlib import Path
-from attnaudit.runs.audit import run_audit
+from attnaudit.audit.audit import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
 write = store.Store.write_chunk
@@ -213,26 +215,34 @@ def test_other_code_of_the_same_version_is_another_audit(tmp_path: Path) -> None
     run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
     plan = tmp_path / "run" / "plan.json"
     written = plan.read_bytes()
-    assert written.count(code_fingerprint().encode()) == 1
-    write_noted(plan, written.replace(code_fingerprint().encode(), b"edited"), plan.parent)
+    code = code_fingerprint(audit_module.__name__).encode()
+    assert written.count(code) == 1
+    write_noted(plan, written.replace(code, b"edited"), plan.parent)
     with pytest.raises(RunError, match="by other source code of the same version"):
         run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
     run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run", overwrite=True)
 
 
-def test_the_fingerprint_of_the_code_is_of_what_measures(tmp_path: Path) -> None:
-    for room in ("measures", "report"):
+def test_the_fingerprint_of_the_code_is_of_what_is_imported(tmp_path: Path) -> None:
+    def fingerprint() -> str:
+        code_module._imported.cache_clear()
+        return code_fingerprint.__wrapped__("attnaudit.checks.a", root=tmp_path)
+
+    for room in ("checks", "measures", "report"):
         (tmp_path / room).mkdir()
-    source = tmp_path / "measures" / "a.py"
-    source.write_bytes(b"x = 1\n")
-    fingerprint = code_fingerprint.__wrapped__
-    before = fingerprint(tmp_path)
-    (tmp_path / "report" / "b.py").write_text("y = 1")
-    source.write_bytes(b"x = 1\r\n")
-    assert fingerprint(tmp_path) == before
-    source.write_bytes(b"x = 2\n")
-    assert fingerprint(tmp_path) != before
-    assert code_fingerprint() == fingerprint(Path(audit_module.__file__).parents[1])
+    (tmp_path / "checks" / "a.py").write_bytes(
+        b"from attnaudit.measures import (\n    b,\n)\n"
+        b"if TYPE_CHECKING:\n    from attnaudit.report import c\n"
+    )
+    measured, shown = tmp_path / "measures" / "b.py", tmp_path / "report" / "c.py"
+    measured.write_bytes(b"def f():\n    import attnaudit.checks.a\n")
+    shown.write_bytes(b"y = 1\n")
+    before = fingerprint()
+    shown.write_bytes(b"y = 2\n")
+    measured.write_bytes(b"def f():\r\n    import attnaudit.checks.a\r\n")
+    assert fingerprint() == before
+    measured.write_bytes(b"x = 2\n")
+    assert fingerprint() != before
 
 
 def test_another_audit_in_the_folder_is_refused_and_can_be_replaced(tmp_path: Path) -> None:

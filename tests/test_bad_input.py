@@ -7,14 +7,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from attnaudit import api
-from attnaudit.checks import Settings, Verdict
-from attnaudit.data.generated import generate_review_splits, generate_reviews
+from attnaudit.data.generated.reviews import generate_review_splits, generate_reviews
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import AttnauditError, ModelError
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.training import TrainOptions
-from attnaudit.training import train
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.terminal import run
 
 FAST = Settings(costly_limit=40, resamples=200, permutations=20)

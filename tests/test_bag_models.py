@@ -13,24 +13,25 @@ import torch
 
 import attnaudit
 from attnaudit.attribution.leave_one_out import _one_by_one
-from attnaudit.checks import Settings, Verdict
-from attnaudit.data.bag_loading import load_bag_data, load_bag_splits
-from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.data.bag_scaling import scaled, scaling_of
+from attnaudit.audit.audit import run_audit
+from attnaudit.data.bags.loading import load_bag_data, load_bag_splits
+from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.data.bags.scaling import scaled, scaling_of
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.divergence import total_variation
-from attnaudit.models.bags import BagModel
+from attnaudit.models.bags.model import BagModel
 from attnaudit.models.encoded import Encoded
 from attnaudit.models.ensemble import Ensemble
 from attnaudit.models.load import load
 from attnaudit.models.seen import seen_texts, text_hash
-from attnaudit.nets.bag_classifier import BagConfig, new_bag_net
-from attnaudit.nets.bag_pools import BAG_POOLS
-from attnaudit.nets.bag_training import BagOptions
+from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
+from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.report.heat import Unit
 from attnaudit.report.heat_map import heat_map
-from attnaudit.runs.audit import run_audit
-from attnaudit.training_bags import train_bag_model
+from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.bags import train_bag_model
 from tests.terminal import run
 
 FAST = Settings(costly_limit=20, resamples=200, permutations=20)
@@ -152,7 +153,7 @@ def test_damaged_folders_are_refused(tmp_path, change, says):
 
 
 def test_texts_and_other_shapes_are_refused():
-    from attnaudit.data.tokens import text_record
+    from attnaudit.data.texts.tokens import text_record
 
     model = BagModel(net())
     with pytest.raises(DataError, match="is a text"):
@@ -220,7 +221,7 @@ def test_gradients_of_an_ensemble_are_those_of_its_output():
 
 
 def test_an_ensemble_of_texts(tmp_path):
-    from attnaudit.nets.training import TrainOptions
+    from attnaudit.training.text_loop import TrainOptions
 
     members = [
         attnaudit.train(
@@ -499,7 +500,7 @@ def test_generated_ensembles_from_the_keyboard(tmp_path):
 
 def test_folders_and_columns_of_splits(tmp_path):
     parts = load_bag_splits("presence-gaussian", limit=20)
-    from attnaudit.data.bag_arrays import save_bags
+    from attnaudit.data.bags.arrays import save_bags
 
     for name, part in parts.items():
         save_bags(part, tmp_path / f"{'validation' if name == 'dev' else name}.npz")
@@ -638,7 +639,7 @@ def test_a_bag_is_in_one_split():
 
 def test_bags_and_texts_are_told_apart():
     from attnaudit.data import load_splits
-    from attnaudit.nets.training import TrainOptions
+    from attnaudit.training.text_loop import TrainOptions
 
     splits = load_splits("reviews", limit=40)
     text = attnaudit.train(

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
-from attnaudit.data.bag_generated import generate_bags
-from attnaudit.data.bag_records import BagDataset, bag_record
+from attnaudit.data.bags.generated import generate_bags
+from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.models.cut import LinearDecode
-from attnaudit.nets.bag_classifier import BagClassifier, BagConfig, new_bag_net
-from attnaudit.nets.bag_encoders import BAG_ENCODERS
-from attnaudit.nets.bag_ensembles import train_many
-from attnaudit.nets.bag_inputs import bag_tensors
-from attnaudit.nets.bag_pooling import weights_of_heads
-from attnaudit.nets.bag_pools import BAG_POOLS
-from attnaudit.nets.bag_training import BagOptions, bag_loss, train_bags
-from attnaudit.nets.evaluation import score
+from attnaudit.nets.bags.classifier import BagClassifier, BagConfig, new_bag_net
+from attnaudit.nets.bags.encoders import BAG_ENCODERS
+from attnaudit.nets.bags.inputs import bag_tensors
+from attnaudit.nets.bags.pooling import weights_of_heads
+from attnaudit.nets.bags.pools import BAG_POOLS
+from attnaudit.training.bag_loop import BagOptions, bag_loss, train_bags
+from attnaudit.training.bag_seeds import train_many
+from attnaudit.training.evaluation import score
 
 WEIGHTED = [name for name, pool in BAG_POOLS.items() if pool.weights != "none"]
 HEADED = [name for name, pool in BAG_POOLS.items() if pool.multi_head]

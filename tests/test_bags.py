@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from attnaudit.data.bag_batches import bag_batches, padded
-from attnaudit.data.bag_records import Bag, BagDataset, bag_record
-from attnaudit.data.bag_scaling import standardised
-from attnaudit.data.bag_splits import bag_folds, split_bags
+from attnaudit.data.bags.batches import bag_batches, padded
+from attnaudit.data.bags.records import Bag, BagDataset, bag_record
+from attnaudit.data.bags.scaling import standardised
+from attnaudit.data.bags.splits import bag_folds, split_bags
 from attnaudit.errors import DataError, SettingsError
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=25)

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from attnaudit.data.bag_batches import padded
-from attnaudit.data.bag_ceiling import bayes_bag_scores, bayes_ceiling
-from attnaudit.data.bag_generated import generate_bag_splits, generate_bags
-from attnaudit.data.bag_images import DEVIATION, MEAN, idx_images, sklearn_digits
-from attnaudit.data.bag_modalities import MODALITIES, MOTIFS, digits, gaussian, motifs
-from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.data.bag_rules import NO_LABEL, RULES, find_rule, multi_class, proportion, threshold
-from attnaudit.data.bag_sentences import KINDS, VOCABULARY, count_words
-from attnaudit.data.opinions import ADJECTIVES, NEGATIVE, POSITIVE
-from attnaudit.data.tokens import words
+from attnaudit.data.bags.batches import padded
+from attnaudit.data.bags.ceiling import bayes_bag_scores, bayes_ceiling
+from attnaudit.data.bags.generated import generate_bag_splits, generate_bags
+from attnaudit.data.bags.images import DEVIATION, MEAN, idx_images, sklearn_digits
+from attnaudit.data.bags.modalities import MODALITIES, MOTIFS, digits, gaussian, motifs
+from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.data.bags.rules import NO_LABEL, RULES, find_rule, multi_class, proportion, threshold
+from attnaudit.data.bags.sentences import KINDS, VOCABULARY, count_words
+from attnaudit.data.generated.opinions import ADJECTIVES, NEGATIVE, POSITIVE
+from attnaudit.data.texts.tokens import words
 from attnaudit.errors import DataError, NotApplicable, SettingsError
 from attnaudit.measures.detection import auroc
 from tests.shared import shared_dir
@@ -150,7 +150,7 @@ def test_the_first_bags_are_the_same_however_many_there_are():
 
 def test_same_seed_same_bags_in_another_process():
     code = (
-        "from attnaudit.data.bag_generated import generate_bags as g;"
+        "from attnaudit.data.bags.generated import generate_bags as g;"
         f"print(*(g(r, m, 8, seed=7).fingerprint for r in ('T3', 'T8') for m in {BUILT_IN}))"
     )
     other = subprocess.run(

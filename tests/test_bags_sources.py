@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from attnaudit.data.bag_arrays import save_bags
-from attnaudit.data.bag_generated import generate_bags
-from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.data.bag_sets import BAG_SETS
-from attnaudit.data.bag_sources import load_bags
+from attnaudit.data.bags.arrays import save_bags
+from attnaudit.data.bags.generated import generate_bags
+from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.data.bags.sets import BAG_SETS
+from attnaudit.data.bags.sources import load_bags
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from attnaudit.report.html import write_html
+from attnaudit.report.page import write_html
 from tests.report_fixture import hostile_result
 
 pytestmark = pytest.mark.browser

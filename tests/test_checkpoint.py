@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import ModelError
 from attnaudit.models.load import LOADERS, load
-from attnaudit.models.pooled import TextClassifier, load_classifier
-from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.models.text.model import TextClassifier, load_classifier
+from attnaudit.nets.text.attentions import ATTENTIONS
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.nets.text.vocabulary import Vocabulary
 
 RECORDS = [text_record("r", "good film"), text_record("s", "a film that nobody knows")]
 

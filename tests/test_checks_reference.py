@@ -9,18 +9,18 @@ import torch
 from scipy.stats import kendalltau
 
 from attnaudit.attribution import METHODS, Options
-from attnaudit.checks import Settings
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
 from attnaudit.checks.erasure import ERASURE, NULL
 from attnaudit.checks.ground_truth import GROUND_TRUTH
 from attnaudit.checks.permutation import PERMUTATION
-from attnaudit.checks.view import View
 from attnaudit.data.records import Text
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.evidence.batch.view import View
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.drift import fit_drift
 from attnaudit.models.encoded import Encoded
-from attnaudit.models.wrap import WrappedModel
+from attnaudit.models.wrapped.model import WrappedModel
 from tests.toys import reader, sentences
 
 SETTINGS = Settings(permutations=30, fractions=(0.1, 0.3, 0.5), token_budget=100)

@@ -9,10 +9,10 @@ from scipy.special import log_softmax as scipy_log_softmax
 
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import LinearDecode
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.vocabulary import pad_sequences
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
+from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.nets.text.vocabulary import pad_sequences
 
 KINDS = list(itertools.product(ENCODERS, LEARNED, (2, 4)))
 

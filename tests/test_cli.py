@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli import app
 from attnaudit.cli.app import STOPPED
-from attnaudit.data.generated import generate_review_splits
-from attnaudit.data.named import NAMED_SETS
+from attnaudit.data.generated.reviews import generate_review_splits
+from attnaudit.data.named.named import NAMED_SETS
 from tests.terminal import run
 
 COMMANDS = ("audit", "demo", "doctor", "explain", "list", "report", "train")
@@ -199,7 +199,7 @@ STOPPABLE = """
 import sys, time
 import attnaudit.cli.{command} as command
 from attnaudit.cli import main
-from attnaudit.runs.store import Store
+from attnaudit.audit.store import Store
 work, write = getattr(command, "train_model", None), Store.write_chunk
 def training(*given, **options):
     print("ready", flush=True)

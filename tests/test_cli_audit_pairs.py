@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from attnaudit.data.generated_pairs import generate_scored_pairs
-from attnaudit.pair_checks import PAIR_CHECKS
+from attnaudit.data.generated.pairs import generate_scored_pairs
+from attnaudit.pair_checks.registry import PAIR_CHECKS
 from tests.terminal import run
 from tests.tiny_siamese import tiny_siamese
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from attnaudit.data.generated import generate_review_splits
+from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.models.load import load
 from attnaudit.remedies import REMEDIES
 from tests.terminal import run

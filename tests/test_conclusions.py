@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS, Settings, Verdict
 from attnaudit.checks.declaration import Facts
+from attnaudit.checks.registry import CHECKS
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
 
 FACTS = Facts(("neg", "pos"), Settings(resamples=200))
 ROWS = 40

@@ -22,8 +22,8 @@ from rich.tree import Tree
 
 from attnaudit.cli.app import app
 from attnaudit.console import Plain, harmless, printable_json, visible
-from attnaudit.nets.training import TrainOptions
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.terminal import run
 
 HOSTILE = (

@@ -13,27 +13,27 @@ import pytest
 import scipy.spatial.distance
 import torch
 
-from attnaudit.checks import Settings, Verdict
-from attnaudit.controls import (
-    CONTROLS,
+from attnaudit.controls.registry import CONTROLS
+from attnaudit.controls.run import (
     ControlReport,
-    Design,
-    Recipe,
-    cells,
     finish_controls,
     open_controls,
     prepare_controls,
-    read_calibration,
     run_controls,
 )
-from attnaudit.controls.outputs import outputs_of
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import pair_record
+from attnaudit.data.texts.tokens import pair_record
 from attnaudit.errors import DataError, RunError, SettingsError
-from attnaudit.models.pooled import load_classifier
-from attnaudit.nets.training import TrainOptions
+from attnaudit.evidence.trainings import cell as cells
+from attnaudit.evidence.trainings.calibration import read_calibration
+from attnaudit.evidence.trainings.design import Design, Recipe
+from attnaudit.evidence.trainings.outputs import outputs_of
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.models.text.model import load_classifier
 from attnaudit.report.controls import render_controls
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.control_data import highest, plain
 
 QUICK = Settings(resamples=200)

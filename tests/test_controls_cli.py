@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from attnaudit.controls import CONTROLS, open_controls
+from attnaudit.controls.registry import CONTROLS
+from attnaudit.controls.run import open_controls
 from attnaudit.report.controls import render_controls
 from tests.control_data import plain
 from tests.terminal import run

@@ -18,19 +18,27 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from attnaudit.checks import Settings
-from attnaudit.controls import CONTROLS, Bars
-from attnaudit.controls.calibration import Calibration, calibration_of, read_calibration
-from attnaudit.controls.design import GUIDE_LAMBDA, LAMBDAS, Design, Recipe, seed_of, with_needs
-from attnaudit.controls.metrics import accuracy, difference, f1, performance, roc_auc
-from attnaudit.controls.objective import adversarial
-from attnaudit.controls.outputs import Outputs, between, read_outputs
-from attnaudit.controls.timing import costs_of, forecast, spoken_time
+from attnaudit.controls.registry import CONTROLS
 from attnaudit.errors import DataError, RunError, SettingsError
-from attnaudit.nets.classifier import ClassifierConfig
-from attnaudit.nets.inputs import examples_of
-from attnaudit.nets.training import TrainOptions, new_net
-from attnaudit.nets.vocabulary import build_vocabulary
+from attnaudit.evidence.trainings.calibration import Calibration, calibration_of, read_calibration
+from attnaudit.evidence.trainings.design import (
+    GUIDE_LAMBDA,
+    LAMBDAS,
+    Design,
+    Recipe,
+    seed_of,
+    with_needs,
+)
+from attnaudit.evidence.trainings.objective import adversarial
+from attnaudit.evidence.trainings.outputs import Outputs, between, read_outputs
+from attnaudit.evidence.trainings.results import Bars
+from attnaudit.evidence.trainings.timing import costs_of, forecast, spoken_time
+from attnaudit.findings.metrics import accuracy, difference, f1, performance, roc_auc
+from attnaudit.findings.settings import Settings
+from attnaudit.nets.text.classifier import ClassifierConfig
+from attnaudit.nets.text.inputs import examples_of
+from attnaudit.nets.text.vocabulary import build_vocabulary
+from attnaudit.training.text_loop import TrainOptions, new_net
 from tests.control_data import plain
 
 FEW = Settings(resamples=200)
@@ -225,7 +233,9 @@ def test_neighbouring_seeds_share_no_further_ones() -> None:
 
 
 def test_further_seeds_are_the_same_in_every_process() -> None:
-    asked = "from attnaudit.controls.design import seed_of; print(seed_of(5, 'adversary', 3))"
+    asked = (
+        "from attnaudit.evidence.trainings.design import seed_of; print(seed_of(5, 'adversary', 3))"
+    )
     said = subprocess.run(
         [sys.executable, "-c", asked],
         capture_output=True,

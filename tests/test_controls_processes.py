@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnaudit.checks import Settings
-from attnaudit.controls import Recipe, run_controls
-from attnaudit.nets.training import TrainOptions
+from attnaudit.controls.run import run_controls
+from attnaudit.evidence.trainings.design import Recipe
+from attnaudit.findings.settings import Settings
+from attnaudit.training.text_loop import TrainOptions
 from tests.control_data import plain
 
 RECIPE = Recipe("bilstm", "dot", 4, 6, options=TrainOptions(epochs=2, learning_rate=0.02))

@@ -10,14 +10,15 @@ import scipy.spatial.distance
 import scipy.stats
 import torch
 
-from attnaudit.checks import Finding, Settings, Verdict
-from attnaudit.controls import CONTROLS, Bars, Design, Recipe
-from attnaudit.controls.design import GUIDE_LAMBDA
-from attnaudit.controls.outputs import Outputs
-from attnaudit.controls.results import ONE_SEED, Results
+from attnaudit.controls.registry import CONTROLS
 from attnaudit.controls.run import judged
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.evidence.trainings.design import GUIDE_LAMBDA, Design, Recipe
+from attnaudit.evidence.trainings.outputs import Outputs
+from attnaudit.evidence.trainings.results import ONE_SEED, Bars, Results
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
 
 N, UNITS = 150, 8
 DESIGN = Design(Recipe(), seeds=2, lambdas=(0.0, 1e-3, 1e-2))

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from attnaudit import api
-from attnaudit.checks import Settings, Verdict
-from attnaudit.data.generated import generate_review_splits
+from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError
-from attnaudit.nets.classifier import Pass
-from attnaudit.nets.guidance import hide_evidence, show_evidence
-from attnaudit.nets.inputs import Inputs
-from attnaudit.nets.training import Penalty, TrainOptions
-from attnaudit.training import Trained, train
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.nets.text.classifier import Pass
+from attnaudit.nets.text.inputs import Inputs
+from attnaudit.training.guidance import hide_evidence, show_evidence
+from attnaudit.training.text_loop import Penalty, TrainOptions
+from attnaudit.training.train import Trained, train
 
 LAMBDA = 1.0
 FAST = Settings(costly_limit=200, resamples=500)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.errors import NotApplicable
-from attnaudit.nets import deletion, readout
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
-from attnaudit.nets.deletion import DELETIONS, leave_one_out
+from attnaudit.nets.selective import readout
+from attnaudit.nets.text import deletion
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
+from attnaudit.nets.text.deletion import DELETIONS, leave_one_out
 from tests.deletion_reference import brute_force, plain
 
 KINDS = list(itertools.product(DELETIONS, LEARNED, (2, 3)))

@@ -19,11 +19,13 @@ from typer.testing import CliRunner
 
 from attnaudit.api import Audit, audit
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS, Settings, Thresholds, Verdict
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli import app
 from attnaudit.data import NAMED_SETS, generate_reviews
-from attnaudit.nets.training import TrainOptions
-from attnaudit.training import train
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings, Thresholds
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

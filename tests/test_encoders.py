@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attnaudit.errors import SettingsError
-from attnaudit.nets.encoders import ENCODERS, KERNELS, CNNEncoder, compaction
+from attnaudit.nets.text.encoders import ENCODERS, KERNELS, CNNEncoder, compaction
 
 DIM = 5
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from attnaudit.errors import ModelError, NotApplicable
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.modules import modules_of
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.modules import modules_of
+from attnaudit.nets.pretrained.load import load_transformer
 from tests.tiny_siamese import dense, tiny_siamese
 
 NAME = "acme/encoder"

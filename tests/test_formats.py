@@ -8,13 +8,13 @@ import tarfile
 
 import pytest
 
-from attnaudit.data.babi import read_questions
 from attnaudit.data.build import build_dataset
-from attnaudit.data.hub import from_hub
-from attnaudit.data.inference import marked_spans
-from attnaudit.data.mimic import split_of_patient
-from attnaudit.data.named import NAMED_SETS, columns_for
-from attnaudit.data.sources import load_data
+from attnaudit.data.named.babi import read_questions
+from attnaudit.data.named.inference import marked_spans
+from attnaudit.data.named.mimic import split_of_patient
+from attnaudit.data.named.named import NAMED_SETS, columns_for
+from attnaudit.data.sources.hub import from_hub
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir

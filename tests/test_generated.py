@@ -9,16 +9,16 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from attnaudit.data.generated import (
+from attnaudit.data.generated.opinions import NEGATORS
+from attnaudit.data.generated.reviews import (
     LONGEST,
     SHORTEST,
     generate_review_splits,
     generate_reviews,
     opinion_words,
 )
-from attnaudit.data.opinions import NEGATORS
-from attnaudit.data.tokens import words
-from attnaudit.data.topics import TOPICS
+from attnaudit.data.generated.topics import TOPICS
+from attnaudit.data.texts.tokens import words
 from attnaudit.errors import SettingsError
 
 DIFFICULTIES = (0.0, 0.3, 0.6, 1.0)
@@ -174,7 +174,7 @@ def test_the_share_of_evidence_is_in_the_notes():
 
 def test_same_seed_same_reviews_in_another_process():
     code = (
-        "from attnaudit.data.generated import generate_reviews;"
+        "from attnaudit.data.generated.reviews import generate_reviews;"
         "print(generate_reviews(50, seed=7, difficulty=0.8).fingerprint)"
     )
     other = subprocess.run(

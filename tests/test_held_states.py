@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-from attnaudit.data.bag_generated import generate_bags
+from attnaudit.data.bags.generated import generate_bags
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.splits import split_dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError
-from attnaudit.models.held_states import HeldStates, texts_of
+from attnaudit.evidence.judges.reading import read
 from attnaudit.models.load import load
-from attnaudit.models.pretrained import PretrainedClassifier, pooling_config
+from attnaudit.models.pretrained.held import HeldStates, texts_of
+from attnaudit.models.pretrained.model import PretrainedClassifier, pooling_config
 from attnaudit.models.seen import read_held_out
-from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.training import new_net
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies import REMEDIES
 from attnaudit.shortcuts import check
-from attnaudit.shortcuts.fitting import fit_decoder
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.parts import copy_of
-from attnaudit.shortcuts.reading import read
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.training import train
-from attnaudit.training_pretrained import refit_pretrained
+from attnaudit.training.fitting import fit_decoder
+from attnaudit.training.options import FitOptions
+from attnaudit.training.parts import copy_of
+from attnaudit.training.pretrained import refit_pretrained
+from attnaudit.training.text_loop import new_net
+from attnaudit.training.train import train
 from tests.terminal import run
 from tests.toys import dataset
 

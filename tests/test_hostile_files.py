@@ -12,24 +12,24 @@ import numpy as np
 import polars as pl
 import pytest
 
-from attnaudit.checks.settings import read_settings
-from attnaudit.data import unpacking
-from attnaudit.data.bag_arrays import save_bags
-from attnaudit.data.bag_loading import load_bag_data
-from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.data.bag_sets import load_bag_set
-from attnaudit.data.npz import read_npz
-from attnaudit.data.parquet import text_size, unpacked_size
-from attnaudit.data.sources import load_data
+from attnaudit.data.bags.arrays import save_bags
+from attnaudit.data.bags.loading import load_bag_data
+from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.data.bags.sets import load_bag_set
+from attnaudit.data.sources import unpacking
+from attnaudit.data.sources.npz import read_npz
+from attnaudit.data.sources.parquet import text_size, unpacked_size
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.findings.settings import read_settings
 from attnaudit.models.ensemble import FORMAT, VERSION, member_folders
 from attnaudit.models.load import load
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.vectors import load_vectors
-from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.nets.text.vectors import load_vectors
+from attnaudit.nets.text.vocabulary import Vocabulary
 from attnaudit.report.files import check_output
 from attnaudit.runs.folders import check_run
-from attnaudit.siamese.load import load_siamese
 
 DEEP = "[" * 200_000
 ROWS = [{"text": "good film", "label": 1}, {"text": "bad film", "label": 0}]

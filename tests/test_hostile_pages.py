@@ -9,25 +9,25 @@ import polars as pl
 import pytest
 from rich.console import RenderableType
 
-from attnaudit.checks import Estimate, Finding, Verdict
 from attnaudit.cli import control, silent, study
 from attnaudit.cli.app import main
 from attnaudit.console import Plain
 from attnaudit.controls.run import ControlReport
 from attnaudit.controls.schema import ControlFile, TrainingLine
-from attnaudit.pair_checks import PairAudit, PairSettings
-from attnaudit.pair_checks.audit import PAIR_CHECKS, judge_pairs
-from attnaudit.report import html
+from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.pair_checks.audit import PAIR_CHECKS, PairAudit, judge_pairs
+from attnaudit.pair_checks.settings import PairSettings
+from attnaudit.report import page as html
 from attnaudit.report.controls import render_controls
 from attnaudit.report.pair_audit import render_pair_card
 from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
 from attnaudit.report.silent import render_silent
-from attnaudit.report.study import render_study, render_study_markdown
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.silent.run import SilentReport
 from attnaudit.silent.schema import Bars, Ceilings, Grade, SilentFile
 from attnaudit.studies.declaration import Results
+from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished
 from attnaudit.studies.schema import CellLine, Claim, Holds, Missing, Part, StudyReport
 from tests.study_fake import FAKE, FakeOptions

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnaudit.checks import Settings
-from attnaudit.data.bag_records import BagDataset
+from attnaudit.audit.audit import run_audit
+from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
-from attnaudit.models.bags import BagModel
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.findings.settings import Settings
+from attnaudit.models.bags.model import BagModel
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.models.ensemble import Ensemble
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.models.pretrained import PretrainedClassifier, pooling_config
-from attnaudit.models.selective import new_selective
-from attnaudit.nets.bag_classifier import BagConfig, new_bag_net
-from attnaudit.nets.classifier import ClassifierConfig
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.nets.training import new_net
-from attnaudit.nets.vocabulary import build_vocabulary
-from attnaudit.runs.audit import run_audit
+from attnaudit.models.pretrained.model import PretrainedClassifier, pooling_config
+from attnaudit.models.selective.model import new_selective
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.nets.selective.net import SelectiveConfig
+from attnaudit.nets.text.classifier import ClassifierConfig
+from attnaudit.nets.text.vocabulary import build_vocabulary
+from attnaudit.training.text_loop import new_net
 from tests.test_bag_models import bags
 from tests.tiny_transformers import tiny
 from tests.toys import WORDS, reader

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from attnaudit.data.bag_generated import generate_bags
+from attnaudit.data.bags.generated import generate_bags
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
-from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.shortcuts import judge
-from attnaudit.shortcuts.fitting import fit_jointly
-from attnaudit.shortcuts.judge_masks import LEAST, mixed_masks, salience_of, salient_masks
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.reading import Reading, read
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.evidence.judges import judge
+from attnaudit.evidence.judges.judge_masks import LEAST, mixed_masks, salience_of, salient_masks
+from attnaudit.evidence.judges.reading import Reading, read
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
+from attnaudit.nets.selective.mask_laws import MaskLaw
+from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.training.fitting import fit_jointly
+from attnaudit.training.options import FitOptions
 
 WORDS = "abcdef"
 

@@ -16,15 +16,15 @@ import pytest
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
-from attnaudit.data.sources import load_data
+from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.load import load
 from attnaudit.nets.checkpoint import check_place, model_folder
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.folders import check_run, claim, kind_of
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.terminal import run
 from tests.test_audit_run import FAST, findings, toy_data
 from tests.toys import reader
@@ -275,7 +275,7 @@ def test_a_failure_leaves_what_was_there(saved: Path, tmp_path: Path) -> None:
 
 TRAINED = """
 import sys
-from attnaudit.training import train
+from attnaudit.training.train import train
 from tests.test_kept import SMALL
 print("ready", flush=True)
 while True:
@@ -336,7 +336,7 @@ def test_a_folder_that_cannot_be_renamed_is_filled(saved: Path, tmp_path: Path) 
 AUDITED = """
 import sys
 from pathlib import Path
-from attnaudit.runs.audit import run_audit
+from attnaudit.audit.audit import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
 print("ready", flush=True)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from attnaudit.data import english as rules
-from attnaudit.data.cleaning import CLEANERS
-from attnaudit.data.english import english
-from attnaudit.data.tokens import TOKENIZERS
+from attnaudit.data.named import english as rules
+from attnaudit.data.named.english import english
+from attnaudit.data.texts.cleaning import CLEANERS
+from attnaudit.data.texts.tokens import TOKENIZERS
 
 MAIL = r"  | \w[\w.+-]*@\w[\w-]*(?:\.\w[\w-]*)+"
 WEB, REST = rules._WORD.pattern.split("\n  | ", 1)

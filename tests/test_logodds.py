@@ -11,19 +11,19 @@ from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import roc_auc_score
 
-from attnaudit.checks import Settings
-from attnaudit.data.generated import generate_review_splits, opinion_words
+from attnaudit.data.generated.reviews import generate_review_splits, opinion_words
 from attnaudit.data.records import Dataset, TextPair
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import NotApplicable, SettingsError
-from attnaudit.logodds import log_odds_experiments, post_hoc, substitution
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.divergence import jensen_shannon
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.inputs import Inputs
-from attnaudit.nets.logodds import LogOdds, fit_log_odds, log_odds_penalty
-from attnaudit.nets.training import TrainOptions
-from attnaudit.nets.vocabulary import FIRST_WORD, UNK, Vocabulary, pad_sequences
-from attnaudit.training import train
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.inputs import Inputs
+from attnaudit.nets.text.vocabulary import FIRST_WORD, UNK, Vocabulary, pad_sequences
+from attnaudit.remedies.logodds import LogOdds, fit_log_odds, log_odds_penalty
+from attnaudit.studies.jain2019.logodds import log_odds_experiments, post_hoc, substitution
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.toys import reader
 
 SETTINGS = Settings(resamples=200)

@@ -5,13 +5,13 @@ import torch
 
 from attnaudit import explain
 from attnaudit.attribution import METHODS, Options
-from attnaudit.checks import Settings
+from attnaudit.audit.audit import run_audit
 from attnaudit.data.records import Dataset
+from attnaudit.findings.settings import Settings
 from attnaudit.models.encoded import Encoded
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import Vocabulary
-from attnaudit.runs.audit import run_audit
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary
 from tests.toys import WORDS, labelled, reader, sentences
 
 

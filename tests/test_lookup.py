@@ -11,14 +11,14 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from attnaudit.data.latest import generate_latest_splits
-from attnaudit.data.lookup import ROOMS, generate_lookup_splits
-from attnaudit.data.named import NAMED_SETS
-from attnaudit.data.polarity import generate_polarity_splits
+from attnaudit.data.generated.latest import generate_latest_splits
+from attnaudit.data.generated.lookup import ROOMS, generate_lookup_splits
+from attnaudit.data.generated.polarity import generate_polarity_splits
+from attnaudit.data.generated.tasks import task_splits
+from attnaudit.data.named.named import NAMED_SETS
 from attnaudit.data.records import TextPair
-from attnaudit.data.sources import load_data
-from attnaudit.data.tasks import task_splits
-from attnaudit.data.tokens import text_record, words
+from attnaudit.data.sources.resolve import load_data
+from attnaudit.data.texts.tokens import text_record, words
 from attnaudit.errors import SettingsError
 
 TASKS = {
@@ -50,7 +50,7 @@ def read(text, question):
 
 def test_same_seed_same_records_in_another_process():
     code = (
-        "from attnaudit.data.sets import NAMED_SETS;"
+        "from attnaudit.data.named.sets import NAMED_SETS;"
         f"[print(d.fingerprint) for n in {[*TASKS]} for d in NAMED_SETS[n].make().values()]"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

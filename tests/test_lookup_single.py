@@ -9,9 +9,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from attnaudit.data.latest import CLASSES, LONGEST, SHORTEST, generate_latest_splits
-from attnaudit.data.opinions import general_opinions
-from attnaudit.data.polarity import generate_polarity_splits, polarity_ceiling
+from attnaudit.data.generated.latest import CLASSES, LONGEST, SHORTEST, generate_latest_splits
+from attnaudit.data.generated.opinions import general_opinions
+from attnaudit.data.generated.polarity import generate_polarity_splits, polarity_ceiling
 from attnaudit.errors import SettingsError
 
 # Read by hand, so that the reader below knows nothing of the generator's lists.

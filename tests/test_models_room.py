@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.models.batches import groups, with_backoff
-from attnaudit.models.wrap import wrap
+from attnaudit.models.wrapped.model import wrap
 from tests.toys import reader, sentences
 
 

@@ -6,12 +6,12 @@ import json
 import pytest
 
 from attnaudit.data.build import build_dataset
-from attnaudit.data.cleaning import CLEANERS
-from attnaudit.data.hub import from_hub
-from attnaudit.data.named import NAMED_SETS, columns_for, load_named, strip_line_breaks
-from attnaudit.data.sources import load_data
+from attnaudit.data.named.named import NAMED_SETS, columns_for, load_named, strip_line_breaks
+from attnaudit.data.sources.hub import from_hub
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
-from attnaudit.data.tokens import TOKENIZERS
+from attnaudit.data.texts.cleaning import CLEANERS
+from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 

@@ -8,18 +8,18 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from attnaudit.data.bag_loading import load_bag_data
-from attnaudit.data.bag_sources import load_bags
-from attnaudit.data.files import read_file
-from attnaudit.data.named import NAMED_SETS
-from attnaudit.data.scored_pairs import load_scored_pairs
-from attnaudit.data.sources import load_data
+from attnaudit.audit.held_out import choose
+from attnaudit.data.bags.loading import load_bag_data
+from attnaudit.data.bags.sources import load_bags
+from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.pairs.scored_pairs import load_scored_pairs
+from attnaudit.data.sources.files import read_file
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits, split_dataset
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import Vocabulary
-from attnaudit.runs.held_out import choose
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary
 
 
 def csv_of(tmp_path, labels, name="x.csv"):

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from attnaudit.nets.encoders import ENCODERS, OrthogonalLSTMEncoder
-from attnaudit.nets.orthogonal import EPSILON
+from attnaudit.nets.text.encoders import ENCODERS, OrthogonalLSTMEncoder
+from attnaudit.nets.text.orthogonal import EPSILON
 
 DIM = 5
 

@@ -7,12 +7,14 @@ import polars as pl
 import pytest
 import torch
 
-from attnaudit.checks.findings import Verdict
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.pair_checks import PAIR_CHECKS, PairAudit, PairSettings, PairThresholds, audit_pairs
-from attnaudit.pair_checks.view import PairView, Shared, randomised
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
+from attnaudit.evidence.pairs.view import PairView, Shared, randomised
+from attnaudit.findings.findings import Verdict
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.pair_checks.audit import PairAudit, audit_pairs
+from attnaudit.pair_checks.registry import PAIR_CHECKS
+from attnaudit.pair_checks.settings import PairSettings, PairThresholds
 from tests.pair_explainers import (
     HandMade,
     Values,

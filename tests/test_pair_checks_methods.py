@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attnaudit.pair_checks import PAIR_METHODS, PairSettings, audit_pairs
-from attnaudit.pair_checks.curves import top_matches, top_units
-from attnaudit.pair_checks.editing import Embedder, blanked, deleted
-from attnaudit.pair_checks.pair_methods import ranks_nothing, scores_of
-from attnaudit.pair_checks.stability import added, marked
-from attnaudit.pair_checks.view import PairView, Shared
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
+from attnaudit.checks.stability import added, marked
+from attnaudit.evidence.pairs.curves import top_matches, top_units
+from attnaudit.evidence.pairs.editing import Embedder, blanked, deleted
+from attnaudit.evidence.pairs.pair_methods import PAIR_METHODS, ranks_nothing, scores_of
+from attnaudit.evidence.pairs.view import PairView, Shared
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.pair_checks.audit import audit_pairs
+from attnaudit.pair_checks.settings import PairSettings
 from tests.pair_explainers import HandMade, linear_siamese, noise, oracle, word_pairs
 from tests.tiny_siamese import tiny_siamese
 

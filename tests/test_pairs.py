@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.data.records import TextPair
-from attnaudit.data.sources import load_data
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
-from attnaudit.data.tokens import pair_record, words
+from attnaudit.data.texts.tokens import pair_record, words
 from attnaudit.errors import DataError, SettingsError
 
 ROWS = [

@@ -7,15 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnaudit.data.cleaning import CLEANERS, find_cleaner, general, keras, newsgroups, notes, sst
-from attnaudit.data.english import english
-from attnaudit.data.lengths import Bounds, within
-from attnaudit.data.named import NAMED_SETS
-from attnaudit.data.paper import PAPER_SETTINGS, piped
+from attnaudit.data.named.english import english
+from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.paper import PAPER_SETTINGS, piped
 from attnaudit.data.records import Dataset
-from attnaudit.data.sources import load_data
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.cleaning import (
+    CLEANERS,
+    find_cleaner,
+    general,
+    keras,
+    newsgroups,
+    notes,
+    sst,
+)
+from attnaudit.data.texts.lengths import Bounds, within
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 

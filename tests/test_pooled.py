@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from attnaudit.data.records import Text
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError
 from attnaudit.models.edits import EDITS
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets import deletion
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.vocabulary import EOS, PAD, SOS, UNK, Vocabulary
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text import deletion
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.nets.text.vocabulary import EOS, PAD, SOS, UNK, Vocabulary
 
 KINDS = list(itertools.product(ENCODERS, LEARNED, (2, 3)))
 WORDS = ("a", "good", "bad", "film", "not", "very")

@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from attnaudit.attribution import METHODS, Options
 from attnaudit.data.records import Text
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, MissingExtra, ModelError, NotApplicable, SettingsError
 from attnaudit.models.edits import EDITS
 from attnaudit.models.encoded import Encoded
 from attnaudit.models.load import load
-from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained, pooling_config
-from attnaudit.nets.pretrained import NONE
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.training import new_net
+from attnaudit.models.pretrained.model import PretrainedClassifier, load_pretrained, pooling_config
+from attnaudit.nets.pretrained.frozen import NONE
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.training.text_loop import new_net
 
 transformers = pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 

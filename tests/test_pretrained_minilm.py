@@ -5,12 +5,12 @@ import torch
 
 from attnaudit.attribution import METHODS, Options
 from attnaudit.data.splits import load_splits
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.models.encoded import Encoded
-from attnaudit.nets.pretrained import NONE
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.training import TrainOptions
-from attnaudit.training_pretrained import train_pretrained
+from attnaudit.nets.pretrained.frozen import NONE
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.training.pretrained import train_pretrained
+from attnaudit.training.text_loop import TrainOptions
 from tests.shared import shared_dir
 
 pytest.importorskip("transformers", reason="the extra `transformers` is absent")

@@ -11,14 +11,14 @@ import attnaudit
 from attnaudit.cli import app
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.splits import split_dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, ModelError, SettingsError
-from attnaudit.models.held_states import unit_states
 from attnaudit.models.load import load
-from attnaudit.models.pretrained import PretrainedClassifier
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.training import TrainOptions
-from attnaudit.training_pretrained import train_pretrained
+from attnaudit.models.pretrained.held import unit_states
+from attnaudit.models.pretrained.model import PretrainedClassifier
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.training.pretrained import train_pretrained
+from attnaudit.training.text_loop import TrainOptions
 
 pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 
@@ -124,7 +124,7 @@ def test_cached_states_are_those_of_the_model(trained, encoder, splits):
 def test_states_too_large_for_memory_go_to_a_file(encoder, monkeypatch):
     records = DATA.records[:20]
     expected = unit_states(encoder, records)
-    monkeypatch.setattr("attnaudit.models.held_states.IN_MEMORY", 0)
+    monkeypatch.setattr("attnaudit.models.pretrained.held.IN_MEMORY", 0)
     found = unit_states(encoder, records)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Disk", (), {"free": 10}))

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.data.records import Text
-from attnaudit.data.tokens import pair_record, text_record
+from attnaudit.data.texts.tokens import pair_record, text_record
 from attnaudit.errors import DataError, ModelError
-from attnaudit.nets.pretrained_words import UnknownWordsWarning, WordPieces, assigned, reading
+from attnaudit.nets.pretrained.words import UnknownWordsWarning, WordPieces, assigned, reading
 
 transformers = pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 

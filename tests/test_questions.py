@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 import attnaudit
 from attnaudit.data.records import Dataset, TextPair
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.edits import EDITS
 from attnaudit.models.load import load
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.training import TrainOptions
-from attnaudit.nets.vocabulary import Vocabulary
-from attnaudit.training import train
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 WORDS = ("anna", "bert", "carl", "red", "blue", "green", "likes", "who")
 PAPERS = ("bilstm", "cnn", "average")

@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from attnaudit.checks import Finding, Settings, Verdict
+from attnaudit.audit.judgement import judge
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.erasure import conclude as erasure
 from attnaudit.checks.ground_truth import conclude as ground_truth
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.pair_checks.settings import PairSettings
-from attnaudit.runs.verdict import judge
 
 N = 60
 GATE = Finding(check="performance", subject="model", verdict=Verdict.PASS, sentence="Good.")
@@ -99,8 +100,8 @@ def test_known_evidence_recommends_by_the_margin(lead: float, recommended: str |
 
 
 def test_pairs_have_the_same_rule() -> None:
-    from attnaudit.checks import Estimate
-    from attnaudit.pair_checks.rivals import _recommends
+    from attnaudit.evidence.pairs.rivals import _recommends
+    from attnaudit.findings.findings import Estimate
 
     def lead(value: float, low: float, n: int = 40) -> Estimate:
         return Estimate(

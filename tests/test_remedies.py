@@ -8,19 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnaudit.data.generated import generate_review_splits
+from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.errors import SettingsError
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.inputs import Inputs
-from attnaudit.nets.training import TrainOptions
-from attnaudit.nets.vocabulary import pad_sequences
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.nets.text.inputs import Inputs
+from attnaudit.nets.text.vocabulary import pad_sequences
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import conicity_of
 from attnaudit.remedies.declaration import as_the_loss
 from attnaudit.remedies.diversity import diversity_penalty
 from attnaudit.remedies.tying import orthonormal, tying_penalty
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 TEXTS = [[5, 6, 7], [8, 9], [4, 4, 5, 6], [7]]
 ROWS = torch.arange(len(TEXTS))

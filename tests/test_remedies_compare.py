@@ -5,11 +5,10 @@ import polars as pl
 import pytest
 
 from attnaudit.api import audit
-from attnaudit.checks import Settings
-from attnaudit.checks.findings import Estimate, Verdict
-from attnaudit.data.generated import generate_review_splits
+from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.errors import SettingsError
-from attnaudit.nets.training import TrainOptions
+from attnaudit.findings.findings import Estimate, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import PLAIN, compare, conicity_of
 from attnaudit.remedies.effects import (
@@ -22,7 +21,8 @@ from attnaudit.remedies.effects import (
     effect_of,
     spread_of,
 )
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 SETTINGS = Settings(resamples=200, costly_limit=30, permutations=20)
 SMALL = {"hidden": 4, "embedding_dim": 8}

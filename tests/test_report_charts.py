@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from attnaudit.checks import Estimate
+from attnaudit.audit.judgement import SUBJECT
+from attnaudit.findings.findings import Estimate
 from attnaudit.report.charts import (
     NARROW,
     WIDE,
@@ -26,7 +27,6 @@ from attnaudit.report.charts import (
 )
 from attnaudit.report.figures import figures_of
 from attnaudit.report.vega import javascript, static_svg
-from attnaudit.runs.verdict import SUBJECT
 from tests.report_fixture import CLASSES, hostile_result
 
 

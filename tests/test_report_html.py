@@ -15,13 +15,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from attnaudit.checks import Thresholds, Verdict
 from attnaudit.errors import RunError
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Thresholds
+from attnaudit.findings.wording import typeset
 from attnaudit.report.evidence import evidence_rows
 from attnaudit.report.files import write_text
-from attnaudit.report.html import render_frame, render_html, write_html
 from attnaudit.report.markdown import write_card
-from attnaudit.report.wording import typeset
+from attnaudit.report.page import render_frame, render_html, write_html
 from tests.report_fixture import (
     CLASSES,
     DATA_NAME,

@@ -9,11 +9,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from attnaudit.checks import Verdict
+from attnaudit.audit.explain import Explanation
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.wording import NOTHING, SIGNS
 from attnaudit.report.evidence import evidence_rows
 from attnaudit.report.terminal import render_explanation, render_scores, render_terminal
-from attnaudit.report.wording import NOTHING, SIGNS
-from attnaudit.runs.explain import Explanation
 from tests.report_fixture import CLASSES, hostile_result, with_verdict
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import Estimate
 from attnaudit.console import visible
-from attnaudit.report.wording import (
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.wording import (
     STATISTICS,
     count,
     digits_for,

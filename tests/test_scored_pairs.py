@@ -12,14 +12,14 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from attnaudit.data.hub import is_hub_name
-from attnaudit.data.scored_pairs import (
+from attnaudit.data.pairs.scored_pairs import (
     ScoredPair,
     load_scored_pairs,
     load_scored_splits,
     load_text_pairs,
     read_scored_split,
 )
+from attnaudit.data.sources.hub import is_hub_name
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 

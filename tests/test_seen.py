@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit import api
-from attnaudit.checks import Settings
-from attnaudit.data.generated import generate_review_splits
+from attnaudit.audit.held_out import choose
+from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.data.records import Dataset, Text, TextPair
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.findings.settings import Settings
 from attnaudit.models.load import load
 from attnaudit.models.seen import (
     SPLITS_FILE,
@@ -25,9 +26,8 @@ from attnaudit.models.seen import (
     text_hash,
     write_splits,
 )
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.held_out import choose
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.toys import dataset, reader
 
 FAST = Settings(costly_limit=20, resamples=200, permutations=10, checks=("permutation",))

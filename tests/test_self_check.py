@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from attnaudit import explain
+from attnaudit.audit.audit import run_audit
 from attnaudit.errors import ModelError
 from attnaudit.models.self_check import kind_of_outputs
-from attnaudit.models.wrap import WrappedModel, wrap
-from attnaudit.runs.audit import run_audit
+from attnaudit.models.wrapped.model import WrappedModel, wrap
 from tests.test_audit_run import FAST
 from tests.toys import dataset, reader, sentences
 

@@ -9,23 +9,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.data.bag_records import BagDataset, bag_record
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.errors import DataError
-from attnaudit.models.bags import BagModel
+from attnaudit.evidence.judges.reading import read
+from attnaudit.models.bags.model import BagModel
 from attnaudit.models.cut import Batch, States
-from attnaudit.nets.bag_classifier import BagClassifier, BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.nets.mask_laws import MaskLaw
+from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
+from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.fitting import fit_jointly
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.reading import read
 from attnaudit.shortcuts.schema import ShortcutVerdict, read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.training_bags import train_bag_model
+from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.bags import train_bag_model
+from attnaudit.training.fitting import fit_jointly
+from attnaudit.training.options import FitOptions
 from tests.terminal import run
 from tests.toys import dataset
 

@@ -16,10 +16,9 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from attnaudit.checks import Finding, Verdict
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.data.records import Dataset
-from attnaudit.data.shortcut_tasks import (
+from attnaudit.checks.gap import conclude_gap
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
     TAIL,
     default_tokens,
@@ -27,23 +26,24 @@ from attnaudit.data.shortcut_tasks import (
     generate_order_splits,
     only_defaults,
 )
-from attnaudit.data.tokens import text_record
+from attnaudit.data.records import Dataset
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, NotApplicable, RunError, SettingsError
+from attnaudit.evidence.judges.judge import Judged, law_of
+from attnaudit.evidence.judges.judge_masks import half_masks
+from attnaudit.evidence.judges.reading import Reading, read
+from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
-from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.nets.mask_laws import MaskLaw, draw_masks
-from attnaudit.nets.selective import SelectiveConfig
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
+from attnaudit.nets.selective.mask_laws import MaskLaw, draw_masks
+from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.report.shortcuts import render_shortcuts
 from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
-from attnaudit.shortcuts.fitting import fit_jointly
-from attnaudit.shortcuts.gap import conclude_gap
-from attnaudit.shortcuts.judge import Judged, law_of
-from attnaudit.shortcuts.judge_masks import half_masks
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutBars, ShortcutSettings
+from attnaudit.training.fitting import fit_jointly
+from attnaudit.training.options import FitOptions
 from tests.terminal import run
 from tests.toys import dataset, reader
 

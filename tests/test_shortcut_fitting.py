@@ -10,25 +10,25 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from attnaudit.data.generated.shortcut_tasks import generate_bow_splits, only_defaults
 from attnaudit.data.records import Dataset
-from attnaudit.data.shortcut_tasks import generate_bow_splits, only_defaults
 from attnaudit.errors import DataError, ModelError, SettingsError
+from attnaudit.evidence.judges.reading import read
 from attnaudit.models.edits import EDITS
 from attnaudit.models.encoded import Encoded
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.models.pretrained import PretrainedClassifier, pooling_config
-from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.models.wrap import module_fingerprint
-from attnaudit.nets.classifier import ClassifierConfig
-from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.nets.pretrained_load import load_transformer
-from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.nets.training import new_net
-from attnaudit.shortcuts.explainer import fidelity, train_explainer
-from attnaudit.shortcuts.fitting import fit_decoder, fit_generator, fit_jointly
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.parts import PROBED, parts_of, reset
-from attnaudit.shortcuts.reading import read
+from attnaudit.models.pretrained.model import PretrainedClassifier, pooling_config
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.models.wrapped.model import module_fingerprint
+from attnaudit.nets.pretrained.load import load_transformer
+from attnaudit.nets.selective.mask_laws import MaskLaw
+from attnaudit.nets.selective.net import SelectiveConfig
+from attnaudit.nets.text.classifier import ClassifierConfig
+from attnaudit.remedies.explainer import fidelity, train_explainer
+from attnaudit.training.fitting import fit_decoder, fit_generator, fit_jointly
+from attnaudit.training.options import FitOptions
+from attnaudit.training.parts import PROBED, parts_of, reset
+from attnaudit.training.text_loop import new_net
 from tests.toys import dataset, reader
 
 SPLITS = generate_bow_splits(300, 60, 100, seed=1)

@@ -9,15 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnaudit.data import shortcut_tasks as tasks
-from attnaudit.data.named import load_named
+from attnaudit.data.generated import shortcut_tasks as tasks
+from attnaudit.data.named.named import load_named
 from attnaudit.data.records import Dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.load import load
-from attnaudit.models.selective import SelectiveModel, new_selective, selective_vocabulary
-from attnaudit.nets.mask_laws import MaskLaw, draw_masks, hard_masks
-from attnaudit.nets.selective import DOWNSTREAMS, TEMPERATURE, SelectiveConfig
+from attnaudit.models.selective.model import SelectiveModel, new_selective, selective_vocabulary
+from attnaudit.nets.selective.mask_laws import MaskLaw, draw_masks, hard_masks
+from attnaudit.nets.selective.net import DOWNSTREAMS, TEMPERATURE, SelectiveConfig
 
 RECORDS = [
     text_record("a", "a very good film indeed", 1),

@@ -16,28 +16,8 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attnaudit.checks import Verdict
-from attnaudit.data.records import Dataset
-from attnaudit.data.shortcut_tasks import HEAD, TAIL, with_defaults
-from attnaudit.data.tokens import text_record
-from attnaudit.errors import DataError
-from attnaudit.measures.bootstrap import bootstrap_metric
-from attnaudit.models.encoded import Encoded
-from attnaudit.shortcuts.balanced import balanced_mean
-from attnaudit.shortcuts.calibration import fit_prior, with_prior
-from attnaudit.shortcuts.leak import conclude_leak, default_mass, default_rows
-from attnaudit.shortcuts.probe import features, folds_of, linear_null, most_common, probe
-from attnaudit.shortcuts.reading import (
-    Reading,
-    decode_with,
-    equal_rows,
-    fitted_to,
-    labels_of,
-    read,
-    rows_of,
-)
-from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.shortcuts.swaps import (
+from attnaudit.checks.leak import conclude_leak, default_mass, default_rows
+from attnaudit.checks.swaps import (
     Flips,
     conclude_forward,
     conclude_swaps,
@@ -47,6 +27,26 @@ from attnaudit.shortcuts.swaps import (
     swap,
     without_content,
 )
+from attnaudit.data.generated.shortcut_tasks import HEAD, TAIL, with_defaults
+from attnaudit.data.records import Dataset
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.errors import DataError
+from attnaudit.evidence.judges.calibration import fit_prior, with_prior
+from attnaudit.evidence.judges.probe import features, folds_of, linear_null, most_common, probe
+from attnaudit.evidence.judges.reading import (
+    Reading,
+    decode_with,
+    equal_rows,
+    fitted_to,
+    labels_of,
+    read,
+    rows_of,
+)
+from attnaudit.findings.balanced import balanced_mean
+from attnaudit.findings.findings import Verdict
+from attnaudit.measures.bootstrap import bootstrap_metric
+from attnaudit.models.encoded import Encoded
+from attnaudit.shortcuts.settings import ShortcutSettings
 from tests.toys import dataset, reader
 
 FEW = ShortcutSettings(permutations=100, trees=10, resamples=200)

@@ -14,24 +14,24 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from attnaudit.data.shortcut_tasks import generate_bow_splits
+from attnaudit.data.generated.shortcut_tasks import generate_bow_splits
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.models.pooled import TextClassifier
-from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.nets.classifier import ClassifierConfig
-from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.nets.selective import SelectiveConfig
-from attnaudit.nets.training import new_net
+from attnaudit.evidence.judges.reading import read
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.nets.selective.mask_laws import MaskLaw
+from attnaudit.nets.selective.net import SelectiveConfig
+from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.remedies.instance_weighting import (
     ESTIMATORS,
     fit_mask_neutral,
     mask_neutral_weights,
 )
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
-from attnaudit.shortcuts.fitting import fit_decoder, fit_generator
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.parts import parameters_of, parts_of
-from attnaudit.shortcuts.reading import read
+from attnaudit.training.fitting import fit_decoder, fit_generator
+from attnaudit.training.options import FitOptions
+from attnaudit.training.parts import parameters_of, parts_of
+from attnaudit.training.text_loop import new_net
 from tests.toys import dataset, reader
 
 SPLITS = generate_bow_splits(300, 60, 100, seed=1)

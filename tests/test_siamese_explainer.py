@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from attnaudit.errors import ModelError, RunError, SettingsError
-from attnaudit.siamese.cache import Cache
-from attnaudit.siamese.contributions import Batch, contributions, integrated, pair_table
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import WINDOW, PairExplainer
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.path import COUNTS, PROFILE, Stretch, rule_of
-from attnaudit.siamese.shifted import shifted
+from attnaudit.models.siamese.cache import Cache
+from attnaudit.models.siamese.contributions import Batch, contributions, integrated, pair_table
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import WINDOW, PairExplainer
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.path import COUNTS, PROFILE, Stretch, rule_of
+from attnaudit.models.siamese.shifted import shifted
 from tests.tiny_siamese import tiny_siamese
 
 TEXTS = (

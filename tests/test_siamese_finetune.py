@@ -15,11 +15,11 @@ import torch
 
 pytest.importorskip("sentence_transformers", reason="sentence-transformers is absent")
 
-from attnaudit.data.scored_pairs import ScoredPair
+from attnaudit.data.pairs.scored_pairs import ScoredPair
 from attnaudit.errors import DataError, ModelError, SettingsError
-from attnaudit.siamese.finetune import Finetuned, finetune
-from attnaudit.siamese.shifted import ShiftedTransformer, load_shifted
-from attnaudit.siamese.spearman import similarities, spearman_of
+from attnaudit.models.siamese.shifted import ShiftedTransformer, load_shifted
+from attnaudit.models.siamese.spearman import similarities, spearman_of
+from attnaudit.training.siamese import Finetuned, finetune
 from tests.terminal import run
 from tests.tiny_siamese import learnable, tiny_siamese, without_dropout
 

@@ -29,14 +29,14 @@ from transformers import (
 )
 
 from attnaudit.errors import AttnauditError, DataError, ModelError, NotApplicable
-from attnaudit.nets.pretrained_words import UnknownWordsWarning
-from attnaudit.pair_checks import audit_pairs
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.models.siamese.modules import modules_of
+from attnaudit.models.siamese.supported import check_object
+from attnaudit.nets.pretrained.words import UnknownWordsWarning
+from attnaudit.pair_checks.audit import audit_pairs
 from attnaudit.pairs import similarities, similarity
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
-from attnaudit.siamese.finetune import finetune
-from attnaudit.siamese.modules import modules_of
-from attnaudit.siamese.supported import check_object
+from attnaudit.training.siamese import finetune
 from tests.tiny_siamese import learnable, tiny_siamese
 
 A, B = "not a good film", "a bad film never made well"
@@ -285,7 +285,7 @@ def test_training_reads_texts_as_the_measure_does(tmp_path: Path) -> None:
         finetune(prompted(tmp_path / "two"), learnable(16))
     model = tiny_siamese(tmp_path / "one")
     model.prompts, model.default_prompt_name = {"all": "made well: "}, "all"
-    from attnaudit.siamese.finetune import embed
+    from attnaudit.training.siamese import embed
 
     with torch.no_grad():
         found = embed(model.eval(), [A])

@@ -13,15 +13,15 @@ import pytest
 
 from attnaudit.errors import DataError, MissingExtra, SettingsError
 from attnaudit.measures.bootstrap import bootstrap_interval
-from attnaudit.siamese.parts_of_speech import (
+from attnaudit.models.siamese.parts_of_speech import (
     SPECIAL,
     UNTAGGED,
     part_of_speech_table,
     spacy_tagger,
     tags_of,
 )
-from attnaudit.siamese.reading import REFERENCE
-from attnaudit.siamese.words import by_words
+from attnaudit.models.siamese.reading import REFERENCE
+from attnaudit.models.siamese.words import by_words
 from tests.pair_tables import A, B, pieces_of, table_of
 
 TEXTS = [A, B, "Rice cooks slowly.", "Nobody likes cold soup", "A cat sat.", "No."]

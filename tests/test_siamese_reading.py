@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.siamese.contrast import contrast, highlights
-from attnaudit.siamese.reading import REFERENCE, cumulative_shares, one_sided, top_pairs
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
-from attnaudit.siamese.words import by_words, words_of
+from attnaudit.models.siamese.contrast import contrast, highlights
+from attnaudit.models.siamese.reading import REFERENCE, cumulative_shares, one_sided, top_pairs
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
+from attnaudit.models.siamese.words import by_words, words_of
 from tests.pair_tables import A, B, pieces_of, table_of, tables
 
 QUICK = settings(deadline=None, max_examples=30)

@@ -15,9 +15,9 @@ pytest.importorskip("sentence_transformers", reason="sentence-transformers is ab
 from sentence_transformers import SentenceTransformer
 
 from attnaudit.errors import ModelError, NotApplicable
-from attnaudit.siamese.finetune import embed, save_shifted
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.shifted import ShiftedTransformer, is_shifted, load_shifted, shifted
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.shifted import ShiftedTransformer, is_shifted, load_shifted, shifted
+from attnaudit.training.siamese import embed, save_shifted
 from tests.tiny_siamese import dense, tiny_siamese, without_dropout
 
 TEXTS = ("a good film", "a", "not a good film but a well made one", "never boring", "film film")
@@ -113,7 +113,7 @@ def test_references_follow_the_weights(model: Any) -> None:
 
 
 def test_few_references_are_kept(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attnaudit.siamese.shifted.CACHED_TOKENS", 20)
+    monkeypatch.setattr("attnaudit.models.siamese.shifted.CACHED_TOKENS", 20)
     model[0].forget()
     model[0].prepare(range(3, 13))
     assert list(model[0]._kept) == list(range(3, 13))

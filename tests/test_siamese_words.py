@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.errors import DataError
-from attnaudit.siamese.boundaries import word_spans
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
-from attnaudit.siamese.words import by_words, gathered, grouped, merged, words_of
+from attnaudit.models.siamese.boundaries import word_spans
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
+from attnaudit.models.siamese.words import by_words, gathered, grouped, merged, words_of
 from tests.pair_tables import A, B, any_grouping, pieces_of, table_of, tables, texts, tokens
 from tests.tiny_siamese import tiny_siamese
 

@@ -12,19 +12,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from attnaudit.checks.findings import Verdict
-from attnaudit.checks.settings import Settings
-from attnaudit.data.bag_generated import generate_bags
-from attnaudit.data.bag_records import BagDataset, bag_record
-from attnaudit.errors import DataError, NotApplicable, SettingsError
-from attnaudit.measures.bootstrap import wilson_interval
-from attnaudit.silent.agreement import agreement_finding, chance_divergence, pair_agreement
-from attnaudit.silent.ceilings import known_ceilings
-from attnaudit.silent.ensemble_verdict import ensemble_finding
-from attnaudit.silent.ensembles import ensemble_rows, rank_weights
-from attnaudit.silent.grading import grade, reference_weights, supervised_scores
-from attnaudit.silent.layout import lay_out
-from attnaudit.silent.rates import (
+from attnaudit.checks.ensembles import ensemble_finding
+from attnaudit.checks.seed_agreement import agreement_finding, chance_divergence, pair_agreement
+from attnaudit.checks.silent_failures import (
     accurate,
     bars_in_force,
     chosen_on_dev,
@@ -34,6 +24,16 @@ from attnaudit.silent.rates import (
     places_of,
     silent_finding,
 )
+from attnaudit.data.bags.generated import generate_bags
+from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.errors import DataError, NotApplicable, SettingsError
+from attnaudit.evidence.seeds.ceilings import known_ceilings
+from attnaudit.evidence.seeds.ensembles import ensemble_rows, rank_weights
+from attnaudit.evidence.seeds.grading import grade, reference_weights, supervised_scores
+from attnaudit.evidence.seeds.layout import lay_out
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.silent.run import judged
 from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow, Grade
 

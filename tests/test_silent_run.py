@@ -12,25 +12,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from attnaudit.checks.findings import Verdict
-from attnaudit.data.bag_arrays import save_bags
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.data.bag_records import BagDataset, bag_record
+from attnaudit.audit.held_out import choose
+from attnaudit.data.bags.arrays import save_bags
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.errors import AttnauditError, DataError, NotApplicable, RunError, SettingsError
+from attnaudit.evidence.seeds.members import read_weights, train_members
+from attnaudit.evidence.seeds.saving import save_ensemble
+from attnaudit.findings.findings import Verdict
 from attnaudit.models.load import load
-from attnaudit.nets.bag_classifier import BagConfig, new_bag_net
-from attnaudit.nets.bag_training import BagOptions
+from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
 from attnaudit.report.silent import render_silent
-from attnaudit.runs.held_out import choose
-from attnaudit.silent import (
-    Bars,
-    audit_silent,
-    open_silent,
-    read_weights,
-    train_members,
-)
 from attnaudit.silent.folder import held
-from attnaudit.silent.saving import save_ensemble
+from attnaudit.silent.run import audit_silent, open_silent
+from attnaudit.silent.schema import Bars
+from attnaudit.training.bag_loop import BagOptions
 from tests.terminal import run
 
 Splits = dict[str, BagDataset]

@@ -16,13 +16,13 @@ from rich.console import Console
 
 from attnaudit.console import visible
 from attnaudit.errors import DataError, RunError
+from attnaudit.models.siamese.reading import one_sided, top_pairs
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
+from attnaudit.models.siamese.words import by_words
 from attnaudit.report.similarity import render_similarity, write_similarity
 from attnaudit.report.similarity_terminal import show_pair
 from attnaudit.report.similarity_views import MOST_ROWS, in_words, scale_of, view_of
-from attnaudit.siamese.reading import one_sided, top_pairs
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
-from attnaudit.siamese.words import by_words
 from tests.pair_tables import HOSTILE_A, HOSTILE_B, A, B, pieces_of, table_of, tables
 from tests.test_report_html import FOREIGN, Page
 

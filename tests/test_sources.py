@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnaudit.data.files import read_file
-from attnaudit.data.folders import SPLIT_NAMES
-from attnaudit.data.sources import load_data
+from attnaudit.data.sources.files import read_file
+from attnaudit.data.sources.folders import SPLIT_NAMES
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.errors import AttnauditError, DataError, MissingExtra, SettingsError
 from tests.shared import shared_dir
 

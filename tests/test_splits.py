@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnaudit.data.generated import generate_reviews
+from attnaudit.data.generated.reviews import generate_reviews
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits, split_dataset
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 

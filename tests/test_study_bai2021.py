@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from attnaudit.checks import Estimate
 from attnaudit.errors import SettingsError
-from attnaudit.report.study import render_study
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
 from attnaudit.studies.bai2021 import BAI2021
 from attnaudit.studies.bai2021.cells import BaiOptions, plan
@@ -21,6 +20,7 @@ from attnaudit.studies.bai2021.conclude import conclude, over_seeds, saved
 from attnaudit.studies.bai2021.measure import data_of
 from attnaudit.studies.bai2021.settings import HELD_OUT, JOINT, PRETRAIN, SETTINGS
 from attnaudit.studies.declaration import Place, Results, find
+from attnaudit.studies.page import render_study
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds, Measured
 from tests.shared import shared_dir

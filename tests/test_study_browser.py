@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from attnaudit.report.study import write_study
 from attnaudit.studies.jain2019 import JAIN2019
+from attnaudit.studies.page import write_study
 from attnaudit.studies.run import options_of, prepare, run_study
 from tests.test_browser import CLASHES, CONTRASTS
 

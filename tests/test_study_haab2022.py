@@ -8,24 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnaudit.checks import Estimate
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.data.bag_rules import RULES
-from attnaudit.data.bag_sets import BAG_SETS
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.bags.rules import RULES
+from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.errors import SettingsError
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.report.study import render_study, render_study_markdown
-from attnaudit.report.study_haab2022 import _cells
-from attnaudit.silent import Bars, Ceilings, EnsembleRow, audit_silent
+from attnaudit.findings.findings import Estimate
+from attnaudit.nets.bags.classifier import BagConfig
+from attnaudit.silent.run import audit_silent
+from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Cell, Place, Results, Study
 from attnaudit.studies.haab2022 import HAAB2022
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOptions, plan, quick
 from attnaudit.studies.haab2022.classic import measure_classic
 from attnaudit.studies.haab2022.conclude import conclude, file_of, gain_of
+from attnaudit.studies.haab2022.page import _cells
+from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
+from attnaudit.training.bag_loop import BagOptions
 from tests.shared import shared_dir
 from tests.terminal import run
 

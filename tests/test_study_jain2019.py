@@ -14,17 +14,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from attnaudit.checks import Estimate
-from attnaudit.data.named import NAMED_SETS
+from attnaudit.audit.store import Store
+from attnaudit.data.named.named import NAMED_SETS
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.report.study import render_study, render_study_markdown
-from attnaudit.runs.store import Store
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.jain2019 import JAIN2019
 from attnaudit.studies.jain2019.measure import MUTUAL, TO_GRADIENT, TO_LOO
 from attnaudit.studies.jain2019.paper import Paper
 from attnaudit.studies.jain2019.settings import REAL, SETTINGS
+from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
 from attnaudit.studies.sources import known_sets
@@ -458,7 +458,7 @@ def test_every_set_of_the_study_is_a_named_set() -> None:
     assert missing == []
     with pytest.raises(SettingsError, match="unknown named set"):
         known_sets(["nothing"], None)
-    from attnaudit.data.named import NAMED_SETS
+    from attnaudit.data.named.named import NAMED_SETS
 
     assert set(SETTINGS) <= set(NAMED_SETS)
     assert set(REAL) <= set(SETTINGS)

@@ -14,8 +14,7 @@ import pytest
 import scipy.stats
 import torch
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.data.generated_pairs import (
+from attnaudit.data.generated.pairs import (
     DENIED,
     OBJECTS,
     SUBJECTS,
@@ -23,12 +22,12 @@ from attnaudit.data.generated_pairs import (
     generate_scored_pairs,
 )
 from attnaudit.errors import SettingsError
-from attnaudit.report.study import render_study, render_study_markdown
-from attnaudit.siamese.finetune import save_shifted
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.references import reference_of
-from attnaudit.siamese.shifted import shifted
-from attnaudit.siamese.words import by_words
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.references import reference_of
+from attnaudit.models.siamese.shifted import shifted
+from attnaudit.models.siamese.words import by_words
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.moeller2023 import MOELLER2023
 from attnaudit.studies.moeller2023.agreement import agreement
@@ -44,8 +43,10 @@ from attnaudit.studies.moeller2023.shares import (
 )
 from attnaudit.studies.moeller2023.steps import EVENLY, PAPERS, completeness, one_of
 from attnaudit.studies.moeller2023.tables import read_tables
+from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
+from attnaudit.training.siamese import save_shifted
 from tests.pair_tables import pieces_of, table_of
 from tests.shared import shared_dir
 from tests.terminal import run as cli

@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from attnaudit.checks import Estimate
-from attnaudit.controls import open_controls
-from attnaudit.data.named import NAMED_SETS
-from attnaudit.report.study import render_study, render_study_markdown
-from attnaudit.runs.store import Store
+from attnaudit.audit.store import Store
+from attnaudit.controls.run import open_controls
+from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
 from attnaudit.studies.wiegreffe2019 import WIEGREFFE2019

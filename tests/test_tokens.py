@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnaudit.data.tokens import (
+from attnaudit.data.texts.tokens import (
     _ASCII_WORDS,
     TOKENIZERS,
     _word_pattern,

@@ -9,12 +9,12 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, ModelError, SettingsError
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.evaluation import predict, score, selection_metric
-from attnaudit.nets.inputs import Examples
-from attnaudit.nets.training import TrainOptions, noisy_batches, train
-from attnaudit.nets.vocabulary import build_vocabulary, pad_sequences
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.nets.text.inputs import Examples
+from attnaudit.nets.text.vocabulary import build_vocabulary, pad_sequences
+from attnaudit.training.evaluation import predict, score, selection_metric
+from attnaudit.training.text_loop import TrainOptions, noisy_batches, train
 
 FILLER = tuple(f"f{k}" for k in range(20))
 

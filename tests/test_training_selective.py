@@ -7,13 +7,13 @@ import torch
 
 from attnaudit.errors import ModelError, SettingsError
 from attnaudit.models.load import load
-from attnaudit.models.selective import SelectiveModel
-from attnaudit.nets.training import TrainOptions
+from attnaudit.models.selective.model import SelectiveModel
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import compare
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.training import train
-from attnaudit.training_selective import train_selective
+from attnaudit.training.options import FitOptions
+from attnaudit.training.selective import train_selective
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.terminal import run
 
 SMALL = {"hidden": 4, "embedding_dim": 4, "limit": 60}
@@ -88,8 +88,8 @@ def test_random_pretraining_leaves_the_decoder_to_random_masks():
 
 
 def test_remedies_are_compared_before_and_after():
-    from attnaudit.checks import Settings
-    from attnaudit.data.polarity import generate_polarity_splits
+    from attnaudit.data.generated.polarity import generate_polarity_splits
+    from attnaudit.findings.settings import Settings
 
     splits = generate_polarity_splits(80, 40, 40)
     found = compare(
@@ -155,7 +155,7 @@ def test_black_boxes_from_the_keyboard(tmp_path):
 
 
 def test_a_short_text_keeps_its_units_at_their_size():
-    from attnaudit.data.tokens import text_record
+    from attnaudit.data.texts.tokens import text_record
 
     done = train_selective(
         "order", mask="hard", k=5, downstream="cnn", options=FEW, progress=False, **SMALL
@@ -173,8 +173,8 @@ def test_a_short_text_keeps_its_units_at_their_size():
 def test_what_a_user_froze_stays_frozen():
     from torch import nn
 
-    from attnaudit.data.polarity import generate_polarity_splits
-    from attnaudit.models.wrap import wrap
+    from attnaudit.data.generated.polarity import generate_polarity_splits
+    from attnaudit.models.wrapped.model import wrap
     from attnaudit.remedies.instance_weighting import fit_mask_neutral
 
     table, scorer, head = nn.Embedding(50, 4), nn.Linear(4, 1), nn.Linear(4, 2)

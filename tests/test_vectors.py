@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.nets.vectors import load_vectors
-from attnaudit.nets.vocabulary import FIRST_WORD, PAD, UNK, Vocabulary
+from attnaudit.nets.text.vectors import load_vectors
+from attnaudit.nets.text.vocabulary import FIRST_WORD, PAD, UNK, Vocabulary
 from tests.shared import shared_dir
 
 WORDS = ("film", "good", "absent")

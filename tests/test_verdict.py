@@ -2,8 +2,9 @@
 
 import pytest
 
-from attnaudit.checks import CHECKS, Finding, Verdict
-from attnaudit.runs.verdict import judge
+from attnaudit.audit.judgement import judge
+from attnaudit.checks.registry import CHECKS
+from attnaudit.findings.findings import Finding, Verdict
 
 P, F, I, N = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.NOT_APPLICABLE  # noqa: E741
 

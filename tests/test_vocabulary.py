@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.nets.vocabulary import (
+from attnaudit.nets.text.vocabulary import (
     EOS,
     FIRST_WORD,
     PAD,

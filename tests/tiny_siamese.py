@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import (
 )
 from torch import nn
 
-from attnaudit.data.scored_pairs import ScoredPair
+from attnaudit.data.pairs.scored_pairs import ScoredPair
 from tests.tiny_transformers import TEXTS, tiny
 
 OTHERS = ("a", "film", "never", "made", "well", "not", "acting")

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from attnaudit.data.records import Dataset, Text
-from attnaudit.data.tokens import text_record
-from attnaudit.models.wrap import WrappedModel, wrap
+from attnaudit.data.texts.tokens import text_record
+from attnaudit.models.wrapped.model import WrappedModel, wrap
 
 WORDS = [f"w{i}" for i in range(40)]
 

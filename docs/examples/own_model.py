@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attnaudit.api import Audit, audit
-from attnaudit.checks import Settings
 from attnaudit.data import Dataset, Text, generate_review_splits
-from attnaudit.models.wrap import WrappedModel, wrap
+from attnaudit.findings.settings import Settings
+from attnaudit.models.wrapped.model import WrappedModel, wrap
 
 PAD, UNKNOWN = 0, 1
 

@@ -8,16 +8,17 @@ from attnaudit.version import __version__
 if TYPE_CHECKING:
     from attnaudit.api import Audit, audit, explain, open_run
     from attnaudit.attribution import Attribution
-    from attnaudit.checks import Finding, Settings, Thresholds, Verdict
+    from attnaudit.audit.explain import Explanation
     from attnaudit.data.records import Dataset
-    from attnaudit.data.sources import load_data
+    from attnaudit.data.sources.resolve import load_data
+    from attnaudit.findings.findings import Finding, Verdict
+    from attnaudit.findings.settings import Settings, Thresholds
     from attnaudit.models.cut import Model
     from attnaudit.models.load import load
-    from attnaudit.models.wrap import wrap
-    from attnaudit.pair_checks import PairAudit, audit_pairs
+    from attnaudit.models.wrapped.model import wrap
+    from attnaudit.pair_checks.audit import PairAudit, audit_pairs
     from attnaudit.pairs import Similarity, similarities, similarity
-    from attnaudit.runs.explain import Explanation
-    from attnaudit.training import train
+    from attnaudit.training.train import train
 
 __all__ = [
     "Attribution",
@@ -48,24 +49,24 @@ HOMES = {
     "Attribution": "attribution",
     "Audit": "api",
     "Dataset": "data.records",
-    "Explanation": "runs.explain",
-    "Finding": "checks",
+    "Explanation": "audit.explain",
+    "Finding": "findings.findings",
     "Model": "models.cut",
-    "PairAudit": "pair_checks",
-    "Settings": "checks",
+    "PairAudit": "pair_checks.audit",
+    "Settings": "findings.settings",
     "Similarity": "pairs",
-    "Thresholds": "checks",
-    "Verdict": "checks",
+    "Thresholds": "findings.settings",
+    "Verdict": "findings.findings",
     "audit": "api",
-    "audit_pairs": "pair_checks",
+    "audit_pairs": "pair_checks.audit",
     "explain": "api",
     "load": "models.load",
-    "load_data": "data.sources",
+    "load_data": "data.sources.resolve",
     "open_run": "api",
     "similarities": "pairs",
     "similarity": "pairs",
-    "train": "training",
-    "wrap": "models.wrap",
+    "train": "training.train",
+    "wrap": "models.wrapped.model",
 }
 """The module of each public name, imported when it is first used: commands start at once."""
 

@@ -10,21 +10,22 @@ from typing import Any
 import polars as pl
 
 from attnaudit.attribution import LONGEST
-from attnaudit.checks import Finding, Settings, Verdict
+from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.audit.explain import DEFAULT_METHODS, Explanation, explain_record
+from attnaudit.audit.frame import tidy
+from attnaudit.audit.held_out import Chosen, choose
+from attnaudit.audit.schema import AuditReport
+from attnaudit.audit.store import Store
 from attnaudit.data.kinds import AnyDataset, Record
-from attnaudit.data.tokens import text_record
+from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import SettingsError
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import Report, bars
-from attnaudit.report.html import render_frame, write_html
 from attnaudit.report.markdown import render_card, write_card
-from attnaudit.runs.audit import AuditResult, run_audit
-from attnaudit.runs.explain import DEFAULT_METHODS, Explanation, explain_record
-from attnaudit.runs.frame import tidy
-from attnaudit.runs.held_out import Chosen, choose
-from attnaudit.runs.schema import AuditReport
-from attnaudit.runs.store import Store
+from attnaudit.report.page import render_frame, write_html
 
 
 @dataclass(frozen=True)

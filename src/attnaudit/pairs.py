@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from attnaudit.models.siamese.contributions import TOLERANCE
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.reading import REFERENCE, one_sided, top_pairs
+from attnaudit.models.siamese.table import PairTable, ScoreKind
+from attnaudit.models.siamese.tokens import Span
+from attnaudit.models.siamese.words import by_words
 from attnaudit.progress import bars
-from attnaudit.siamese.contributions import TOLERANCE
-from attnaudit.siamese.explainer import PairExplainer
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.reading import REFERENCE, one_sided, top_pairs
-from attnaudit.siamese.table import PairTable, ScoreKind
-from attnaudit.siamese.tokens import Span
-from attnaudit.siamese.words import by_words
 
 if TYPE_CHECKING:
     import altair as alt

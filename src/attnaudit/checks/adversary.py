@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.estimates import (
+from attnaudit.evidence.batch.view import View, column
+from attnaudit.findings.estimates import (
     average,
     by_max_weight,
     by_predicted,
@@ -16,9 +17,8 @@ from attnaudit.checks.estimates import (
     spoken,
     values_of,
 )
-from attnaudit.checks.findings import Estimate, Finding, Verdict
-from attnaudit.checks.settings import Settings
-from attnaudit.checks.view import View, column
+from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.adversary_exact import bounds_multiclass, exact_adversary
 from attnaudit.measures.adversary_permutation import permutation_adversary, reversed_order
 from attnaudit.measures.adversary_search import (

@@ -8,9 +8,9 @@ import torch
 from scipy.stats import norm
 
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.estimates import average, by_predicted, share, spoken, values_of
-from attnaudit.checks.findings import Estimate, Finding, Verdict
-from attnaudit.checks.view import View, column
+from attnaudit.evidence.batch.view import View, column
+from attnaudit.findings.estimates import average, by_predicted, share, spoken, values_of
+from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.measures.rank import (
     expected_top_k_overlap,
     kendall_null,

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from attnaudit.checks.findings import Finding
-from attnaudit.checks.settings import Settings
-from attnaudit.checks.view import View
+from attnaudit.evidence.batch.view import View
+from attnaudit.findings.findings import Finding
+from attnaudit.findings.settings import Settings
 
 Columns = Mapping[str, Any]
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.erasing import OPERATORS, ZERO_WEIGHT, run_erased, without_weight
-from attnaudit.checks.estimates import (
+from attnaudit.errors import NotApplicable
+from attnaudit.evidence.batch.erasing import OPERATORS, ZERO_WEIGHT, run_erased, without_weight
+from attnaudit.evidence.batch.view import View, as_ranked, column
+from attnaudit.findings.estimates import (
     above,
     average,
     share,
@@ -20,9 +22,7 @@ from attnaudit.checks.estimates import (
     values_of,
     worth_recommending,
 )
-from attnaudit.checks.findings import Estimate, Finding, Verdict
-from attnaudit.checks.view import View, as_ranked, column
-from attnaudit.errors import NotApplicable
+from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.measures.curves import area_over_fractions, removal_order, selected
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.seeded import instance_uniform

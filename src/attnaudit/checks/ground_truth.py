@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.estimates import above, average, spoken, values_of, worth_recommending
-from attnaudit.checks.findings import Estimate, Finding, Verdict
-from attnaudit.checks.settings import Settings
-from attnaudit.checks.view import View, column
+from attnaudit.evidence.batch.view import View, column
+from attnaudit.findings.estimates import above, average, spoken, values_of, worth_recommending
+from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import (
     auroc,
     average_precision,

@@ -7,8 +7,8 @@ import polars as pl
 from scipy.stats import rankdata
 
 from attnaudit.checks.declaration import Facts
-from attnaudit.checks.estimates import above, share
-from attnaudit.checks.findings import Estimate, Finding, Verdict
+from attnaudit.findings.estimates import above, share
+from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.measures.bootstrap import bootstrap_metric
 
 NAME = "performance"

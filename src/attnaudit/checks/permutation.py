@@ -6,7 +6,8 @@ import polars as pl
 import torch
 
 from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.checks.estimates import (
+from attnaudit.evidence.batch.view import View, column
+from attnaudit.findings.estimates import (
     above,
     average,
     by_max_weight,
@@ -15,8 +16,7 @@ from attnaudit.checks.estimates import (
     spoken,
     values_of,
 )
-from attnaudit.checks.findings import Finding, Verdict
-from attnaudit.checks.view import View, column
+from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.measures.divergence import total_variation
 
 

@@ -16,8 +16,8 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from attnaudit.console import Plain, visible
-from attnaudit.data.paper import PIPELINES
-from attnaudit.data.tokens import TOKENIZERS
+from attnaudit.data.named.paper import PIPELINES
+from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import INTERRUPTED, AttnauditError
 from attnaudit.version import __version__
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from attnaudit import api
-from attnaudit.checks import CHECKS, Settings, Verdict
-from attnaudit.checks.settings import read_settings
+from attnaudit.audit.held_out import choose
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli.app import (
     ERR,
     OUT,
@@ -35,10 +35,11 @@ from attnaudit.cli.app import (
 from attnaudit.cli.output import show_result, told
 from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
 from attnaudit.errors import SettingsError
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings, read_settings
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.runs.folders import check_run
-from attnaudit.runs.held_out import choose
 
 CheckNames = Annotated[
     list[str] | None,

@@ -50,12 +50,13 @@ def audit_pairs(
     Example: attnaudit audit-pairs minilm pairs.csv --layer 3 --limit 60
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.data.scored_pairs import load_text_pairs
-    from attnaudit.pair_checks import PAIR_CHECKS, PairSettings
-    from attnaudit.pair_checks import audit_pairs as run_audit
+    from attnaudit.data.pairs.scored_pairs import load_text_pairs
+    from attnaudit.models.siamese.explainer import PairExplainer
+    from attnaudit.models.siamese.load import load_siamese
+    from attnaudit.pair_checks.audit import audit_pairs as run_audit
+    from attnaudit.pair_checks.registry import PAIR_CHECKS
+    from attnaudit.pair_checks.settings import PairSettings
     from attnaudit.report.pair_audit import pair_audit_json, render_pair_audit, render_pair_card
-    from attnaudit.siamese.explainer import PairExplainer
-    from attnaudit.siamese.load import load_siamese
 
     check_run(out, "pairs", reads=(model, pairs))
     texts = load_text_pairs(pairs, a_column=a_column, b_column=b_column, limit=limit, seed=seed)

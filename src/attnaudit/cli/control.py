@@ -9,8 +9,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.checks import Verdict
-from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import (
     OUT,
     DataDir,
@@ -28,15 +26,17 @@ from attnaudit.cli.app import (
 from attnaudit.cli.output import told
 from attnaudit.cli.study import _watched as watched
 from attnaudit.console import visible
-from attnaudit.controls import CONTROLS, ControlReport, Design, Recipe, prepare_controls
-from attnaudit.controls.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS
-from attnaudit.controls.run import finish_controls
+from attnaudit.controls.registry import CONTROLS
+from attnaudit.controls.run import ControlReport, finish_controls, prepare_controls
 from attnaudit.data.splits import load_splits
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.training import TrainOptions
+from attnaudit.evidence.trainings.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS, Design, Recipe
+from attnaudit.findings.estimates import spoken
+from attnaudit.findings.findings import Verdict
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.report.controls import write_controls
 from attnaudit.runs.folders import check_run
+from attnaudit.training.text_loop import TrainOptions
 
 TONES = {
     Verdict.PASS: "green",

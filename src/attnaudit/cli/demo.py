@@ -9,17 +9,17 @@ import typer
 from rich.table import Table
 
 from attnaudit import api
-from attnaudit.checks import Settings
 from attnaudit.cli.app import OUT, Seed, app
 from attnaudit.cli.output import show_result
 from attnaudit.cli.train import show_training
 from attnaudit.data.splits import load_splits
+from attnaudit.findings.settings import Settings
 from attnaudit.nets.checkpoint import check_place
-from attnaudit.nets.guidance import hide_evidence
-from attnaudit.nets.training import Penalty, TrainOptions
 from attnaudit.progress import bars
 from attnaudit.runs.folders import check_run
-from attnaudit.training import train as train_model
+from attnaudit.training.guidance import hide_evidence
+from attnaudit.training.text_loop import Penalty, TrainOptions
+from attnaudit.training.train import train as train_model
 
 
 @app.command()

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import (
     OUT,
     DataDir,
@@ -21,11 +20,12 @@ from attnaudit.cli.app import (
     label_of,
 )
 from attnaudit.console import visible
+from attnaudit.findings.estimates import spoken
 from attnaudit.models.load import load
 from attnaudit.progress import bars
-from attnaudit.shortcuts.explainer import Fidelity
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.training_selective import explain_black_box
+from attnaudit.remedies.explainer import Fidelity
+from attnaudit.training.options import FitOptions
+from attnaudit.training.selective import explain_black_box
 
 
 @app.command()

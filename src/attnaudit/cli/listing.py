@@ -10,17 +10,17 @@ import typer
 from rich.table import Table
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli.app import OUT, app
-from attnaudit.data.bag_modalities import MODALITIES
-from attnaudit.data.bag_rules import RULES
-from attnaudit.data.bag_sets import BAG_SETS
-from attnaudit.data.named import NAMED_SETS
-from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.bag_encoders import BAG_ENCODERS
-from attnaudit.nets.bag_pools import BAG_POOLS
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.report.wording import decides_of
+from attnaudit.data.bags.modalities import MODALITIES
+from attnaudit.data.bags.rules import RULES
+from attnaudit.data.bags.sets import BAG_SETS
+from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.findings.wording import decides_of
+from attnaudit.nets.bags.encoders import BAG_ENCODERS
+from attnaudit.nets.bags.pools import BAG_POOLS
+from attnaudit.nets.text.attentions import ATTENTIONS
+from attnaudit.nets.text.encoders import ENCODERS
 
 
 class What(StrEnum):

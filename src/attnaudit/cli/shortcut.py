@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from attnaudit.audit.held_out import choose
 from attnaudit.cli.app import (
     ERR,
     OUT,
@@ -27,7 +28,7 @@ from attnaudit.cli.app import (
 )
 from attnaudit.cli.output import told
 from attnaudit.cli.train_bags import BagColumn, Features, bag_reading
-from attnaudit.data.bag_loading import load_bag_splits
+from attnaudit.data.bags.loading import load_bag_splits
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits
@@ -37,11 +38,10 @@ from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.report.shortcuts import headline_of, shortcut_table, write_shortcuts
 from attnaudit.runs.folders import check_run
-from attnaudit.runs.held_out import choose
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.schema import ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.training_selective import refuse_other_tokens, with_default_tokens
+from attnaudit.training.selective import refuse_other_tokens, with_default_tokens
 
 DEFAULTS = ShortcutSettings()
 

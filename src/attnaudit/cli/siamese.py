@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from attnaudit.cli.app import OUT, DataDir, IdColumn, Limit, Seed, app
-from attnaudit.data.scored_pairs import FIRST, PAIR_SETS, SCORE, SECOND, load_scored_splits
+from attnaudit.data.pairs.scored_pairs import FIRST, PAIR_SETS, SCORE, SECOND, load_scored_splits
 from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import bars
 
@@ -68,8 +68,8 @@ def siamese(
     Example: attnaudit siamese pairs.csv --model minilm --out exact
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.siamese.finetune import finetune
-    from attnaudit.siamese.spearman import spearman_of
+    from attnaudit.models.siamese.spearman import spearman_of
+    from attnaudit.training.siamese import finetune
 
     check_place(out, overwrite=overwrite, reads=(data, model, data_dir))
     splits = load_scored_splits(

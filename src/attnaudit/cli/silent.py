@@ -9,24 +9,25 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.checks import Verdict
-from attnaudit.checks.estimates import spoken
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
 from attnaudit.cli.output import told
 from attnaudit.console import visible
-from attnaudit.data.bag_loading import GENERATED, load_bag_splits
-from attnaudit.data.bag_scaling import scaling_of
-from attnaudit.nets.bag_classifier import HEADS, BagConfig
-from attnaudit.nets.bag_encoders import BAG_ENCODERS
-from attnaudit.nets.bag_pools import BAG_POOLS
-from attnaudit.nets.bag_training import BagOptions
+from attnaudit.data.bags.loading import GENERATED, load_bag_splits
+from attnaudit.data.bags.scaling import scaling_of
+from attnaudit.evidence.seeds.ceilings import known_ceilings
+from attnaudit.findings.estimates import spoken
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.wording import number
+from attnaudit.nets.bags.classifier import HEADS, BagConfig
+from attnaudit.nets.bags.encoders import BAG_ENCODERS
+from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.progress import bars as progress_bars
 from attnaudit.report.silent import write_silent
-from attnaudit.report.wording import number
 from attnaudit.runs.folders import check_run
-from attnaudit.silent import Bars, SilentReport, audit_silent
-from attnaudit.silent.ceilings import known_ceilings
 from attnaudit.silent.folder import MODEL, PAGE
+from attnaudit.silent.run import SilentReport, audit_silent
+from attnaudit.silent.schema import Bars
+from attnaudit.training.bag_loop import BagOptions
 
 TONES = {
     Verdict.PASS: "green",

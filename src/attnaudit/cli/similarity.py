@@ -14,7 +14,7 @@ from attnaudit.errors import RunError, SettingsError
 from attnaudit.files import writable
 
 if TYPE_CHECKING:
-    from attnaudit.siamese.table import ScoreKind
+    from attnaudit.models.siamese.table import ScoreKind
 
 SCORES: dict[str | None, ScoreKind | None] = {None: None, "cosine": "cosine", "dot": "dot"}
 SHOWN = 3
@@ -70,7 +70,7 @@ def similarity(
     Example: attnaudit similarity minilm "A man plays a guitar." "Somebody makes music."
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.data.scored_pairs import load_text_pairs
+    from attnaudit.data.pairs.scored_pairs import load_text_pairs
     from attnaudit.pairs import similarities
     from attnaudit.report.files import check_output, write_text
     from attnaudit.report.similarity import write_similarity

@@ -17,11 +17,11 @@ from attnaudit.cli.app import OUT, app
 from attnaudit.cli.output import told
 from attnaudit.console import Plain, visible
 from attnaudit.errors import SettingsError
-from attnaudit.report.study import ANSWERS, measured_words, write_study
-from attnaudit.report.wording import duration
+from attnaudit.findings.wording import duration
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Study
 from attnaudit.studies.executor import Event, Watch
+from attnaudit.studies.page import ANSWERS, measured_words, write_study
 from attnaudit.studies.run import (
     Finished,
     Prepared,

@@ -31,17 +31,17 @@ from attnaudit.cli.app import (
 )
 from attnaudit.console import visible
 from attnaudit.errors import SettingsError
-from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.encoders import ENCODERS
-from attnaudit.nets.mask_laws import KINDS
-from attnaudit.nets.selective import DOWNSTREAMS, SelectiveConfig
-from attnaudit.nets.training import TrainOptions
+from attnaudit.nets.selective.mask_laws import KINDS
+from attnaudit.nets.selective.net import DOWNSTREAMS, SelectiveConfig
+from attnaudit.nets.text.attentions import ATTENTIONS
+from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.progress import bars
 from attnaudit.remedies import REMEDIES, find_remedy
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.training import Trained, TrainedAbove, train_above
-from attnaudit.training import train as train_model
-from attnaudit.training_selective import TrainedSelective, train_selective
+from attnaudit.training.options import FitOptions
+from attnaudit.training.selective import TrainedSelective, train_selective
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import Trained, TrainedAbove, train_above
+from attnaudit.training.train import train as train_model
 
 
 @app.command()

@@ -10,15 +10,15 @@ from rich.table import Table
 
 from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
 from attnaudit.console import visible
-from attnaudit.data.bag_modalities import MODALITIES
-from attnaudit.data.bag_rules import RULES
+from attnaudit.data.bags.modalities import MODALITIES
+from attnaudit.data.bags.rules import RULES
 from attnaudit.models.ensemble import RULES as ENSEMBLE_RULES
-from attnaudit.nets.bag_classifier import HEADS
-from attnaudit.nets.bag_encoders import BAG_ENCODERS
-from attnaudit.nets.bag_pools import BAG_POOLS
-from attnaudit.nets.bag_training import LOSSES, BagOptions
+from attnaudit.nets.bags.classifier import HEADS
+from attnaudit.nets.bags.encoders import BAG_ENCODERS
+from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.progress import bars
-from attnaudit.training_bags import TrainedBags, train_bag_model
+from attnaudit.training.bag_loop import LOSSES, BagOptions
+from attnaudit.training.bags import TrainedBags, train_bag_model
 
 BagData = Annotated[
     str,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from attnaudit.checks import Finding, Verdict
-from attnaudit.controls.design import Design, Training
-from attnaudit.controls.results import Results
+from attnaudit.evidence.trainings.design import Design, Training
+from attnaudit.evidence.trainings.results import Results
+from attnaudit.findings.findings import Finding, Verdict
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from attnaudit.controls.adversary import TRAINED_ADVERSARY
+from attnaudit.checks.guide import GUIDE
+from attnaudit.checks.seeds import SEEDS
+from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
+from attnaudit.checks.uniform import UNIFORM
 from attnaudit.controls.declaration import Control
-from attnaudit.controls.guide import GUIDE
-from attnaudit.controls.seeds import SEEDS
-from attnaudit.controls.uniform import UNIFORM
 
 CONTROLS: dict[str, Control] = {
     control.name: control for control in (UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY)

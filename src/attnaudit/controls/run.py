@@ -14,26 +14,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from attnaudit.checks import Finding, Settings, Verdict
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.performance import conclude_performance
-from attnaudit.controls.base import base_of
-from attnaudit.controls.calibration import INSTANCES
-from attnaudit.controls.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS, Design, Recipe, with_needs
+from attnaudit.checks.seeds import finished as seeds_of
+from attnaudit.checks.seeds import per_instance
 from attnaudit.controls.registry import CONTROLS
-from attnaudit.controls.results import Bars, Results
 from attnaudit.controls.schema import ControlFile, TrainingLine, read_file
-from attnaudit.controls.seeds import finished as seeds_of
-from attnaudit.controls.seeds import per_instance
-from attnaudit.controls.work import Work, prepare_work, run_work
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.models.pooled import TextClassifier, load_classifier
-from attnaudit.nets.evaluation import check_labels
+from attnaudit.evidence.trainings.base import base_of
+from attnaudit.evidence.trainings.calibration import INSTANCES
+from attnaudit.evidence.trainings.design import (
+    ADVERSARY_EPOCHS,
+    LAMBDAS,
+    SEEDS,
+    Design,
+    Recipe,
+    with_needs,
+)
+from attnaudit.evidence.trainings.results import Bars, Results
+from attnaudit.evidence.trainings.work import Work, prepare_work, run_work
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.models.text.model import TextClassifier, load_classifier
 from attnaudit.progress import Report, bars
 from attnaudit.runs.disk import read_sure, write_noted
 from attnaudit.runs.folders import check_run, plan_hash
-from attnaudit.training import Splits
+from attnaudit.training.evaluation import check_labels
+from attnaudit.training.train import Splits
 from attnaudit.version import __version__
 
 if TYPE_CHECKING:

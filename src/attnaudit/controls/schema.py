@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from attnaudit.checks import Finding
+from attnaudit.findings.findings import Finding
 from attnaudit.runs.stored import read_stored
 
 CONTROLS_SCHEMA = 1

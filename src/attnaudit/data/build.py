@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from attnaudit.data.answers import Allowed, allowed_answers, allowed_indices, named_answers
-from attnaudit.data.frames import Table, id_of, listed
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.labels import (
     Scheme,
@@ -20,11 +18,13 @@ from attnaudit.data.labels import (
     near_doubles,
     unseen,
 )
-from attnaudit.data.lengths import Bounds, within
 from attnaudit.data.records import Dataset, Text, TextPair
-from attnaudit.data.texts import Cutter, cutter, rows_with_text
-from attnaudit.data.tokens import Span, as_pair, cut_record, find_tokenizer
-from attnaudit.data.truth import char_spans, marked_units, unit_truth
+from attnaudit.data.sources.frames import Table, id_of, listed
+from attnaudit.data.texts.answers import Allowed, allowed_answers, allowed_indices, named_answers
+from attnaudit.data.texts.lengths import Bounds, within
+from attnaudit.data.texts.texts import Cutter, cutter, rows_with_text
+from attnaudit.data.texts.tokens import Span, as_pair, cut_record, find_tokenizer
+from attnaudit.data.texts.truth import char_spans, marked_units, unit_truth
 from attnaudit.errors import DataError, SettingsError
 
 Data = TypeVar("Data", bound=AnyDataset)

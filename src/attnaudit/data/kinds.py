@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Self, TypeAlias
 
-from attnaudit.data.bag_records import Bag
+from attnaudit.data.bags.records import Bag
 from attnaudit.data.records import Text
 
 Record: TypeAlias = Text | Bag

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnaudit.data.frames import listed, shown, storable
+from attnaudit.data.sources.frames import listed, shown, storable
 from attnaudit.errors import DataError, SettingsError
 
 # More distinct labels than this share of the rows means: the wrong column.

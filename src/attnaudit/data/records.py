@@ -52,7 +52,7 @@ class Dataset:
     """Records with the names of their classes.
 
     Example:
-        >>> from attnaudit.data.tokens import text_record
+        >>> from attnaudit.data.texts.tokens import text_record
         >>> data = Dataset("demo", (text_record("a", "good film", label=1),), ("neg", "pos"))
         >>> len(data), data.class_counts
         (1, {'neg': 0, 'pos': 1})

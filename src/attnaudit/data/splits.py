@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.data.build import Columns, build_dataset, check_limit, content, draw
-from attnaudit.data.files import data_suffix, path_exists
-from attnaudit.data.folders import folder_splits, split_name
-from attnaudit.data.frames import listed
-from attnaudit.data.hub import hub_splits, is_hub_name
 from attnaudit.data.labels import Scheme
-from attnaudit.data.lengths import Bounds, within
-from attnaudit.data.named import NAMED_SETS, make_splits, means_named, named_splits
-from attnaudit.data.paper import piped
+from attnaudit.data.named.named import NAMED_SETS, make_splits, means_named, named_splits
+from attnaudit.data.named.paper import piped
 from attnaudit.data.records import Dataset, Text
-from attnaudit.data.sources import Source, columns_of, load_with, read_source, split_of_table
+from attnaudit.data.sources.files import data_suffix, path_exists
+from attnaudit.data.sources.folders import folder_splits, split_name
+from attnaudit.data.sources.frames import listed
+from attnaudit.data.sources.hub import hub_splits, is_hub_name
+from attnaudit.data.sources.resolve import (
+    Source,
+    columns_of,
+    load_with,
+    read_source,
+    split_of_table,
+)
+from attnaudit.data.texts.lengths import Bounds, within
 from attnaudit.errors import DataError, SettingsError
 
 SPLITS = ("train", "dev", "test")
@@ -52,7 +58,7 @@ def split_dataset(
         SettingsError: Fractions that are no shares.
 
     Example:
-        >>> from attnaudit.data.generated import generate_reviews
+        >>> from attnaudit.data.generated.reviews import generate_reviews
         >>> parts = split_dataset(generate_reviews(50), (0.8, 0.1, 0.1))
         >>> {name: len(part) for name, part in parts.items()}
         {'train': 40, 'dev': 5, 'test': 5}

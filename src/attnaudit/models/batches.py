@@ -18,7 +18,7 @@ def by_length(records: Sequence[Any]) -> list[int]:
     """Indices from the shortest to the longest record; ties keep their order.
 
     Example:
-        >>> from attnaudit.data.tokens import text_record
+        >>> from attnaudit.data.texts.tokens import text_record
         >>> by_length([text_record("a", "one two three"), text_record("b", "one")])
         [1, 0]
     """

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from attnaudit.errors import ModelError
-from attnaudit.models.bags import FORMAT as BAGS
-from attnaudit.models.bags import BagModel, load_bag_model
+from attnaudit.models.bags.model import FORMAT as BAGS
+from attnaudit.models.bags.model import BagModel, load_bag_model
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import FORMAT as ENSEMBLE
 from attnaudit.models.ensemble import Ensemble, member_folders
-from attnaudit.models.pooled import TextClassifier, load_classifier
-from attnaudit.models.pretrained import FORMAT as PRETRAINED
-from attnaudit.models.pretrained import PretrainedClassifier, load_pretrained
+from attnaudit.models.pretrained.model import FORMAT as PRETRAINED
+from attnaudit.models.pretrained.model import PretrainedClassifier, load_pretrained
 from attnaudit.models.seen import read_splits
-from attnaudit.models.selective import FORMAT as SELECTIVE
-from attnaudit.models.selective import SelectiveModel, load_selective
+from attnaudit.models.selective.model import FORMAT as SELECTIVE
+from attnaudit.models.selective.model import SelectiveModel, load_selective
+from attnaudit.models.text.model import TextClassifier, load_classifier
 from attnaudit.nets.checkpoint import CONFIG, FORMAT, no_header, read_header
 from attnaudit.nets.devices import check_device
 

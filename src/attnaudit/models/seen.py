@@ -9,15 +9,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from attnaudit.data.bag_arrays import save_bags
-from attnaudit.data.bag_records import Bag, BagDataset
-from attnaudit.data.bag_sources import load_bags
+from attnaudit.data.bags.arrays import save_bags
+from attnaudit.data.bags.records import Bag, BagDataset
+from attnaudit.data.bags.sources import load_bags
 from attnaudit.data.build import build_dataset
-from attnaudit.data.files import read_file
 from attnaudit.data.kinds import AnyDataset, Record
-from attnaudit.data.npz import read_npz
 from attnaudit.data.records import Dataset, TextPair
-from attnaudit.data.sources import columns_of
+from attnaudit.data.sources.files import read_file
+from attnaudit.data.sources.npz import read_npz
+from attnaudit.data.sources.resolve import columns_of
 from attnaudit.errors import ModelError
 from attnaudit.files import read_json, write_whole
 from attnaudit.manifest import known_manifest, seal
@@ -40,7 +40,7 @@ class SeenTexts:
         test: The file of the split that was held out, or None.
 
     Example:
-        >>> from attnaudit.data.tokens import text_record
+        >>> from attnaudit.data.texts.tokens import text_record
         >>> old, new = text_record("a", "good film"), text_record("b", "bad film")
         >>> seen = seen_texts({"train": Dataset("demo", (old,), ("neg", "pos"))})
         >>> text_record("c", "good  film") in seen, new in seen

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.files import JSON_LIMIT, read_bytes, read_json, tidy, whole_folder, writable
 from attnaudit.manifest import MANIFEST, changes, contents, known_manifest, seal
-from attnaudit.nets.classifier import AttentionClassifier, ClassifierConfig
-from attnaudit.nets.vocabulary import Vocabulary
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
+from attnaudit.nets.text.vocabulary import Vocabulary
 
 FORMAT = "attnaudit-classifier"
 VERSION = 1

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from attnaudit.checks.findings import Finding, Verdict
+from attnaudit.audit.schema import Judgement
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.evidence.pairs.view import Explainer, PairView, Remake, Shared
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.models.siamese.explainer import checked_pairs
+from attnaudit.models.siamese.own_score import Pair
 from attnaudit.pair_checks.registry import PAIR_CHECKS
 from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.pair_checks.verdict import judge_pairs
-from attnaudit.pair_checks.view import Explainer, PairView, Remake, Shared
 from attnaudit.progress import Report
-from attnaudit.runs.schema import Judgement
-from attnaudit.siamese.explainer import checked_pairs
-from attnaudit.siamese.own_score import Pair
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from attnaudit.checks.findings import Finding
+from attnaudit.evidence.pairs.view import PairView
+from attnaudit.findings.findings import Finding
 from attnaudit.pair_checks.settings import PairSettings
-from attnaudit.pair_checks.view import PairView
 
 Columns = Mapping[str, np.ndarray]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from attnaudit.pair_checks.completeness import COMPLETENESS
+from attnaudit.checks.completeness import COMPLETENESS
+from attnaudit.checks.deletion import DELETION, INSERTION
+from attnaudit.checks.pair_deletion import PAIR_DELETION, PAIR_INSERTION
+from attnaudit.checks.randomised_weights import RANDOMISED_WEIGHTS
+from attnaudit.checks.stability import STABILITY
 from attnaudit.pair_checks.declaration import PairCheck
-from attnaudit.pair_checks.deletion import DELETION, INSERTION
-from attnaudit.pair_checks.pair_deletion import PAIR_DELETION, PAIR_INSERTION
-from attnaudit.pair_checks.randomised_weights import RANDOMISED_WEIGHTS
-from attnaudit.pair_checks.stability import STABILITY
 
 PAIR_CHECKS: dict[str, PairCheck] = {
     check.name: check

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnaudit.checks.settings import Positive, Settings, Share
+from attnaudit.findings.settings import Positive, Settings, Share
 
 Operator = Literal["delete", "mask", "reference"]
 Correlation = Annotated[float, Field(ge=-1, le=1)]

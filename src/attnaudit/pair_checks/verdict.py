@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attnaudit.checks.estimates import lead_of, spoken
-from attnaudit.checks.findings import Finding, Verdict
+from attnaudit.audit.schema import Judgement, Reason
+from attnaudit.evidence.pairs.pair_methods import PAIR_METHODS
+from attnaudit.evidence.pairs.rivals import OWN
+from attnaudit.findings.estimates import lead_of, spoken
+from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.pair_checks.declaration import PairCheck
-from attnaudit.pair_checks.pair_methods import PAIR_METHODS
-from attnaudit.pair_checks.rivals import OWN
-from attnaudit.runs.schema import Judgement, Reason
 
 GATE = "completeness"
 RANKING = ("deletion", "pair_deletion")

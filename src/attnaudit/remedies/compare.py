@@ -10,14 +10,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.checks.findings import Verdict
-from attnaudit.checks.settings import Settings
+from attnaudit.audit.audit import AuditResult, drawn, run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.conicity import conicity, random_conicity
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
-from attnaudit.nets.training import TrainOptions
 from attnaudit.progress import Report
 from attnaudit.remedies import REMEDIES, find_remedy
 from attnaudit.remedies.effects import (
@@ -29,8 +29,8 @@ from attnaudit.remedies.effects import (
     effect_of,
     estimates_of,
 )
-from attnaudit.runs.audit import AuditResult, drawn, run_audit
-from attnaudit.training import Splits, train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import Splits, train
 
 PLAIN = "none"
 """What the row without a remedy is called."""

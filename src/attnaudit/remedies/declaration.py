@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from attnaudit.errors import SettingsError
-from attnaudit.nets.classifier import Pass
-from attnaudit.nets.training import Penalty
-from attnaudit.shortcuts.options import Refit
+from attnaudit.nets.text.classifier import Pass
+from attnaudit.training.options import Refit
+from attnaudit.training.text_loop import Penalty
 
 RECURRENT = ("bilstm",)
 """The encoders whose states see the whole text, for which these remedies were made."""

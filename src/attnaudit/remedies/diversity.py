@@ -6,9 +6,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from attnaudit.measures.conicity import conicity
-from attnaudit.nets.classifier import Pass
-from attnaudit.nets.training import Penalty
+from attnaudit.nets.text.classifier import Pass
 from attnaudit.remedies.declaration import Remedy, as_the_loss
+from attnaudit.training.text_loop import Penalty
 
 WEIGHT = 0.5
 """λ of the example in the authors' released code."""

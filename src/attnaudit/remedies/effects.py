@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from attnaudit.checks.estimates import average, share, spoken, values_of
-from attnaudit.checks.findings import Estimate, Verdict
-from attnaudit.checks.settings import Settings
+from attnaudit.findings.estimates import average, share, spoken, values_of
+from attnaudit.findings.findings import Estimate, Verdict
+from attnaudit.findings.settings import Settings
 from attnaudit.remedies import REMEDIES
 
 LEAST_SEEDS = 3

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, SettingsError
+from attnaudit.evidence.judges.probe import features
+from attnaudit.evidence.judges.reading import labels_of, read
 from attnaudit.models.cut import Model
-from attnaudit.shortcuts.fitting import fit_jointly
-from attnaudit.shortcuts.options import FitOptions, Fitted
-from attnaudit.shortcuts.probe import features
-from attnaudit.shortcuts.reading import labels_of, read
+from attnaudit.training.fitting import fit_jointly
+from attnaudit.training.options import FitOptions, Fitted
 
 CLIP = (0.05, 20.0)
 FOLDS = 5

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attnaudit.data.bag_records import BagDataset
-from attnaudit.data.bag_splits import split_bags
+from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.bags.splits import split_bags
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import split_dataset
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.cut import Model
-from attnaudit.nets.mask_laws import MaskLaw
-from attnaudit.shortcuts.fitting import (
+from attnaudit.nets.selective.mask_laws import MaskLaw
+from attnaudit.training.fitting import (
     DEV_DRAWS,
     fit_decoder,
     fit_generator,
@@ -31,9 +31,9 @@ from attnaudit.shortcuts.fitting import (
     random_masks,
     score,
 )
-from attnaudit.shortcuts.loop import fit_parameters
-from attnaudit.shortcuts.options import FitOptions, Fitted
-from attnaudit.shortcuts.parts import copy_of, parameters_of, parts_of, reset
+from attnaudit.training.loop import fit_parameters
+from attnaudit.training.options import FitOptions, Fitted
+from attnaudit.training.parts import copy_of, parameters_of, parts_of, reset
 
 OTHER_SEED = 1_000_003
 """Between the seeds of decoders."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.models.cut import Model
-from attnaudit.models.selective import SelectiveModel
-from attnaudit.nets.mask_laws import MaskLaw
+from attnaudit.models.selective.model import SelectiveModel
+from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies.declaration import Remedy
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain, regularised
-from attnaudit.shortcuts.options import FitOptions, Fitted
+from attnaudit.training.options import FitOptions, Fitted
 
 PAPER = "Bai et al. 2021"
 HELD_OUT = 3

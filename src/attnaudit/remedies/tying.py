@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attnaudit.nets.classifier import Pass
-from attnaudit.nets.training import Penalty
+from attnaudit.nets.text.classifier import Pass
 from attnaudit.remedies.declaration import Remedy, as_the_loss
+from attnaudit.training.text_loop import Penalty
 
 WEIGHT = 0.3
 """Ours: of .1, .3, 1 and 3 the largest that cost networks on the Stanford Sentiment Treebank no

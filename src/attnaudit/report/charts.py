@@ -9,9 +9,9 @@ from itertools import pairwise
 import altair as alt
 import numpy as np
 
-from attnaudit.checks import Estimate
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.wording import count, interval_of, number, shortened, spoken, value_of
 from attnaudit.report.vega import Spec
-from attnaudit.report.wording import count, interval_of, number, shortened, spoken, value_of
 
 WIDE, NARROW, SMALL = 720, 350, 480
 LABEL, TEXT = 13, 12

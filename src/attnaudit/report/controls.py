@@ -9,29 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from attnaudit.checks import Estimate, Finding
-from attnaudit.checks.estimates import by_max_weight
-from attnaudit.controls.adversary import NAME as ADVERSARY
-from attnaudit.controls.guide import NAME as GUIDE
+from attnaudit.checks.guide import NAME as GUIDE
+from attnaudit.checks.seeds import NAME as SEEDS
+from attnaudit.checks.trained_adversary import NAME as ADVERSARY
+from attnaudit.checks.uniform import NAME as UNIFORM
 from attnaudit.controls.registry import CONTROLS
 from attnaudit.controls.run import ControlReport
-from attnaudit.controls.seeds import NAME as SEEDS
-from attnaudit.controls.uniform import NAME as UNIFORM
-from attnaudit.report.charts import (
-    ACCENT,
-    MUTED,
-    Figure,
-    Guide,
-    IntervalRow,
-    Series,
-    interval_rows,
-)
-from attnaudit.report.figures import SECOND, THIRD
-from attnaudit.report.files import write_text
-from attnaudit.report.html import render_page
-from attnaudit.report.study_blocks import Block, Picture, Row, StudySection, StudyTable, Value
-from attnaudit.report.study_charts import Curve, Half, Violin, curves, violins
-from attnaudit.report.wording import (
+from attnaudit.findings.estimates import by_max_weight
+from attnaudit.findings.findings import Estimate, Finding
+from attnaudit.findings.wording import (
     count,
     duration,
     interval_of,
@@ -41,6 +27,20 @@ from attnaudit.report.wording import (
     typeset,
     value_of,
 )
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, StudyTable, Value
+from attnaudit.report.charts import (
+    ACCENT,
+    MUTED,
+    Figure,
+    Guide,
+    IntervalRow,
+    Series,
+    interval_rows,
+)
+from attnaudit.report.curves import Curve, Half, Violin, curves, violins
+from attnaudit.report.figures import SECOND, THIRD
+from attnaudit.report.files import write_text
+from attnaudit.report.page import render_page
 
 LN2 = math.log(2)
 REPLACED = {

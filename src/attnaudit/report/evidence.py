@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnaudit.checks import CHECKS, Estimate, Finding, Thresholds, Verdict
-from attnaudit.report.wording import (
+from attnaudit.audit.judgement import SUBJECT, decides
+from attnaudit.audit.schema import AuditReport
+from attnaudit.checks.registry import CHECKS
+from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import Thresholds
+from attnaudit.findings.wording import (
     NOTHING,
     PERFORMANCE,
     count,
@@ -19,8 +23,6 @@ from attnaudit.report.wording import (
     title_of,
     value_of,
 )
-from attnaudit.runs.schema import AuditReport
-from attnaudit.runs.verdict import SUBJECT, decides
 
 
 @dataclass(frozen=True)

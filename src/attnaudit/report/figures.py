@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import Estimate, Finding
-from attnaudit.checks.erasing import OPERATORS
-from attnaudit.checks.estimates import BINS
+from attnaudit.audit.audit import AuditResult
+from attnaudit.evidence.batch.erasing import OPERATORS
+from attnaudit.findings.estimates import BINS
+from attnaudit.findings.findings import Estimate, Finding
+from attnaudit.findings.wording import number, shortened, spoken, subject, threshold, value_of
 from attnaudit.report.charts import (
     ACCENT,
     MUTED,
@@ -24,8 +26,6 @@ from attnaudit.report.charts import (
     interval_rows,
 )
 from attnaudit.report.evidence import bar_in_force
-from attnaudit.report.wording import number, shortened, spoken, subject, threshold, value_of
-from attnaudit.runs.audit import AuditResult
 
 MOST_CLASSES_DRAWN = 3
 """With more, four bins for each class are rows enough to lose sight, of few instances each."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
-from attnaudit.report.wording import NOTHING, number
+from attnaudit.findings.wording import NOTHING, number
 
 FULL_EFFECT = 0.05
 """Effects on the probability have their full colour from here on: what Jain & Wallace 2019 still

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from attnaudit.attribution import METHODS
+from attnaudit.audit.schema import AuditReport
+from attnaudit.findings.wording import number, subject
 from attnaudit.report.heat import HeatRow, floor_of, heat_row, windows_of
 from attnaudit.report.heat_map import HeatMap, heat_map
-from attnaudit.report.wording import number, subject
-from attnaudit.runs.schema import AuditReport
 
 ALTERNATIVES = ("leave_one_out", "integrated_gradients", "input_x_gradient", "gradient")
 ADVERSARIES = ("permutation", "exact", "bounded", "search")

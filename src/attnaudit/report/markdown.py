@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnaudit.audit.audit import AuditResult
+from attnaudit.audit.schema import AuditReport
 from attnaudit.console import visible
-from attnaudit.report.evidence import evidence_rows, failing
-from attnaudit.report.files import write_text
-from attnaudit.report.wording import (
+from attnaudit.findings.wording import (
     QUESTION,
     SIGNS,
     count,
@@ -21,8 +21,8 @@ from attnaudit.report.wording import (
     title_of,
     typeset,
 )
-from attnaudit.runs.audit import AuditResult
-from attnaudit.runs.schema import AuditReport
+from attnaudit.report.evidence import evidence_rows, failing
+from attnaudit.report.files import write_text
 
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")

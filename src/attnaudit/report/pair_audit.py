@@ -8,12 +8,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.checks.findings import Finding
 from attnaudit.console import printable_json, visible
-from attnaudit.pair_checks import PAIR_CHECKS, PairAudit
+from attnaudit.findings.findings import Finding
+from attnaudit.findings.wording import NOTHING, SIGNS, number, typeset
+from attnaudit.pair_checks.audit import PairAudit
+from attnaudit.pair_checks.registry import PAIR_CHECKS
 from attnaudit.report.markdown import escape
 from attnaudit.report.terminal import STYLES
-from attnaudit.report.wording import NOTHING, SIGNS, number, typeset
 
 PAIR_QUESTION = "May these token pairs be shown as the reason for the similarity?"
 

@@ -8,15 +8,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.checks import Estimate, Finding
 from attnaudit.console import visible
-from attnaudit.report.charts import Figure, Guide, IntervalRow
-from attnaudit.report.controls import ControlSummary, FindingRow, _intervals
-from attnaudit.report.files import write_text
-from attnaudit.report.html import render_page
-from attnaudit.report.study_blocks import Block, Picture, Row, StudySection, StudyTable, Value
-from attnaudit.report.terminal import STYLES
-from attnaudit.report.wording import (
+from attnaudit.findings.findings import Estimate, Finding
+from attnaudit.findings.wording import (
     count,
     duration,
     interval_of,
@@ -27,6 +21,12 @@ from attnaudit.report.wording import (
     typeset,
     value_of,
 )
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, StudyTable, Value
+from attnaudit.report.charts import Figure, Guide, IntervalRow
+from attnaudit.report.controls import ControlSummary, FindingRow, _intervals
+from attnaudit.report.files import write_text
+from attnaudit.report.page import render_page
+from attnaudit.report.terminal import STYLES
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 
 TITLES = {

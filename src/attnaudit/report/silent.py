@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attnaudit.checks import Finding
-from attnaudit.report.charts import ACCENT, MUTED, Figure, Series
-from attnaudit.report.controls import ControlSummary, FindingRow
-from attnaudit.report.figures import SECOND, THIRD
-from attnaudit.report.files import write_text
-from attnaudit.report.html import render_page
-from attnaudit.report.study_blocks import Block, Picture, Row, StudySection, StudyTable, Value
-from attnaudit.report.study_charts import Curve, curves
-from attnaudit.report.wording import (
+from attnaudit.findings.findings import Finding
+from attnaudit.findings.wording import (
     NOTHING,
     count,
     interval_of,
@@ -24,6 +17,13 @@ from attnaudit.report.wording import (
     typeset,
     value_of,
 )
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, StudyTable, Value
+from attnaudit.report.charts import ACCENT, MUTED, Figure, Series
+from attnaudit.report.controls import ControlSummary, FindingRow
+from attnaudit.report.curves import Curve, curves
+from attnaudit.report.figures import SECOND, THIRD
+from attnaudit.report.files import write_text
+from attnaudit.report.page import render_page
 from attnaudit.silent.run import SilentReport
 from attnaudit.silent.schema import CurvePoint, EnsembleRow, Grade
 

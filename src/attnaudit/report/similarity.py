@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnaudit.errors import DataError
+from attnaudit.findings.wording import typeset
+from attnaudit.models.siamese.table import PairTable
 from attnaudit.report.files import write_text
-from attnaudit.report.html import render_page
+from attnaudit.report.page import render_page
 from attnaudit.report.similarity_views import in_words, view_of
-from attnaudit.report.wording import typeset
-from attnaudit.siamese.table import PairTable
 from attnaudit.version import __version__
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
+from attnaudit.models.siamese.reading import REFERENCE
+from attnaudit.models.siamese.table import PairTable
 from attnaudit.report.similarity_views import in_words
-from attnaudit.siamese.reading import REFERENCE
-from attnaudit.siamese.table import PairTable
 
 
 def matrix_chart(table: PairTable) -> alt.Chart:

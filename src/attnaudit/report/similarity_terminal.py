@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from attnaudit.findings.wording import shortened, typeset
+from attnaudit.models.siamese.table import PairTable
 from attnaudit.report.heat import Unit
 from attnaudit.report.similarity_views import Matrix, PairView, TextView, in_words, view_of
 from attnaudit.report.terminal import AGAINST, DARK, FOR, _item, _style
-from attnaudit.report.wording import shortened, typeset
-from attnaudit.siamese.table import PairTable
 
 MOST_ROWS = 10
 """A matrix in the terminal shows so many words of each text and sums up the others."""

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 
 from attnaudit.console import visible
+from attnaudit.findings.wording import number, shortened
+from attnaudit.models.siamese.reading import REFERENCE, one_sided, top_pairs
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
+from attnaudit.models.siamese.words import Words, by_words, gathered
 from attnaudit.report.heat import FULL_SHARES, score_of
-from attnaudit.report.wording import number, shortened
-from attnaudit.siamese.reading import REFERENCE, one_sided, top_pairs
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
-from attnaudit.siamese.words import Words, by_words, gathered
 
 MOST_ROWS = 16
 """A matrix shows so many words of each text and sums up the others."""

@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import CHECKS, Finding, Settings, Verdict
+from attnaudit.audit.audit import AuditResult
+from attnaudit.audit.judgement import SUBJECT, decides
+from attnaudit.audit.schema import AuditReport
+from attnaudit.checks.registry import CHECKS
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.findings.wording import (
+    PERFORMANCE,
+    QUESTION,
+    count,
+    duration,
+    number,
+    prose,
+    threshold,
+    title_of,
+    typeset,
+)
 from attnaudit.report.charts import Figure
 from attnaudit.report.evidence import (
     EstimateRow,
@@ -21,20 +37,6 @@ from attnaudit.report.figures import figures_of
 from attnaudit.report.heat import FULL_EFFECT, FULL_SHARES
 from attnaudit.report.instances import Instance, shown_instances
 from attnaudit.report.references import references_of
-from attnaudit.report.wording import (
-    PERFORMANCE,
-    QUESTION,
-    count,
-    duration,
-    number,
-    prose,
-    threshold,
-    title_of,
-    typeset,
-)
-from attnaudit.runs.audit import AuditResult
-from attnaudit.runs.schema import AuditReport
-from attnaudit.runs.verdict import SUBJECT, decides
 
 
 @dataclass(frozen=True)

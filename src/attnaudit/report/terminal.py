@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks import Verdict
+from attnaudit.audit.explain import Explanation
+from attnaudit.audit.schema import AuditReport
 from attnaudit.console import visible
-from attnaudit.report.evidence import evidence_rows, failing
-from attnaudit.report.heat import HeatRow, Unit, floor_of, heat_row, windows_of
-from attnaudit.report.wording import (
+from attnaudit.findings.findings import Verdict
+from attnaudit.findings.wording import (
     NOTHING,
     QUESTION,
     SIGNS,
@@ -26,8 +26,8 @@ from attnaudit.report.wording import (
     subject,
     typeset,
 )
-from attnaudit.runs.explain import Explanation
-from attnaudit.runs.schema import AuditReport
+from attnaudit.report.evidence import evidence_rows, failing
+from attnaudit.report.heat import HeatRow, Unit, floor_of, heat_row, windows_of
 
 STYLES = {
     Verdict.PASS: "green",

@@ -15,30 +15,30 @@ from pathlib import Path
 
 import polars as pl
 
-from attnaudit.checks import Finding, Verdict
+from attnaudit.audit.audit import aligned
+from attnaudit.audit.held_out import fitted
 from attnaudit.checks.declaration import Facts
+from attnaudit.checks.gap import conclude_gap, reads_form
+from attnaudit.checks.leak import check_defaults, conclude_leak
 from attnaudit.checks.performance import conclude_performance
+from attnaudit.checks.swaps import FORWARD, conclude_forward, conclude_swaps
 from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, NotApplicable
+from attnaudit.evidence.judges.judge import Judged, judge
+from attnaudit.evidence.judges.reading import Reading, read
+from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
-from attnaudit.models.held_states import HeldStates, texts_of
-from attnaudit.models.pretrained import PretrainedClassifier
+from attnaudit.models.pretrained.held import HeldStates, texts_of
+from attnaudit.models.pretrained.model import PretrainedClassifier
 from attnaudit.models.seen import text_hash
-from attnaudit.nets.evaluation import check_labels
 from attnaudit.progress import Report
-from attnaudit.runs.audit import aligned
 from attnaudit.runs.disk import write_noted
 from attnaudit.runs.folders import check_run, claim, plan_hash
-from attnaudit.runs.held_out import fitted
-from attnaudit.shortcuts.gap import conclude_gap, reads_form
-from attnaudit.shortcuts.judge import Judged, judge
-from attnaudit.shortcuts.leak import check_defaults, conclude_leak
-from attnaudit.shortcuts.reading import Reading, read
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.shortcuts.swaps import FORWARD, conclude_forward, conclude_swaps
+from attnaudit.training.evaluation import check_labels
 from attnaudit.version import __version__
 
 FINDINGS, ESTIMATES, INSTANCES = "findings.json", "estimates.parquet", "instances.parquet"
@@ -78,8 +78,8 @@ def audit_shortcuts(
         RunError: The folder cannot be written, or holds something else.
 
     Example:
-        >>> from attnaudit.nets.training import TrainOptions
-        >>> from attnaudit.training import train
+        >>> from attnaudit.training.text_loop import TrainOptions
+        >>> from attnaudit.training.train import train
         >>> done = train("polarity", encoder="average", embedding_dim=8, hidden=8, limit=120,
         ...              options=TrainOptions(epochs=1), progress=False)
         >>> settings = ShortcutSettings(judges=1, judge_epochs=1, permutations=100, trees=10)

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from attnaudit.checks import Finding
 from attnaudit.errors import SettingsError
+from attnaudit.findings.findings import Finding
 from attnaudit.runs.stored import read_stored
 from attnaudit.shortcuts.settings import ShortcutSettings
 

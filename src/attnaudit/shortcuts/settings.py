@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnaudit.checks import Estimate, Verdict
-from attnaudit.checks.estimates import above
-from attnaudit.checks.settings import Positive, Settings, Share
+from attnaudit.findings.estimates import above
+from attnaudit.findings.findings import Estimate, Verdict
+from attnaudit.findings.settings import Positive, Settings, Share
 
 
 class ShortcutBars(BaseModel):

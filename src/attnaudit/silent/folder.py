@@ -15,13 +15,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from attnaudit.errors import RunError
+from attnaudit.evidence.seeds.layout import Layout
+from attnaudit.evidence.seeds.members import FOLDER as MEMBERS
+from attnaudit.evidence.seeds.members import Members
 from attnaudit.manifest import ChangedError, read_noted
 from attnaudit.nets.checkpoint import check_place
 from attnaudit.runs.disk import explained, lock, write_noted
 from attnaudit.runs.folders import check_run, claim, unclaim
-from attnaudit.silent.layout import Layout
-from attnaudit.silent.members import FOLDER as MEMBERS
-from attnaudit.silent.members import Members
 from attnaudit.silent.schema import SILENT_SCHEMA, SilentFile
 from attnaudit.version import __version__
 

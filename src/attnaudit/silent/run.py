@@ -10,27 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
-from attnaudit.checks.findings import Finding, Verdict
-from attnaudit.checks.settings import Settings
-from attnaudit.data.bag_records import BagDataset
-from attnaudit.data.bag_scaling import Scaling, scaled
-from attnaudit.errors import DataError, SettingsError
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.runs.folders import check_run
-from attnaudit.silent.agreement import AGREEMENT, agreement_finding
-from attnaudit.silent.ensemble_verdict import (
+from attnaudit.checks.ensembles import (
     ENSEMBLES,
     ensemble_finding,
     settled_rows,
     sizes_of,
 )
-from attnaudit.silent.ensembles import SUBSETS, ensemble_rows
-from attnaudit.silent.folder import FILE, MODEL, held, open_run, plan_of, store
-from attnaudit.silent.grading import grade, grade_members, reference_weights
-from attnaudit.silent.layout import Layout, lay_out
-from attnaudit.silent.members import GROUP, Members, check_members, key_of, train_members
-from attnaudit.silent.rates import (
+from attnaudit.checks.seed_agreement import AGREEMENT, agreement_finding
+from attnaudit.checks.silent_failures import (
     SILENT,
     bars_in_force,
     chosen_on_dev,
@@ -40,8 +27,21 @@ from attnaudit.silent.rates import (
     places_of,
     silent_finding,
 )
-from attnaudit.silent.saving import save_ensemble
+from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.bags.scaling import Scaling, scaled
+from attnaudit.errors import DataError, SettingsError
+from attnaudit.evidence.seeds.ensembles import SUBSETS, ensemble_rows
+from attnaudit.evidence.seeds.grading import grade, grade_members, reference_weights
+from attnaudit.evidence.seeds.layout import Layout, lay_out
+from attnaudit.evidence.seeds.members import GROUP, Members, check_members, key_of, train_members
+from attnaudit.evidence.seeds.saving import save_ensemble
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import Settings
+from attnaudit.nets.bags.classifier import BagConfig
+from attnaudit.runs.folders import check_run
+from attnaudit.silent.folder import FILE, MODEL, held, open_run, plan_of, store
 from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow, Grade, SilentFile, read_silent
+from attnaudit.training.bag_loop import BagOptions
 from attnaudit.version import __version__
 
 
@@ -147,7 +147,7 @@ def audit_silent(
             `train_members`.
 
     Example:
-        >>> from attnaudit.data.bag_generated import generate_bag_splits
+        >>> from attnaudit.data.bags.generated import generate_bag_splits
         >>> splits = generate_bag_splits("presence", "gaussian", 20, 10, 20, delta=4.0)
         >>> config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
         >>> report = audit_silent(splits, config, 2, options=BagOptions(epochs=1))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnaudit.checks.findings import Estimate, Finding
+from attnaudit.findings.findings import Estimate, Finding
 from attnaudit.runs.stored import read_stored
 
 SILENT_SCHEMA = 2

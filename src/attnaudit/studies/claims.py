@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attnaudit.checks import Estimate
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies.schema import Claim, Holds, Measured, Part
 
 EVERYWHERE = (

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnaudit.checks import Estimate
+from attnaudit.findings.findings import Estimate
 from attnaudit.studies.schema import STUDY_SCHEMA, CellRecord, Claim, Missing
 from attnaudit.version import __version__
 

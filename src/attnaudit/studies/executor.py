@@ -99,7 +99,7 @@ def _about(study: Study, cell: Cell) -> dict[str, Any]:
         "spec": dict(cell.spec),
         "cost": cell.cost,
         "attnaudit_version": __version__,
-        "code": code_fingerprint(),
+        "code": code_fingerprint(study.measure.__module__),
         "created": datetime.now(UTC),
     }
 

@@ -55,7 +55,10 @@ class Prepared:
     @property
     def dated(self) -> int:
         """How many finished cells were measured by other code than this."""
-        return sum(record.code != code_fingerprint() for record in self.finished.values())
+        return sum(
+            record.code != code_fingerprint(self.study.measure.__module__)
+            for record in self.finished.values()
+        )
 
     @property
     def waiting(self) -> tuple[Cell, ...]:

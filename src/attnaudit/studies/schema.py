@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from attnaudit.checks import Estimate
+from attnaudit.findings.findings import Estimate
 
 STUDY_SCHEMA = 1
 

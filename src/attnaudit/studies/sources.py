@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.data.build import draw
-from attnaudit.data.files import SUFFIXES
-from attnaudit.data.named import find_named, named_splits
+from attnaudit.data.named.named import find_named, named_splits
 from attnaudit.data.records import Dataset
+from attnaudit.data.sources.files import SUFFIXES
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DataError
 from attnaudit.studies.schema import Missing

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average
+from attnaudit.audit.audit import run_audit
 from attnaudit.data.build import draw
-from attnaudit.data.records import Dataset
-from attnaudit.data.shortcut_tasks import (
+from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
     TAIL,
     default_tokens,
@@ -21,15 +19,16 @@ from attnaudit.data.shortcut_tasks import (
     only_defaults,
     with_defaults,
 )
+from attnaudit.data.records import Dataset
+from attnaudit.evidence.judges.reading import read
+from attnaudit.findings.estimates import average
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
-from attnaudit.models.selective import new_selective, selective_vocabulary
-from attnaudit.nets.selective import SelectiveConfig
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
+from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.remedies.shortcuts import pretrain, pretrain_held_out, weigh
-from attnaudit.runs.audit import run_audit
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.fitting import fit_jointly
-from attnaudit.shortcuts.options import FitOptions
-from attnaudit.shortcuts.reading import read
 from attnaudit.shortcuts.schema import ShortcutReport
 from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.studies.bai2021.settings import (
@@ -43,6 +42,8 @@ from attnaudit.studies.bai2021.settings import (
 )
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
+from attnaudit.training.fitting import fit_jointly
+from attnaudit.training.options import FitOptions
 
 MAKERS = {"order": generate_order_splits, "bow": generate_bow_splits}
 REFITS = {PRETRAIN: pretrain, HELD_OUT: pretrain_held_out, WEIGHT: weigh}

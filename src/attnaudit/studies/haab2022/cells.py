@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from attnaudit.data.bag_rules import RULES
-from attnaudit.data.bag_sets import BAG_SETS
+from attnaudit.data.bags.rules import RULES
+from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.errors import SettingsError
-from attnaudit.nets.bag_classifier import HEADS
-from attnaudit.nets.bag_pools import BAG_POOLS
+from attnaudit.nets.bags.classifier import HEADS
+from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.studies.declaration import Cell, Names, Options, Planned
 from attnaudit.studies.schema import Missing
 

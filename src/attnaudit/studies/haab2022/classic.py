@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from attnaudit.checks import Settings
-from attnaudit.checks.estimates import average
-from attnaudit.data.bag_scaling import standardised
-from attnaudit.data.bag_sets import load_bag_set
-from attnaudit.data.bag_splits import bag_folds
+from attnaudit.checks.seed_agreement import agreement_nulls, pair_agreement
+from attnaudit.data.bags.scaling import standardised
+from attnaudit.data.bags.sets import load_bag_set
+from attnaudit.data.bags.splits import bag_folds
 from attnaudit.errors import DataError
+from attnaudit.evidence.seeds.layout import lay_out
+from attnaudit.evidence.seeds.members import train_members
+from attnaudit.findings.estimates import average
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import roc_auc
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.silent import train_members
-from attnaudit.silent.agreement import agreement_nulls, pair_agreement
-from attnaudit.silent.layout import lay_out
+from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.haab2022.cells import mil_folder
+from attnaudit.training.bag_loop import BagOptions
 
 FOLDS = 10
 RATE, DECAY, BATCH, HIDDEN, ATTENTION = 1e-3, 5e-3, 8, 64, 64

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attnaudit.checks import Verdict
+from attnaudit.checks.ensembles import LEAST_SHARE
+from attnaudit.checks.silent_failures import SILENT_KINDS
+from attnaudit.findings.findings import Verdict
 from attnaudit.measures.bootstrap import wilson_interval
-from attnaudit.silent import EnsembleRow, SilentFile
-from attnaudit.silent.ensemble_verdict import LEAST_SHARE
-from attnaudit.silent.rates import SILENT_KINDS
+from attnaudit.silent.schema import EnsembleRow, SilentFile
 from attnaudit.studies.claims import above, below, claim_of, measured, over
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of

@@ -8,21 +8,24 @@ from typing import Any
 
 import torch
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average
-from attnaudit.data.bag_generated import generate_bag_splits
-from attnaudit.data.bag_records import BagDataset
+from attnaudit.checks.silent_failures import SILENT_KINDS
+from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.bags.records import BagDataset
+from attnaudit.evidence.seeds.ceilings import known_ceilings
+from attnaudit.evidence.seeds.layout import Layout, lay_out
+from attnaudit.evidence.seeds.members import Members, train_members
+from attnaudit.findings.estimates import average
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.instances import least_type_share
-from attnaudit.nets.bag_classifier import BagConfig
-from attnaudit.nets.bag_training import BagOptions
-from attnaudit.silent import Ceilings, Members, SilentReport, conclude_silent, train_members
-from attnaudit.silent.ceilings import known_ceilings
-from attnaudit.silent.layout import Layout, lay_out
-from attnaudit.silent.rates import SILENT_KINDS
+from attnaudit.nets.bags.classifier import BagConfig
+from attnaudit.silent.run import SilentReport, conclude_silent
+from attnaudit.silent.schema import Ceilings
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
+from attnaudit.training.bag_loop import BagOptions
 
 DEV = 100
 EVERY, POSITIVE = "every bag", "positive bags"

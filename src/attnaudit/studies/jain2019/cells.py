@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.nets.attentions import ATTENTIONS
-from attnaudit.nets.encoders import ENCODERS
+from attnaudit.nets.text.attentions import ATTENTIONS
+from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
 from attnaudit.studies.jain2019.settings import (
     GENERATED,

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average, by_max_weight, by_predicted, share, values_of
+from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.errors import ModelError, RunError
+from attnaudit.findings.estimates import average, by_max_weight, by_predicted, share, values_of
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_interval, bootstrap_metric
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.audit import AuditResult, run_audit
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
-from attnaudit.training import train
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 
 CHECKS = ("agreement", "permutation", "adversary")
 HINGE = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from attnaudit.data.paper import PAPER_SETTINGS, PaperSettings
+from attnaudit.data.named.paper import PAPER_SETTINGS, PaperSettings
 
 PIPELINE = "jain2019"
 

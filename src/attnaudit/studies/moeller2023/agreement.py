@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from attnaudit.checks import Settings
-from attnaudit.checks.estimates import average
-from attnaudit.data.scored_pairs import ScoredPair
-from attnaudit.siamese.spearman import rank_correlation
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.words import by_words
+from attnaudit.data.pairs.scored_pairs import ScoredPair
+from attnaudit.findings.estimates import average
+from attnaudit.findings.settings import Settings
+from attnaudit.models.siamese.spearman import rank_correlation
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.words import by_words
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.moeller2023.tables import encoder_of, tables_of
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from attnaudit.data.hub import hub_splits
-from attnaudit.data.scored_pairs import PAIR_SETS
+from attnaudit.data.pairs.scored_pairs import PAIR_SETS
+from attnaudit.data.sources.hub import hub_splits
 from attnaudit.errors import AttnauditError, MissingExtra, SettingsError
-from attnaudit.nets.pretrained_load import place_of
-from attnaudit.siamese.references import REFERENCES
+from attnaudit.models.siamese.references import REFERENCES
+from attnaudit.nets.pretrained.load import place_of
 from attnaudit.studies.declaration import Cell, Names, Options, Planned
 from attnaudit.studies.schema import Missing
 from attnaudit.studies.sources import GENERATED, GIVE, _digest
@@ -259,7 +259,7 @@ def _exact(folder: str) -> str:
         SettingsError: The folder holds no such model.
     """
     try:
-        from attnaudit.siamese.shifted import is_shifted
+        from attnaudit.models.siamese.shifted import is_shifted
     except ImportError as error:
         raise MissingExtra("sentence-transformers", "siamese", "An exact model") from error
     if not is_shifted(folder):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from attnaudit.checks import Settings
+from attnaudit.findings.settings import Settings
 from attnaudit.studies.claims import LEAST, above, below, claim_of, difference, measured
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.moeller2023.cells import (

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average
-from attnaudit.siamese.parts_of_speech import SPECIAL, Tagged, Tagger, spacy_tagger, tags_of
-from attnaudit.siamese.table import PairTable
+from attnaudit.findings.estimates import average
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
+from attnaudit.models.siamese.parts_of_speech import SPECIAL, Tagged, Tagger, spacy_tagger, tags_of
+from attnaudit.models.siamese.table import PairTable
 
 NOUNS_AND_VERBS = frozenset({"NOUN", "PROPN", "VERB"})
 OTHER = "other word"

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.data.scored_pairs import ScoredPair
+from attnaudit.data.pairs.scored_pairs import ScoredPair
 from attnaudit.errors import MissingExtra
-from attnaudit.siamese.encoder import CutTextWarning
-from attnaudit.siamese.parts_of_speech import part_of_speech_table
-from attnaudit.siamese.words import by_words
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
+from attnaudit.models.siamese.encoder import CutTextWarning
+from attnaudit.models.siamese.parts_of_speech import part_of_speech_table
+from attnaudit.models.siamese.words import by_words
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.moeller2023.agreement import measure_agreement
 from attnaudit.studies.moeller2023.cells import AGREEMENT, STEPS, TABLES

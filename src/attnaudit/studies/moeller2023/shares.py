@@ -8,14 +8,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average, share
-from attnaudit.data.scored_pairs import ScoredPair
+from attnaudit.data.pairs.scored_pairs import ScoredPair
+from attnaudit.findings.estimates import average, share
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import Interval, bootstrap_interval, bootstrap_metric
-from attnaudit.siamese.parts_of_speech import SPECIAL, tags_of
-from attnaudit.siamese.reading import cumulative_shares
-from attnaudit.siamese.spearman import rank_correlation
-from attnaudit.siamese.table import PairTable
+from attnaudit.models.siamese.parts_of_speech import SPECIAL, tags_of
+from attnaudit.models.siamese.reading import cumulative_shares
+from attnaudit.models.siamese.spearman import rank_correlation
+from attnaudit.models.siamese.table import PairTable
 from attnaudit.studies.moeller2023.kinds import NEGATION, first
 
 Array = npt.NDArray[np.float64]

@@ -13,15 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average
-from attnaudit.data.scored_pairs import ScoredPair
-from attnaudit.siamese.contributions import BUDGET, FORESEEN, SHARE
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.jacobian import Path, parts_of, profile
-from attnaudit.siamese.path import Stretch, rule_of
-from attnaudit.siamese.references import Reference, reference_of
-from attnaudit.siamese.tokens import Tokens
+from attnaudit.data.pairs.scored_pairs import ScoredPair
+from attnaudit.findings.estimates import average
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
+from attnaudit.models.siamese.contributions import BUDGET, FORESEEN, SHARE
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.jacobian import Path, parts_of, profile
+from attnaudit.models.siamese.path import Stretch, rule_of
+from attnaudit.models.siamese.references import Reference, reference_of
+from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.studies.declaration import Outcome, Place
 
 OWN = (6, 8, 12, 16, 24, 32)

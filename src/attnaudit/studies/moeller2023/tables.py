@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from attnaudit.data.generated_pairs import generate_scored_pairs
-from attnaudit.data.scored_pairs import ScoredPair, load_scored_pairs
+from attnaudit.data.generated.pairs import generate_scored_pairs
+from attnaudit.data.pairs.scored_pairs import ScoredPair, load_scored_pairs
 from attnaudit.files import tidy
+from attnaudit.models.siamese.encoder import SiameseEncoder
+from attnaudit.models.siamese.explainer import PairExplainer
+from attnaudit.models.siamese.load import load_siamese
+from attnaudit.models.siamese.table import PairTable
+from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.runs.disk import read_noted, write_noted
-from attnaudit.siamese.encoder import SiameseEncoder
-from attnaudit.siamese.explainer import PairExplainer
-from attnaudit.siamese.load import load_siamese
-from attnaudit.siamese.table import PairTable
-from attnaudit.siamese.tokens import Tokens
 from attnaudit.studies.declaration import Place
 from attnaudit.studies.sources import GENERATED
 

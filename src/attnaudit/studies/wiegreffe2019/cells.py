@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from attnaudit.controls import CONTROLS
-from attnaudit.controls.design import (
+from attnaudit.controls.registry import CONTROLS
+from attnaudit.errors import SettingsError
+from attnaudit.evidence.trainings.design import (
     ADVERSARY_EPOCHS,
     ADVERSARY_PATIENCE,
     GUIDE_LAMBDA,
@@ -16,9 +17,8 @@ from attnaudit.controls.design import (
     REPLACEMENTS,
     SEEDS,
 )
-from attnaudit.errors import SettingsError
-from attnaudit.nets.attentions import LEARNED
-from attnaudit.nets.encoders import ENCODERS
+from attnaudit.nets.text.attentions import LEARNED
+from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
 from attnaudit.studies.jain2019.cells import COST, TEST_COST, TRAIN_COST, _vectors
 from attnaudit.studies.jain2019.settings import PIPELINE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnaudit.controls.results import Bars
+from attnaudit.evidence.trainings.results import Bars
 from attnaudit.studies.claims import SEEDS, above, below, claim_of, difference, over
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part

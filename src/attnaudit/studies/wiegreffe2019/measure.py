@@ -9,25 +9,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.checks import Estimate, Settings
-from attnaudit.checks.estimates import average, by_max_weight, values_of
-from attnaudit.controls import (
-    ControlReport,
-    Design,
-    Recipe,
-    finish_controls,
-    prepare_controls,
-    read_calibration,
-)
-from attnaudit.controls.run import watched
+from attnaudit.audit.audit import run_audit
+from attnaudit.controls.run import ControlReport, finish_controls, prepare_controls, watched
 from attnaudit.data.records import Dataset
 from attnaudit.errors import RunError
-from attnaudit.models.pooled import load_classifier
-from attnaudit.nets.training import TrainOptions
-from attnaudit.runs.audit import run_audit
+from attnaudit.evidence.trainings.calibration import read_calibration
+from attnaudit.evidence.trainings.design import Design, Recipe
+from attnaudit.findings.estimates import average, by_max_weight, values_of
+from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
+from attnaudit.models.text.model import load_classifier
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.jain2019.measure import HINGE
 from attnaudit.studies.sources import splits_of
+from attnaudit.training.text_loop import TrainOptions
 
 CONTROLS_FOLDER, AUDIT_FOLDER = "controls", "audit"
 BASE, MODEL = "base", "model"

@@ -1,0 +1,1 @@
+"""The audit: what is planned, run and judged."""

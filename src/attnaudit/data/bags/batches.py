@@ -1,0 +1,77 @@
+"""Batches of bags: padded to one size, grouped by size under a budget of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from attnaudit.data.bags.records import Bag
+from attnaudit.errors import DataError, SettingsError
+from attnaudit.measures.masks import by_length
+
+INSTANCE_BUDGET = 2_048
+"""Instances of a batch, padding included, unless a single bag has more."""
+
+
+def padded(bags: Sequence[Bag]) -> tuple[Float[Tensor, "B N ..."], Bool[Tensor, "B N"]]:
+    """Bags of any sizes as one tensor.
+
+    Args:
+        bags: One or more, of instances of one shape.
+
+    Returns:
+        The instances `(B, N, *shape)` float32, 0 on padding, with `N` the size of the largest
+        bag; and the mask `(B, N)`, True on instances.
+
+    Raises:
+        DataError: No bags, or instances of different shapes.
+
+    Example:
+        >>> from attnaudit.data.bags.records import bag_record
+        >>> instances, mask = padded([bag_record("a", [[1.0]]), bag_record("b", [[2.0], [3.0]])])
+        >>> instances.shape, mask.tolist()
+        (torch.Size([2, 2, 1]), [[True, False], [True, True]])
+    """
+    if not bags:
+        raise DataError("there is no bag to pad")
+    first = bags[0]
+    for bag in bags:
+        if bag.instances.shape[1:] != first.instances.shape[1:]:
+            raise DataError(
+                f"bag {bag.id!r} has instances of the shape {tuple(bag.instances.shape[1:])}, bag "
+                f"{first.id!r} of {tuple(first.instances.shape[1:])}"
+            )
+    sizes = torch.tensor([len(bag) for bag in bags])
+    mask = torch.arange(int(sizes.max())) < sizes.unsqueeze(-1)
+    return pad_sequence([bag.instances for bag in bags], batch_first=True), mask
+
+
+def bag_batches(bags: Sequence[Bag], budget: int = INSTANCE_BUDGET) -> Iterator[list[int]]:
+    """The bags in groups of similar size: little padding, bounded memory.
+
+    Args:
+        bags: Of any sizes.
+        budget: How many instances a group may have once it is padded; a bag that has more is
+            alone in its group.
+
+    Yields:
+        Indices of bags, largest bags first; each bag is in one group.
+
+    Raises:
+        SettingsError: The budget is below 1.
+
+    Example:
+        >>> from attnaudit.data.bags.records import bag_record
+        >>> bags = [bag_record(str(n), [[0.0]] * n) for n in (2, 9, 3)]
+        >>> list(bag_batches(bags, budget=8))
+        [[1], [2, 0]]
+    """
+    if budget < 1:
+        raise SettingsError(f"the budget of a batch is 1 instance or more, got {budget}")
+    sizes = torch.tensor([len(bag) for bag in bags], dtype=torch.int64)
+    for rows, _ in by_length(sizes, budget, power=1):
+        yield rows.tolist()

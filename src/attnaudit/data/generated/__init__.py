@@ -1,0 +1,1 @@
+"""Generated data, whose evidence is known."""

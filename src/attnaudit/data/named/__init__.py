@@ -1,0 +1,1 @@
+"""Named data sets, read as their papers read them."""

@@ -1,0 +1,1 @@
+"""Texts: cleaning, cutting into units, evidence."""

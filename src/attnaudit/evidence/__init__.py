@@ -1,0 +1,1 @@
+"""Evidence: what checks read."""

@@ -1,0 +1,1 @@
+"""A batch, encoded once for all checks."""

@@ -1,0 +1,1 @@
+"""Combinatorial shortcuts: weights that carry the answer to the layers behind them."""

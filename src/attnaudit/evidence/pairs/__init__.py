@@ -1,0 +1,1 @@
+"""Pairs of texts with their tables, and what other methods say of them."""

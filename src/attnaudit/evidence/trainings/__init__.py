@@ -1,0 +1,1 @@
+"""The same model trained again with one thing changed."""

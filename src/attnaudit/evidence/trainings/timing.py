@@ -1,0 +1,129 @@
+"""How long trainings will take, from a few batches of each kind."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+
+from attnaudit.evidence.trainings.design import Recipe, Training
+from attnaudit.nets.text.classifier import ClassifierConfig
+from attnaudit.nets.text.inputs import examples_of
+from attnaudit.nets.text.vocabulary import build_vocabulary
+from attnaudit.training.evaluation import check_labels
+from attnaudit.training.text_loop import fit, new_net
+from attnaudit.training.train import Splits
+
+PROBED = 4
+"""Batches timed; one more warms up."""
+AT_LEAST = 10.0
+"""Nothing is said to take less, in seconds."""
+
+
+def costs_of(trainings: Iterable[Training], recipe: Recipe, splits: Splits) -> dict[str, float]:
+    """Seconds of each training, by name; those that may stop early with all their epochs.
+
+    Encoders are what takes the time, so each is timed once; a trained adversary costs about the
+    same an epoch.
+
+    Raises:
+        DataError: The data cannot be trained on.
+    """
+    found: dict[str, float] = {}
+    costs = {}
+    for training in trainings:
+        if training.encoder not in found:
+            found[training.encoder] = seconds_an_epoch(recipe, splits, training.encoder)
+        costs[training.name] = found[training.encoder] * training.options.epochs
+    return costs
+
+
+def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
+    """Seconds of one epoch on one thread, development split included, from a few batches.
+
+    Raises:
+        DataError: The data cannot be trained on.
+    """
+    options = replace(recipe.options, epochs=1, select="accuracy", patience=None)
+    train, size = splits["train"], recipe.options.batch_size
+    vocabulary = build_vocabulary(train.records, options.min_df, options.lowercase)
+    wanted = min(len(train), (PROBED + 1) * size)
+    records = random.Random(0).sample(train.records, wanted)
+    labels = check_labels(records, train.classes, "training")
+    config = ClassifierConfig(
+        train.classes,
+        encoder,
+        recipe.attention,
+        recipe.hidden,
+        recipe.embedding_dim,
+        train.has_questions,
+    )
+    examples = examples_of(
+        records, vocabulary, labels, len(train.classes), question=train.has_questions
+    )
+    net = new_net(config, len(vocabulary), 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ends = [time.perf_counter()]
+        fit(
+            net,
+            examples,
+            examples,
+            options,
+            on_batch=lambda done, total: ends.append(time.perf_counter()),
+        )
+        predicted = time.perf_counter() - ends[-1]
+    finally:
+        torch.set_num_threads(threads)
+    # the first batch warms up; where it is the only one, it is all there is
+    batch = (ends[-1] - ends[1]) / (len(ends) - 2) if len(ends) > 2 else ends[1] - ends[0]
+    return batch * len(train) / size + predicted / wanted * len(splits["dev"])
+
+
+def forecast(costs: Mapping[str, float], trainings: Mapping[str, Training], workers: int) -> str:
+    """What trainings will take, in words.
+
+    Example:
+        >>> from attnaudit.evidence.trainings.design import Design
+        >>> base = Design(Recipe()).base
+        >>> forecast({"base": 33.0, "uniform": 32.0}, {"base": base, "uniform": base}, 1)
+        'about 1 minute: 2 trainings of about 33 seconds'
+    """
+    groups: dict[tuple[str, bool], list[float]] = {}
+    for name, cost in costs.items():
+        training = trainings[name]
+        early = training.options.patience is not None
+        groups.setdefault((training.encoder, early), []).append(cost)
+    parts = [
+        f"{len(some)} training{'s' if len(some) > 1 else ''} of "
+        f"{'at most' if early else 'about'} {spoken_time(max(some), exact=True)}"
+        for (_, early), some in groups.items()
+    ]
+    whole = max(sum(costs.values()) / workers, max(costs.values(), default=0.0))
+    most = "at most" if any(early for _, early in groups) else "about"
+    beside = f", {workers} at a time" if workers > 1 else ""
+    return f"{most} {spoken_time(whole)}{beside}: {', '.join(parts)}"
+
+
+def spoken_time(seconds: float, *, exact: bool = False) -> str:
+    """A stretch of time as an estimate: no digits that it does not have.
+
+    Args:
+        seconds: How long.
+        exact: Whether seconds are worth saying.
+
+    Example:
+        >>> spoken_time(41), spoken_time(33, exact=True), spoken_time(130), spoken_time(9000)
+        ('40 seconds', '33 seconds', '2 minutes', '2.5 hours')
+    """
+    if seconds < 60 or (exact and seconds < 90):
+        shown = max(1.0, seconds) if exact else max(AT_LEAST, round(seconds, -1))
+        return f"{shown:.0f} second{'' if round(shown) == 1 else 's'}"
+    if seconds < 90 * 60:
+        minutes = round(seconds / 60)
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{seconds / 3600:.1f} hours"

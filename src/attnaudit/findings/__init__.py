@@ -1,0 +1,1 @@
+"""Findings: estimates, verdicts, settings and wording, as plain data."""

@@ -1,0 +1,1 @@
+"""Classifiers of bags that pool by attention."""

@@ -1,0 +1,1 @@
+"""Attention above a pretrained encoder."""

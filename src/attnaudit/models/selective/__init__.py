@@ -1,0 +1,1 @@
+"""Models that choose the units they read."""

@@ -1,0 +1,1 @@
+"""Text classifiers that pool by attention."""

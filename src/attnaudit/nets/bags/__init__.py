@@ -1,0 +1,1 @@
+"""Networks of bags: encoders, pools, heads."""

@@ -1,0 +1,1 @@
+"""Pretrained encoders, which stay as they are."""

@@ -1,0 +1,1 @@
+"""Networks that choose the units they read."""

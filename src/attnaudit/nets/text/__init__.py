@@ -1,0 +1,1 @@
+"""Networks of texts: encoders, attentions, heads."""

@@ -1,0 +1,1 @@
+"""Training: one loop, and the doors to it."""
