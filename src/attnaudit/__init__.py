@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from attnaudit.data.records import Dataset
     from attnaudit.data.sources.resolve import load_data
     from attnaudit.findings.findings import Finding, Verdict
-    from attnaudit.findings.settings import Settings, Thresholds
+    from attnaudit.findings.settings import Settings
     from attnaudit.models.cut import Model
     from attnaudit.models.load import load
     from attnaudit.models.wrapped.model import wrap
@@ -30,7 +30,6 @@ __all__ = [
     "PairAudit",
     "Settings",
     "Similarity",
-    "Thresholds",
     "Verdict",
     "__version__",
     "audit",
@@ -55,7 +54,6 @@ HOMES = {
     "PairAudit": "pair_checks.audit",
     "Settings": "findings.settings",
     "Similarity": "pairs",
-    "Thresholds": "findings.settings",
     "Verdict": "findings.findings",
     "audit": "api",
     "audit_pairs": "pair_checks.audit",

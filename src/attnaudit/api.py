@@ -10,12 +10,10 @@ from typing import Any
 import polars as pl
 
 from attnaudit.attribution import LONGEST
-from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.audit.explain import DEFAULT_METHODS, Explanation, explain_record
 from attnaudit.audit.frame import tidy
 from attnaudit.audit.held_out import Chosen, choose
-from attnaudit.audit.schema import AuditReport
-from attnaudit.audit.store import Store
+from attnaudit.audit.run import AuditResult, open_audit, run_audit
 from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import SettingsError
@@ -26,6 +24,7 @@ from attnaudit.models.load import load
 from attnaudit.progress import Report, bars
 from attnaudit.report.markdown import render_card, write_card
 from attnaudit.report.page import render_frame, write_html
+from attnaudit.runs.execute import watched
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ def audit(
     checks: Sequence[str] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    workers: int = 1,
     include_training_texts: bool = False,
     progress: Report | bool | None = None,
     **data_options: Any,
@@ -103,6 +103,7 @@ def audit(
         checks: Names of the checks to run; all by default.
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
         overwrite: Replace another audit in that folder.
+        workers: Chunks of instances, and trainings, at a time; numbers do not depend on it.
         include_training_texts: Keep texts that the model was trained on (train or dev). By
             default they are left out, where they are known, and the report says so.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
@@ -123,16 +124,18 @@ def audit(
         settings = Settings.model_validate({**settings.model_dump(), "checks": tuple(checks)})
     folder = Path(out) if out is not None else None
     with bars(progress if isinstance(progress, bool) else None) as drawn:
+        report = progress if callable(progress) else drawn
         result = run_audit(
             model,
             data.data,
             settings,
             out=folder,
             overwrite=overwrite,
-            progress=progress if callable(progress) else drawn,
+            workers=workers,
+            watch=None if report is None else watched(report),
             left_out=data.left_out,
         )
-    return Audit(result.report, result.instances)
+    return Audit(result.report, result.instances, result.pictures)
 
 
 def open_run(folder: str | Path) -> Audit:
@@ -141,9 +144,8 @@ def open_run(folder: str | Path) -> Audit:
     Raises:
         RunError: The folder holds no finished audit, or a damaged one.
     """
-    store = Store(Path(folder))
-    report: AuditReport = store.read_report()
-    return Audit(report, store.read_instances())
+    result = open_audit(Path(folder))
+    return Audit(result.report, result.instances, result.pictures)
 
 
 def explain(

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.schema import Judgement, Reason
+from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS
+from attnaudit.evidence.pairs.pair_methods import PAIR_METHODS
 from attnaudit.findings.estimates import lead_of, spoken
 from attnaudit.findings.findings import Finding, Verdict
 
-SUBJECT = "weights"
-LEADS = {
-    "comprehensiveness_lead": "erasing by it lowers the predicted probability by {lead} more than "
-    "erasing by the weights, mean over instances",
-    "auroc_lead": "its AUROC for the known evidence is {lead} above that of the weights, mean over "
-    "instances",
-}
-"""What a recommendation rests on, by statistic."""
+CALIBRATION = ("random", "oracle")
+"""Subjects of findings that judge a check: random scores must not pass, known evidence not fail."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged, in words.
+
+    Attributes:
+        shown: What would be shown, such as `weights`.
+        reason: What it would be the reason for, such as `a prediction`.
+    """
+
+    shown: str = "weights"
+    reason: str = "a prediction"
 
 
 def judge(
-    performance: Finding, findings: Sequence[Finding], cautions: Sequence[str] = ()
+    gate: Finding,
+    findings: Sequence[Finding],
+    cautions: Sequence[str] = (),
+    subject: Subject | None = None,
 ) -> Judgement:
     """Weigh the findings: gate first, then every decisive check.
 
@@ -30,109 +42,129 @@ def judge(
     void and counts as inconclusive.
 
     Args:
-        performance: The gate.
-        findings: What the checks found.
+        gate: Whether what is judged is good enough.
+        findings: What the checks found; the first of each check speaks for it.
         cautions: What is to be kept in mind before all else.
+        subject: What is judged, in words.
     """
-    own = [f for f in findings if f.subject == SUBJECT]
+    subject = subject or Subject()
+    own = first_findings(findings)
     void = _void(findings)
     reasons = tuple(
         Reason(check=f.check, verdict=_counted(f, void), sentence=f.sentence) for f in own
     )
     decisive = [r for r in reasons if decides(r.check, reasons)]
     better = _recommended(own)
-    recommended = better.recommended if better is not None else None
-    cautions = (
-        *cautions,
-        *_cautions(performance, reasons),
-        *(f"{CHECKS[c].title}: {why}" for c, why in void.items()),
-    )
-    if performance.verdict is Verdict.FAIL:
-        return Judgement(
-            verdict=Verdict.NOT_APPLICABLE,
-            headline="The model is not good enough to audit: an explanation of its guesses would "
-            "explain nothing.",
-            reasons=(
-                Reason(
-                    check=performance.check,
-                    verdict=performance.verdict,
-                    sentence=performance.sentence,
-                ),
-                *reasons,
-            ),
-            cautions=cautions,
-            advice="Train the model further, then audit it again.",
-        )
-    answer = _answer(decisive, _instead(better))
-    missing = [
-        c.title.lower() for n, c in CHECKS.items() if c.decisive and n not in {f.check for f in own}
-    ]
+    answer = _answer(decisive, _instead(better), subject)
+    asked, missing = answer[0], _missing(own)
+    verdict, headline, advice = answer
     doubts = [f"not run: {_join(missing)}"] if missing else []
-    if performance.verdict is not Verdict.PASS:
+    if gate.verdict not in (Verdict.PASS, Verdict.FAIL):
         doubts.append("whether the model is good enough is not certain")
-    if doubts and answer["verdict"] in (Verdict.PASS, Verdict.NOT_APPLICABLE):
-        answer = {
-            "verdict": Verdict.INCONCLUSIVE,
-            "headline": "This audit cannot say whether these weights may be shown as an "
-            f"explanation: {_join(doubts)}.",
-            "advice": "Run every check, on labelled data, before you show these weights.",
-        }
-    return Judgement(**answer, reasons=reasons, cautions=cautions, recommended=recommended)
+    if gate.verdict is Verdict.FAIL:
+        verdict = asked = Verdict.NOT_APPLICABLE
+        headline = (
+            "The model is not good enough to audit: an explanation of its guesses would explain "
+            "nothing."
+        )
+        advice = "Train the model further, then audit it again."
+        reasons = (
+            Reason(check=gate.check, verdict=gate.verdict, sentence=gate.sentence),
+            *reasons,
+        )
+    elif doubts and verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE):
+        verdict = Verdict.INCONCLUSIVE
+        headline = f"{_cannot_say(subject)}: {_join(doubts)}."
+        advice = f"Run every check, on labelled data, before you show these {subject.shown}."
+    return Judgement(
+        verdict=verdict,
+        asked=asked,
+        headline=headline,
+        reasons=reasons,
+        cautions=(
+            *cautions,
+            *_cautions(gate, [r for r in reasons if r.check in CHECKS]),
+            *(f"{CHECKS[c].title}: {why}" for c, why in void.items()),
+        ),
+        recommended=None if better is None else better.recommended,
+        advice=advice,
+    )
+
+
+def first_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """The finding that speaks for each check: its first one that judges no calibration row."""
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        if finding.subject not in CALIBRATION:
+            found.setdefault(finding.check, finding)
+    return list(found.values())
 
 
 def decides(check: str, reasons: Sequence[Reason]) -> bool:
     """Whether a check has a say in the answer, given what the others found.
 
-    A check that stands in for another is a caution only where that other one has decided.
+    A check that defers to another is a caution only where that other one has decided.
     """
     declared = CHECKS[check]
     decided = {r.check for r in reasons if r.verdict in (Verdict.PASS, Verdict.FAIL)}
-    return declared.decisive and declared.stands_in_for not in decided
+    return declared.decisive and declared.defers_to not in decided
 
 
-def _answer(decisive: Sequence[Reason], instead: tuple[str, str] | None) -> dict[str, Any]:
-    """The verdict in words; `instead` is what to show instead, and by how much it is better."""
+def _answer(
+    decisive: Sequence[Reason], instead: tuple[str, str] | None, subject: Subject
+) -> tuple[Verdict, str, str]:
+    """Verdict, headline and advice; `instead` is what to show instead, and why it is better."""
     verdicts = [r.verdict for r in decisive]
+
+    def titles(verdict: Verdict) -> str:
+        return _join([CHECKS[r.check].title.lower() for r in decisive if r.verdict is verdict])
+
     if Verdict.FAIL in verdicts:
-        names = _join(
-            [CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.FAIL]
-        )
-        return {
-            "verdict": Verdict.FAIL,
-            "headline": "These weights may not be shown as the reason for a prediction, because "
-            f"of: {names}.",
-            "advice": f"Show {instead[0]} instead: {instead[1]}."
+        return (
+            Verdict.FAIL,
+            f"These {subject.shown} may not be shown as the reason for {subject.reason}, because "
+            f"of: {titles(Verdict.FAIL)}.",
+            f"Show {instead[0]} instead: {instead[1]}."
             if instead
             else "Do not show them. No attribution tried here is clearly more faithful.",
-        }
-    if verdicts and all(v is Verdict.NOT_APPLICABLE for v in verdicts):
-        return {
-            "verdict": Verdict.NOT_APPLICABLE,
-            "headline": "There is nothing to show: no decisive check applies to these weights.",
-            "advice": "See each check for the reason; weights that are equal on all units say "
-            "nothing about any of them.",
-        }
-    if Verdict.INCONCLUSIVE in verdicts:
-        names = _join(
-            [CHECKS[r.check].title.lower() for r in decisive if r.verdict is Verdict.INCONCLUSIVE]
         )
-        return {
-            "verdict": Verdict.INCONCLUSIVE,
-            "headline": "This audit cannot say whether these weights may be shown as an "
-            f"explanation: undecided is {names}.",
-            "advice": "Audit more instances, or show "
+    if verdicts and all(v is Verdict.NOT_APPLICABLE for v in verdicts):
+        return (
+            Verdict.NOT_APPLICABLE,
+            f"There is nothing to show: no decisive check applies to these {subject.shown}.",
+            "See each check for the reason; scores that are equal on all units say nothing about "
+            "any of them.",
+        )
+    if Verdict.INCONCLUSIVE in verdicts or not verdicts:
+        why = f"undecided is {titles(Verdict.INCONCLUSIVE)}" if verdicts else "nothing decided it"
+        return (
+            Verdict.INCONCLUSIVE,
+            f"{_cannot_say(subject)}: {why}.",
+            "Audit more instances, or show "
             + (f"{instead[0]}: {instead[1]}." if instead else "nothing for now."),
-        }
-    return {
-        "verdict": Verdict.PASS,
-        "headline": "These weights may be shown as an explanation: every check that could forbid "
-        "it passed.",
-        "advice": "Say 'an explanation', not 'the explanation', and audit again after retraining."
+        )
+    return (
+        Verdict.PASS,
+        f"These {subject.shown} may be shown as an explanation: every check that could forbid it "
+        "passed.",
+        "Say 'an explanation', not 'the explanation', and audit again after retraining."
         + (f" More faithful still is {instead[0]}: {instead[1]}." if instead else ""),
-    }
+    )
 
 
-def _counted(finding: Finding, void: dict[str, str]) -> Verdict:
+def _cannot_say(subject: Subject) -> str:
+    return f"This audit cannot say whether these {subject.shown} may be shown as an explanation"
+
+
+def _missing(own: Sequence[Finding]) -> list[str]:
+    """Decisive checks of the usual group for this kind that were not run."""
+    run = {f.check for f in own}
+    usual = "pairs" if any(CHECKS[name].group == "pairs" for name in run) else "attention"
+    wanted: Mapping[str, Check] = {n: c for n, c in CHECKS.items() if c.group == usual}
+    return [c.title.lower() for name, c in wanted.items() if c.decisive and name not in run]
+
+
+def _counted(finding: Finding, void: Mapping[str, str]) -> Verdict:
     return Verdict.INCONCLUSIVE if finding.check in void else finding.verdict
 
 
@@ -141,19 +173,13 @@ def _void(findings: Sequence[Finding]) -> dict[str, str]:
     for finding in findings:
         if finding.subject == "random" and finding.verdict is Verdict.PASS:
             void[finding.check] = "random scores passed it, so its verdict is void."
-        if (
-            finding.subject == "oracle"
-            and finding.check == "ground_truth"
-            and finding.verdict is Verdict.FAIL
-        ):
+        if finding.subject == "oracle" and finding.verdict is Verdict.FAIL:
             void[finding.check] = "the known evidence itself failed it, so its verdict is void."
     return void
 
 
-def _cautions(performance: Finding, reasons: Sequence[Reason]) -> list[str]:
-    cautions = []
-    if performance.verdict is not Verdict.PASS:
-        cautions.append(performance.sentence)
+def _cautions(gate: Finding, reasons: Sequence[Reason]) -> list[str]:
+    cautions = [] if gate.verdict is Verdict.PASS else [gate.sentence]
     for reason in reasons:
         doubtful = reason.verdict is Verdict.INCONCLUSIVE
         failed = reason.verdict is Verdict.FAIL and not decides(reason.check, reasons)
@@ -163,20 +189,20 @@ def _cautions(performance: Finding, reasons: Sequence[Reason]) -> list[str]:
 
 
 def _recommended(findings: Sequence[Finding]) -> Finding | None:
-    """The finding whose recommendation counts: that of known evidence, else that of erasure."""
-    named = {f.check: f for f in findings if f.recommended}
-    return named.get("ground_truth") or named.get("erasure")
+    """The finding whose recommendation counts: that of the check with the highest rank."""
+    ranked = [f for f in findings if f.recommended and CHECKS[f.check].recommends]
+    return max(ranked, key=lambda f: CHECKS[f.check].recommends, default=None)
 
 
 def _instead(finding: Finding | None) -> tuple[str, str] | None:
-    """What to show instead of the weights, and why: by how much it is ahead of them."""
+    """What to show instead, and why: by how much it is ahead."""
     if finding is None or finding.recommended is None:
         return None
-    lead = lead_of(finding)
-    title = METHODS[finding.recommended].title
+    lead, name = lead_of(finding), finding.recommended
+    title = METHODS[name].title if name in METHODS else PAIR_METHODS[name].title
     if lead is None:
         return title, "it is more faithful here"
-    return title, LEADS[lead.statistic].format(lead=spoken(lead))
+    return title, CHECKS[finding.check].lead.format(lead=spoken(lead))
 
 
 def _join(names: Sequence[str]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import Settings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class _Frozen(BaseModel):
@@ -22,25 +23,27 @@ class ModelFacts(_Frozen):
     name: str
     kind: str
     fingerprint: str
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
 class DataFacts(_Frozen):
     """On which data.
 
     Attributes:
-        trained_on: How many of these texts the model was trained on, as far as that is known.
+        splits: Fingerprints of the splits that were trained or fitted on, by name.
+        trained_on: How many of these records the model was trained on, as far as that is known.
         left_out: How many more there were, left out because the model was trained on them.
-        reads: `texts` or `bags`: what the records are.
+        reads: `texts`, `bags` or `pairs`: what the records are.
     """
 
     name: str
     split: str
     fingerprint: str
     instances: int
-    class_counts: dict[str, int]
+    class_counts: dict[str, int] = {}
     mean_length: float
-    has_truth: bool
+    has_truth: bool = False
+    splits: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     trained_on: int = 0
     left_out: int = 0
@@ -48,32 +51,51 @@ class DataFacts(_Frozen):
 
 
 class Plan(_Frozen):
-    """All that decides the numbers: a folder with the same plan can be resumed.
+    """What is asked: a folder with the same plan can be resumed, and asked for more checks.
 
     Attributes:
-        code: A hash of the source files that decide the numbers: in a checkout they change while
-            the version stays.
+        checks: Names of the checks.
+        about: What else decides the numbers, by name: a recipe, a network, a reference.
     """
 
     schema_version: int = SCHEMA_VERSION
     attnaudit_version: str
-    code: str = ""
     model: ModelFacts
     data: DataFacts
     settings: Settings
+    checks: tuple[str, ...]
+    about: dict[str, JsonValue] = {}
 
-    def same_work(self, other: Plan) -> bool:
-        """Whether finished instances of the other plan can be used for this one.
+    def difference(self, before: Plan) -> str | None:
+        """How another plan differs, in words; None where this one asks for the same and more.
 
         The token budget is left out: it changes speed and memory, never results. So is what is
-        merely said of the data, whose fingerprint tells the texts.
+        merely said of the data, whose fingerprint tells the records.
         """
-        said = {"notes", "trained_on", "left_out"}
-        mine, theirs = (
-            plan.model_dump(exclude={"settings": {"token_budget"}, "data": said})
-            for plan in (self, other)
-        )
-        return mine == theirs
+        # data first: the classes that a model is fitted to are those of its data
+        old, new = before.data, self.data
+        if (old.fingerprint, old.splits) != (new.fingerprint, new.splits):
+            return f"of the data {old.name!r} ({old.instances} instances)"
+        if before.model.fingerprint != self.model.fingerprint:
+            return f"of the model {before.model.name!r} ({before.model.fingerprint[:8]})"
+        changed = _changed(_settings(before), _settings(self)) or _changed(before.about, self.about)
+        if changed:
+            return f"with other settings ({', '.join(changed)})"
+        left = [name for name in before.checks if name not in self.checks]
+        if left:
+            return f"with checks that are not asked for now ({', '.join(left)})"
+        return None
+
+
+def _settings(plan: Plan) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = plan.settings.model_dump(
+        mode="json", exclude={"token_budget", "checks"}
+    )
+    return found
+
+
+def _changed(old: dict[str, JsonValue], new: dict[str, JsonValue]) -> list[str]:
+    return [f"{key} was {old.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
 class Reason(_Frozen):
@@ -85,10 +107,11 @@ class Reason(_Frozen):
 
 
 class Judgement(_Frozen):
-    """The audit's answer: may these weights be shown as an explanation?
+    """The answer of an audit: may this be shown as an explanation?
 
     Attributes:
         verdict: `not applicable` where the model is not good enough, or there is nothing to show.
+        asked: The verdict of the checks that were run, whether or not others are needed.
         headline: The answer in one sentence.
         reasons: What decided it.
         cautions: What to keep in mind all the same.
@@ -97,6 +120,7 @@ class Judgement(_Frozen):
     """
 
     verdict: Verdict
+    asked: Verdict
     headline: str
     reasons: tuple[Reason, ...]
     cautions: tuple[str, ...] = ()
@@ -104,21 +128,41 @@ class Judgement(_Frozen):
     advice: str
 
 
-class AuditReport(_Frozen):
-    """An audit's findings: `findings.json`.
+class CellLine(_Frozen):
+    """A cell as the report lists it.
 
     Attributes:
-        plan: All that decides the numbers.
+        place: Its folder in the run folder.
+        seconds: CPU seconds.
+        facts: What it says of itself.
+    """
+
+    name: str
+    place: str
+    status: Literal["done", "failed"]
+    reason: str | None = None
+    seconds: float = 0.0
+    facts: dict[str, JsonValue] = {}
+
+
+class AuditReport(_Frozen):
+    """The findings of an audit: `findings.json`.
+
+    Attributes:
+        plan: What was asked.
         created: When the audit was finished.
-        seconds: What it took, the work of stopped calls included.
+        seconds: CPU seconds of all cells, those of stopped calls included.
         performance: The gate.
         findings: What each check found, calibration rows included.
         judgement: The answer.
+        cells: What was computed, and where it lies.
     """
 
+    schema_version: int = SCHEMA_VERSION
     plan: Plan
     created: datetime
     seconds: float
     performance: Finding
     findings: tuple[Finding, ...]
     judgement: Judgement
+    cells: tuple[CellLine, ...] = ()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.evidence.batch.view import View, column
+from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.evidence.batch.chunks import Batch, Instances
+from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import (
     average,
     by_max_weight,
@@ -18,7 +21,18 @@ from attnaudit.findings.estimates import (
     values_of,
 )
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    Distribution,
+    Distributions,
+    Figure,
+    Guide,
+    histogram,
+    told,
+)
+from attnaudit.findings.settings import ADVERSARY_JSD, EPSILON, LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic, threshold, value_of
 from attnaudit.measures.adversary_exact import bounds_multiclass, exact_adversary
 from attnaudit.measures.adversary_permutation import permutation_adversary, reversed_order
 from attnaudit.measures.adversary_search import (
@@ -30,7 +44,13 @@ from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.measures.seeded import instance_normal
 from attnaudit.models.encoded import Encoded
 
+SHARE = Bar(
+    "adversary_share",
+    0.5,
+    "Share of instances with such an adversary from which the check fails. Ours.",
+)
 PATIENCE = 50
+BINS_DRAWN = 35
 CLOSED = -1e4
 """The logit of a class that is not allowed, where the model says minus infinity."""
 
@@ -39,6 +59,12 @@ KINDS = {
     "exact": "any weights, the certified maximum",
     "bounded": "any weights, the best found (a lower bound)",
     "search": "any weights, the published search",
+}
+SHORT = {
+    "permutation": "same weights, reordered",
+    "exact": "any weights, certified",
+    "bounded": "any weights, best found",
+    "search": "any weights, searched",
 }
 
 
@@ -49,8 +75,8 @@ def measure(view: View) -> Columns:
     classes, and the search where decode is not linear.
     """
     encoded, sample = view.encoded, view.sample
-    epsilon, linear = view.settings.thresholds.epsilon, view.encoded.linear
-    columns: dict[str, object] = {}
+    epsilon, linear = view.settings.bar(EPSILON), view.encoded.linear
+    columns: dict[str, np.ndarray | list[list[float] | None]] = {}
     if linear is not None and linear.scores.shape[-1] == 2:
         scores = linear.scores[..., 1] - linear.scores[..., 0]
         bias = (linear.bias[..., 1] - linear.bias[..., 0]).expand(len(encoded))
@@ -112,7 +138,7 @@ def search(encoded: Encoded, settings: Settings) -> SearchResult:
         encoded.batch.ids, encoded.units, settings.search_candidates, settings.seed, "search"
     )
     noise = noise.to(encoded.weights)
-    epsilon, hinge = settings.thresholds.epsilon, settings.search_hinge
+    epsilon, hinge = settings.bar(EPSILON), settings.search_hinge
     count, steps = settings.search_candidates, settings.search_steps
     if encoded.linear is None:
         return search_adversary_autograd(
@@ -152,7 +178,7 @@ def _found(
     size = len(view.encoded)
     rows = torch.arange(size, device=view.units.device) if rows is None else rows
     single = view.single[rows]
-    columns: dict[str, object] = {}
+    columns: dict[str, np.ndarray | list[list[float] | None]] = {}
     numbers = {f"{kind}_jsd": jsd, **more}
     for name, values in (*numbers.items(), (f"{kind}_tvd", change)):
         whole = torch.full((size,), torch.nan, dtype=torch.float64)
@@ -167,7 +193,7 @@ def _found(
 
 def _best_of_permutations(view: View) -> Columns:
     """Without a linear decode: the best of the random orders and the opposite order."""
-    encoded, epsilon = view.encoded, view.settings.thresholds.epsilon
+    encoded, epsilon = view.encoded, view.settings.bar(EPSILON)
     shuffled, outputs = view.permutations
     opposite = reversed_order(encoded.weights, encoded.units).unsqueeze(1)
     with torch.no_grad():
@@ -189,12 +215,12 @@ def _best_of_permutations(view: View) -> Columns:
     )
 
 
-def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+def conclude(evidence: Instances) -> list[Finding]:
     """The share of instances for which the same weights, reordered, explain as well."""
-    settings, bars = facts.settings, facts.settings.thresholds
+    frame, settings = evidence.frame, evidence.settings
     kinds = [kind for kind in KINDS if f"{kind}_jsd" in frame.columns]
     estimates: list[Estimate] = []
-    for group, whole in by_predicted(frame, facts.classes):
+    for group, whole in by_predicted(frame, evidence.classes):
         for kind in kinds:
             part = _tried(whole, kind)
             jsd = values_of(part, f"{kind}_jsd")
@@ -213,7 +239,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                             null=0.0,
                         )
                     )
-    shares = {kind: _share(frame, kind, facts) for kind in kinds}
+    shares = {kind: _share(frame, kind, settings) for kind in kinds}
     for bound in ("permutation_upper", "bounded_upper"):
         if bound in frame.columns:
             kind = bound.removesuffix("_upper")
@@ -226,7 +252,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                 )
             )
     headline = shares["permutation"]
-    verdict = _rule(headline, bars.adversary_share, bars.least_instances)
+    verdict = _rule(headline, settings.bar(SHARE), settings.least)
     certified = "permutation_upper" in frame.columns
     if verdict is Verdict.PASS and not certified:
         # what random orders do not find may exist all the same
@@ -266,12 +292,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
             sentence=sentence,
             headline=headline,
             estimates=(*shares.values(), *estimates),
-            thresholds={
-                "epsilon": bars.epsilon,
-                "adversary_jsd": bars.adversary_jsd,
-                "adversary_share": bars.adversary_share,
-                "least_instances": float(bars.least_instances),
-            },
+            thresholds=settings.used(EPSILON, ADVERSARY_JSD, SHARE, LEAST_INSTANCES),
             notes=tuple(notes),
         )
     ]
@@ -282,15 +303,15 @@ def _tried(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     return frame.filter(pl.col(f"{kind}_weights").is_not_null())
 
 
-def _share(frame: pl.DataFrame, kind: str, facts: Facts) -> Estimate:
-    bars = facts.settings.thresholds
+def _share(frame: pl.DataFrame, kind: str, settings: Settings) -> Estimate:
+    bar = settings.bar(ADVERSARY_JSD)
     frame = _tried(frame, kind)
     jsd = values_of(frame, f"{kind}_jsd")
-    flags = np.where(np.isfinite(jsd), (jsd >= bars.adversary_jsd).astype(float), np.nan)
+    flags = np.where(np.isfinite(jsd), (jsd >= bar).astype(float), np.nan)
     if kind == "permutation":
         # weights too flat for any order of them to differ say nothing
-        flags[values_of(frame, "attainable") < bars.adversary_jsd] = np.nan
-    return share(flags, facts.settings, statistic="contestable_share", subject=kind, null=0.0)
+        flags[values_of(frame, "attainable") < bar] = np.nan
+    return share(flags, settings, statistic="contestable_share", subject=kind, null=0.0)
 
 
 def _rule(headline: Estimate, bar: float, least: int) -> Verdict:
@@ -309,6 +330,42 @@ def _percent(estimate: Estimate) -> str:
     return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%}, n = {estimate.n})"
 
 
+def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
+    """How different an explanation of the same prediction can be, by kind of adversary."""
+    frame, finding = evidence.frame, findings[0]
+    rows = [
+        Distribution(
+            SHORT[kind],
+            histogram(values_of(frame, f"{kind}_jsd"), (0, 0.7), BINS_DRAWN),
+            estimate_of(finding, "max_jsd", kind),
+            ACCENT if kind == "permutation" else MUTED,
+        )
+        for kind in KINDS
+        if f"{kind}_jsd" in frame.columns
+    ]
+    if finding.headline is None or not rows:
+        return []
+    bar = finding.thresholds[ADVERSARY_JSD.name]
+    return [
+        Figure(
+            "adversary",
+            "How different another explanation of the same prediction can be: "
+            f"{value_of(finding.headline)} of the instances lie beyond the bar",
+            "Instances by the largest Jensen-Shannon divergence between the model's weights and "
+            "others that leave the prediction where it was. 0 is the same explanation, 0.69 has "
+            "nothing in common with it. Heights are scaled within each row.",
+            Distributions(
+                rows=tuple(rows),
+                domain=(0, 0.7),
+                bins=BINS_DRAWN,
+                axis="largest divergence (Jensen-Shannon, 0 to 0.69)",
+                guides=(Guide(bar, f"clearly different {threshold(bar)}", dashed=False),),
+            ),
+            told(rows),
+        )
+    ]
+
+
 ADVERSARY = Check(
     name="adversary",
     title="Adversarial weights",
@@ -317,13 +374,23 @@ ADVERSARY = Check(
     statistic="share of instances with a different explanation of the same prediction",
     null="0: no other weights give the same prediction",
     higher_is_better=False,
-    range=(0.0, 1.0),
-    needs=frozenset(),
+    group=ATTENTION,
+    asks=Batch(measure),
+    conclude=conclude,
     decisive=False,
     caveat="The certified maximum is near ln 2 for almost every model, because two well-chosen "
     "units suffice: read the same-weights adversary. Existence of another explanation does not "
     "make the first one unfaithful.",
-    measure=measure,
-    conclude=conclude,
-    attributions=(),
+    bars=(EPSILON, ADVERSARY_JSD, SHARE, LEAST_INSTANCES),
+    bar=SHARE,
+    picture=picture,
+    words={
+        "contestable_share": Statistic(
+            "share contestable", "instances with a different explanation, same prediction", True
+        ),
+        "max_jsd": Statistic("mean largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
+        "max_jsd_upper_bound": Statistic(
+            "mean upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"
+        ),
+    },
 )

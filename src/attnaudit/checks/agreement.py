@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import torch
 from scipy.stats import norm
 
-from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.evidence.batch.view import View, column
+from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.evidence.batch.chunks import Batch, Instances
+from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import average, by_predicted, share, spoken, values_of
 from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    THIRD,
+    Distribution,
+    Distributions,
+    Figure,
+    Guide,
+    histogram,
+    told,
+)
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic, number, threshold, value_of
+from attnaudit.findings.wording import subject as called
 from attnaudit.measures.rank import (
     expected_top_k_overlap,
     kendall_null,
@@ -19,7 +36,22 @@ from attnaudit.measures.rank import (
     top_k_overlap,
 )
 
+TAU = Bar(
+    "agreement_tau",
+    0.5,
+    "Kendall tau that weights must reach with gradient and leave-one-out (three of four pairs "
+    "ordered alike), or the tau of those two with each other where that is smaller: what the "
+    "yardsticks do not share cannot be asked of the weights. Ours, after Wiegreffe & Pinter 2019.",
+)
+YARDSTICK_TAU = Bar(
+    "yardstick_tau",
+    0.2,
+    "Below this tau between gradient and leave-one-out the yardsticks do not measure one thing, "
+    "and agreement is `inconclusive`. Ours.",
+)
 SIGNIFICANCE = 0.05
+BINS_DRAWN = 40
+SHORT = {"weights": "weights", "random": "random"}
 YARDSTICKS = ("gradient", "leave_one_out")
 PAIRS = (
     ("weights", "gradient"),
@@ -32,7 +64,7 @@ PAIRS = (
 
 def measure(view: View) -> Columns:
     """Rank statistics of every pair; magnitudes are compared, as in the paper."""
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray | list[list[float] | None]] = {}
     known = view.applicable({name for pair in PAIRS for name in pair})
     for first, second in PAIRS:
         if first not in known or second not in known:
@@ -53,14 +85,15 @@ def measure(view: View) -> Columns:
     return columns
 
 
-def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+def conclude(evidence: Instances) -> list[Finding]:
     """One finding for the weights and one for random weights, by the same rule."""
+    frame = evidence.frame
     found = [p for p in (f"{a}~{b}" for a, b in PAIRS) if f"tau.{p}" in frame.columns]
     estimates = [
         estimate
-        for group, part in by_predicted(frame, facts.classes)
+        for group, part in by_predicted(frame, evidence.classes)
         for pair in found
-        for estimate in _of_pair(part, pair, group, facts)
+        for estimate in _of_pair(part, pair, group, evidence.settings)
     ]
     notes = []
     if "weights~gradient" not in found:
@@ -72,13 +105,10 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
             "or too long for leave-one-out) "
             "and are counted apart, not averaged in."
         )
-    return [
-        _judge(subject, frame, found, estimates, notes, facts) for subject in ("weights", "random")
-    ]
+    return [_judge(subject, evidence, found, estimates, notes) for subject in ("weights", "random")]
 
 
-def _of_pair(part: pl.DataFrame, pair: str, group: str, facts: Facts) -> list[Estimate]:
-    settings = facts.settings
+def _of_pair(part: pl.DataFrame, pair: str, group: str, settings: Settings) -> list[Estimate]:
     tau = values_of(part, f"tau.{pair}")
     about = {"subject": pair, "group": group}
     return [
@@ -128,23 +158,18 @@ def _chance_overlap(part: pl.DataFrame) -> float | None:
 
 def _judge(
     subject: str,
-    frame: pl.DataFrame,
+    evidence: Instances,
     found: list[str],
     estimates: list[Estimate],
     notes: list[str],
-    facts: Facts,
 ) -> Finding:
-    settings, bars = facts.settings, facts.settings.thresholds
+    frame, settings = evidence.frame, evidence.settings
+    asked, least_tau = settings.bar(TAU), settings.bar(YARDSTICK_TAU)
     taus = {e.subject: e for e in estimates if e.statistic == "kendall_tau" and e.group == "all"}
     own = {y: taus[f"{subject}~{y}"] for y in YARDSTICKS if f"{subject}~{y}" in found}
     mutual = taus.get("gradient~leave_one_out")
     worst = min(own.values(), key=lambda e: np.inf if e.value is None else e.value)
-    thresholds = {
-        "agreement_tau": bars.agreement_tau,
-        "yardstick_tau": bars.yardstick_tau,
-        "least_instances": float(bars.least_instances),
-    }
-    bar = bars.agreement_tau
+    bar = asked
     if mutual is not None and mutual.value is not None:
         bar = min(bar, mutual.value)
     in_force = Estimate(
@@ -158,7 +183,7 @@ def _judge(
     for yardstick in own:
         tau = values_of(frame, f"tau.{subject}~{yardstick}")
         reference = np.full(len(tau), bar)
-        if mutual is not None and bar < bars.agreement_tau:
+        if mutual is not None and bar < asked:
             reference = values_of(frame, "tau.gradient~leave_one_out")
         shortfalls.append(
             average(
@@ -169,7 +194,7 @@ def _judge(
                 null=0.0,
             )
         )
-    verdict = _rule(shortfalls, mutual, bars.yardstick_tau, bars.least_instances)
+    verdict = _rule(shortfalls, mutual, least_tau, settings.least)
     agreements = ", with ".join(
         f"{'leave-one-out' if y == 'leave_one_out' else y} {spoken(e)}" for y, e in own.items()
     )
@@ -177,14 +202,14 @@ def _judge(
     sentence = f"{who} agree with {agreements} (Kendall tau, mean over instances)"
     if mutual is not None:
         sentence += f"; gradient and leave-one-out agree with each other {spoken(mutual)}"
-    whose = ", the yardsticks' own" if bar < bars.agreement_tau else ""
+    whose = ", the yardsticks' own" if bar < asked else ""
     sentence += f". The bar is {round(bar, 2) + 0.0:.2f}{whose}. "
     sentence += {
         Verdict.PASS: "They order the units as well as the yardsticks allow.",
         Verdict.FAIL: "They order the units otherwise than what moves the output.",
         Verdict.NOT_APPLICABLE: "No instance allows a rank correlation.",
         Verdict.INCONCLUSIVE: "The yardsticks themselves do not agree, so they cannot judge."
-        if _unreliable(mutual, bars.yardstick_tau)
+        if _unreliable(mutual, least_tau)
         else "That is too close to the bar, or too few instances, to decide.",
     }[verdict]
     return Finding(
@@ -203,7 +228,7 @@ def _judge(
             *shortfalls,
             in_force,
         ),
-        thresholds=thresholds,
+        thresholds=settings.used(TAU, YARDSTICK_TAU, LEAST_INSTANCES),
         notes=tuple(notes),
     )
 
@@ -228,6 +253,65 @@ def _rule(
     return Verdict.INCONCLUSIVE
 
 
+def bar_in_force(finding: Finding) -> float:
+    """The bar that the check has set itself on these data."""
+    found = (e.value for e in finding.estimates if e.statistic == "agreement_bar")
+    value = next(found, None)
+    return finding.thresholds[TAU.name] if value is None else value
+
+
+def requires(finding: Finding) -> str:
+    """What it takes to pass: the bar as it was set, in two digits where it was measured."""
+    if not finding.thresholds:
+        return ""
+    bar = bar_in_force(finding)
+    return f"at least {threshold(bar) if round(bar, 3) == bar else number(bar)}"
+
+
+def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
+    """How alike weights and yardsticks order the units, instance by instance."""
+    frame, finding = evidence.frame, findings[0]
+    colours = (ACCENT, ACCENT, THIRD, MUTED, MUTED)
+    rows = []
+    for (one, other), colour in zip(PAIRS, colours, strict=True):
+        pair = f"{one}~{other}"
+        if f"tau.{pair}" in frame.columns:
+            known = (estimate_of(f, "kendall_tau", pair) for f in findings)
+            mean = next((e for e in known if e is not None), None)
+            counts = histogram(values_of(frame, f"tau.{pair}"), (-1, 1), BINS_DRAWN)
+            label = " · ".join(SHORT.get(name, called(name)) for name in (one, other))
+            rows.append(Distribution(label, counts, mean, colour))
+    if finding.headline is None or not rows:
+        return []
+    own = [estimate_of(finding, "kendall_tau", f"weights~{y}") for y in YARDSTICKS]
+    said = [f"{called(e.subject.split('~')[1])} {value_of(e)}" for e in own if e is not None]
+    asked, bar = finding.thresholds[TAU.name], bar_in_force(finding)
+    lowered = (
+        f" The bar is the tau of gradient and leave-one-out with each other, {number(bar)}, which "
+        f"is less than the {threshold(asked)} that is asked at most."
+        if bar < asked
+        else ""
+    )
+    return [
+        Figure(
+            "agreement",
+            f"How alike the units are ordered: weights and {', weights and '.join(said)}",
+            "One histogram per pair: instances by their Kendall tau-b (1 the same order, 0 "
+            "unrelated, −1 the opposite order). The dot is the mean, the line its interval. Random "
+            "scores show what unrelated orders look like at these lengths. Heights are scaled "
+            f"within each row.{lowered}",
+            Distributions(
+                rows=tuple(rows),
+                domain=(-1, 1),
+                bins=BINS_DRAWN,
+                axis="Kendall tau-b (−1 to 1)",
+                guides=(Guide(0, "unrelated 0"), Guide(bar, f"bar {number(bar)}", dashed=False)),
+            ),
+            told(rows),
+        )
+    ]
+
+
 AGREEMENT = Check(
     name="agreement",
     title="Agreement with gradient and leave-one-out",
@@ -237,14 +321,34 @@ AGREEMENT = Check(
     null="0, give or take the bound that unrelated orders of the same lengths stay below",
     higher_is_better=True,
     range=(-1.0, 1.0),
-    needs=frozenset(),
+    group=ATTENTION,
+    asks=Batch(measure, ("gradient", "leave_one_out", "random")),
+    conclude=conclude,
     decisive=True,
     caveat="Neither yardstick is the truth: where known evidence can judge, this check only "
     "cautions. Where the yardsticks disagree with each other they cannot judge; the order of "
     "units that do not matter is noise to all of them; and 'share significant' mostly measures "
     "length.",
-    measure=measure,
-    conclude=conclude,
-    stands_in_for="ground_truth",
-    attributions=("gradient", "leave_one_out", "random"),
+    bars=(TAU, YARDSTICK_TAU, LEAST_INSTANCES),
+    requires=requires,
+    defers_to="ground_truth",
+    picture=picture,
+    words={
+        "kendall_tau": Statistic(
+            "mean Kendall tau-b", "−1 opposite order, 0 unrelated, 1 same order"
+        ),
+        "kendall_tau_null_bound": Statistic(
+            "bound of unrelated orders", "the mean tau that unrelated orders stay below"
+        ),
+        "significant_share": Statistic(
+            "share significant", "instances with p ≤ 0.05; grows with length", percent=True
+        ),
+        "top_k_overlap": Statistic("mean top-k overlap", "share of highest units in common", True),
+        "agreement_bar": Statistic(
+            "bar in force", "the tau asked of weights: the yardsticks' own where that is lower"
+        ),
+        "tau_above_bar": Statistic(
+            "mean tau above its bar", "paired by instance; below 0 falls short"
+        ),
+    },
 )

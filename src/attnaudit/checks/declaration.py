@@ -1,43 +1,33 @@
-"""A check, declared by data: tables, docs and report are made from this."""
+"""A check, declared by data: tables, docs, report, terminal and card are made from this."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
+from attnaudit.evidence.contract import Asked
+from attnaudit.findings.findings import Estimate, Finding
+from attnaudit.findings.pictures import Block
+from attnaudit.findings.settings import Bar
+from attnaudit.findings.wording import Statistic
 
-from attnaudit.evidence.batch.view import View
-from attnaudit.findings.findings import Finding
-from attnaudit.findings.settings import Settings
-
-Columns = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What concluding needs to know besides the instances.
-
-    Attributes:
-        classes: Names of the model's outputs.
-        settings: The audit's settings.
-    """
-
-    classes: Sequence[str]
-    settings: Settings
+ATTENTION, RETRAINING, SHORTCUT, SEEDS, PAIRS = (
+    "attention",
+    "retraining",
+    "shortcut",
+    "seeds",
+    "pairs",
+)
+"""Groups of checks that are asked for together."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One question, from one paper, put to a model and data.
 
-    `measure` runs on every batch and gives columns with one row per instance; the rows of
-    batches, processes and machines are simply put together, sorted by instance, and `conclude`
-    reads them all. So no result depends on batch size or order.
-
     Attributes:
-        name: The key in `CHECKS`, and the prefix of its columns.
+        name: The key in `CHECKS`.
         title: What tables call it.
         paper: Where the question comes from.
         question: What it asks, in plain words.
@@ -45,15 +35,23 @@ class Check:
         null: What the headline would be where there is nothing to find.
         higher_is_better: Direction of the headline.
         range: Lowest and highest possible headline.
-        needs: `truth`, `gradients`, `retraining`, or nothing.
-        decisive: Whether a failure alone forbids showing the weights.
+        group: The checks it is asked for with; `attention` and `pairs` are the usual ones.
+        asks: The evidence that it reads.
+        conclude: Evidence to findings; an empty list where it does not apply.
+        decisive: Whether a failure alone forbids showing the explanation.
         caveat: When not to trust it.
-        attributions: The names of the attributions that it looks at, besides the weights; None for
-            every one that the model allows.
-        stands_in_for: The check whose place it takes where that one cannot decide; None for a
-            check that speaks for itself.
-        measure: Instances to columns.
-        conclude: All columns to findings.
+        bars: The constants that its verdict uses.
+        bar: The one that the whole interval of the headline is held against, where it is one.
+        requires: What it takes to pass, in words, where that is not `bar` alone.
+        needs: What data must have, such as `truth`.
+        kinds: Names of the kinds of model it applies to; empty for all.
+        defers_to: The check that decides in its place where that one can decide.
+        recommends: Rank of its recommendation among those of other checks; 0 for none.
+        lead: Why what it recommends is better, with `{lead}` for by how much.
+        gate: Whether nothing is judged where it fails.
+        words: How its statistics are written.
+        picture: What it shows: evidence and its findings to tables and pictures as plain data.
+        cost: What has to be computed besides the batches, in words.
     """
 
     name: str
@@ -63,11 +61,29 @@ class Check:
     statistic: str
     null: str
     higher_is_better: bool
-    range: tuple[float, float]
-    needs: frozenset[str]
+    group: str
+    asks: Asked
+    conclude: Callable[[Any], list[Finding]]
     decisive: bool
     caveat: str
-    measure: Callable[[View], Columns]
-    conclude: Callable[[pl.DataFrame, Facts], list[Finding]]
-    stands_in_for: str | None = None
-    attributions: tuple[str, ...] | None = None
+    range: tuple[float, float] = (0.0, 1.0)
+    bars: tuple[Bar, ...] = ()
+    bar: Bar | None = None
+    requires: Callable[[Finding], str] | None = None
+    needs: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+    defers_to: str | None = None
+    recommends: int = 0
+    lead: str = "it is ahead by {lead}"
+    gate: bool = False
+    words: Mapping[str, Statistic] = field(default_factory=dict)
+    picture: Callable[[Any, Sequence[Finding]], Sequence[Block]] | None = None
+    cost: str = ""
+
+
+def estimate_of(
+    finding: Finding, statistic: str, subject: str, group: str = "all"
+) -> Estimate | None:
+    """The estimate of a finding with that statistic, subject and group, or None."""
+    wanted = (statistic, subject, group)
+    return next((e for e in finding.estimates if (e.statistic, e.subject, e.group) == wanted), None)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.errors import NotApplicable
-from attnaudit.evidence.batch.erasing import OPERATORS, ZERO_WEIGHT, run_erased, without_weight
-from attnaudit.evidence.batch.view import View, as_ranked, column
+from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.evidence.batch.chunks import Batch, Instances
+from attnaudit.evidence.batch.erasing import (
+    NULL,
+    OPERATORS,
+    ZERO_WEIGHT,
+    by_size,
+    measure_erasure,
+)
 from attnaudit.findings.estimates import (
     above,
     average,
@@ -23,27 +26,30 @@ from attnaudit.findings.estimates import (
     worth_recommending,
 )
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.measures.curves import area_over_fractions, removal_order, selected
-from attnaudit.measures.divergence import jensen_shannon
-from attnaudit.measures.seeded import instance_uniform
-from attnaudit.models.encoded import Encoded
+from attnaudit.findings.pictures import (
+    PALETTE,
+    SHAPES,
+    Figure,
+    Guide,
+    IntervalRow,
+    Intervals,
+    Series,
+    told,
+)
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic, threshold
+from attnaudit.findings.wording import subject as called
 
-NULL = "null"
+MARGIN = Bar(
+    "erasure_margin",
+    0.05,
+    "How much mean comprehensiveness (probability) weights may lose against the best other "
+    "attribution, and another must gain on them to be recommended. The ε of the adversary. Ours.",
+)
 NOTHING = 1e-9
 """A gain of exactly 0, as of erasing everything, is none."""
 COMPLETENESS = "completeness_error.integrated_gradients"
 CALIBRATION = ("random", "oracle", NULL)
-MOST_STEPS = 64
-
-
-def by_size(name: str) -> str:
-    """What the magnitudes of a signed method are called.
-
-    Example:
-        >>> by_size("leave_one_out")
-        '|leave_one_out|'
-    """
-    return f"|{name}|"
 
 
 def title_of(name: str) -> str:
@@ -53,159 +59,34 @@ def title_of(name: str) -> str:
     return title if bare == name else f"the size of {title}"
 
 
-def measure(view: View) -> Columns:
-    """Comprehensiveness and sufficiency of every attribution, and decision flips."""
-    rows = view.rows
-    size = len(view.encoded)
-    if not len(rows):
-        return {}
-    some = view.sample
-    scores = {name: view.scores(name)[rows] for name in view.applicable()}
-    scores[NULL] = instance_uniform(some.batch.ids, some.units, 1, view.settings.seed, NULL)[:, 0]
-    # weights have no sign, so the fair rivals are the sizes of signed scores
-    for name in [name for name in scores if name in METHODS and METHODS[name].signed]:
-        scores[by_size(name)] = scores[name].abs()
-    if any(view.records[int(row)].truth is not None for row in rows):
-        scores["oracle"] = view.truth[rows]
-    scores = {name: as_ranked(name, values, some.units) for name, values in scores.items()}
-    undefined, constant = view.single[rows], view.constant[rows]
-    ranks = {name: removal_order(torch.nan_to_num(s), some.units) for name, s in scores.items()}
-    columns: dict[str, Tensor] = {}
-    for operator in view.settings.operators:
-        columns |= _areas(some, ranks, operator, view)
-    for name, order in ranks.items():
-        columns |= _flips(some, order, name)
-    columns |= _single_weight(some, view.settings.seed)
-    if "oracle" in scores:
-        unknown = scores["oracle"].isnan().any(1)
-        for name in [name for name in columns if ".oracle" in name]:
-            columns[name] = columns[name].masked_fill(unknown, torch.nan)
-    # equal scores rank nothing, so the order in which they are erased says nothing of them
-    for method, values in scores.items():
-        flat = constant if method == "weights" else _equal(values, some.units)
-        if method in METHODS or method.strip("|") in METHODS:
-            flat = flat | values.isnan().any(1)  # left out for their length
-        for name in [name for name in columns if name.endswith(f".{method}")]:
-            columns[name] = columns[name].masked_fill(flat, torch.nan)
-    full: dict[str, np.ndarray] = {}
-    for name, values in columns.items():
-        whole = torch.full((size,), torch.nan, dtype=torch.float64)
-        whole[rows.cpu()] = values.double().masked_fill(undefined, torch.nan).cpu()
-        full[name] = column(whole)
-    return full
-
-
-def _equal(scores: Tensor, units: Tensor) -> Tensor:
-    highest = scores.masked_fill(~units, -torch.inf).amax(1)
-    return highest <= scores.masked_fill(~units, torch.inf).amin(1)
-
-
-def _areas(some: Encoded, ranks: dict[str, Tensor], operator: str, view: View) -> dict[str, Tensor]:
-    """Area over the fractions, as the mean over them (DeYoung et al. 2020, AOPC)."""
-    fractions = view.settings.fractions
-    erase = [
-        chosen if kind == "comprehensiveness" else some.units & ~chosen
-        for order in ranks.values()
-        for kind in ("comprehensiveness", "sufficiency")
-        for fraction in fractions
-        for chosen in (selected(order, fraction, some.units),)
-    ]
-    rows = torch.arange(len(some), device=some.units.device).repeat(len(erase))
-    try:
-        erased = run_erased(some, rows, torch.cat(erase), operator, view.settings.token_budget)
-    except NotApplicable:
-        return {}
-    whole = some.of_predicted(some.outputs)
-    fall = whole - erased.probability.view(len(ranks), 2, len(fractions), len(some))
-    result: dict[str, Tensor] = {}
-    for index, name in enumerate(ranks):
-        for kind, curve in zip(("comprehensiveness", "sufficiency"), fall[index], strict=True):
-            result[f"{kind}.{operator}.{name}"] = area_over_fractions(curve.T, fractions)
-    if erased.features is not None and view.drift is not None:
-        own = list(ranks).index("weights")
-        shape = (len(ranks), 2 * len(fractions), len(some))
-        far = (view.drift.distance(erased.features) > view.drift.bar).reshape(shape)[own]
-        result[f"drift.{operator}"] = torch.as_tensor(far.mean(0), device=whole.device)
-    return result
-
-
-def _flips(some: Encoded, order: Tensor, name: str) -> dict[str, Tensor]:
-    """The least share of units, in this order, whose weights must go to flip the decision.
-
-    Source: Serrano & Smith 2019, section 5. All units where nothing flips it.
-    """
-    counts = some.units.sum(1, keepdim=True)
-    # every count up to 64 units; beyond, 64 equal steps. Whole numbers, so that the company of
-    # other instances in the batch cannot round a step up
-    most = (counts - 1).clamp(min=1)
-    steps = most.clamp(max=MOST_STEPS)
-    step = torch.arange(1, int(steps.max()) + 1, device=order.device).unsqueeze(0)
-    sizes = -(-torch.minimum(step, steps) * most // steps)
-    erase = (order.unsqueeze(1) < sizes.unsqueeze(2)) & some.units.unsqueeze(1)
-    with torch.no_grad():
-        outputs = some.decode(without_weight(some.weights, erase))
-    flipped = outputs.argmax(-1) != some.predicted.unsqueeze(1)
-    ever = flipped.any(1)
-    at = flipped.to(torch.uint8).argmax(1, keepdim=True)
-    share = (sizes.gather(1, at) / counts).squeeze(1)
-    units = torch.where(ever, share, 1.0)
-    mass = (some.weights.unsqueeze(1) * erase).sum(-1).gather(1, at).squeeze(1)
-    return {
-        f"flip_fraction.{name}": units,
-        f"flip_mass.{name}": torch.where(ever, mass, 1.0),
-        f"never_flipped.{name}": (~ever).double(),
-    }
-
-
-def _single_weight(some: Encoded, seed: int) -> dict[str, Tensor]:
-    """Zero the largest weight or a random other one (Serrano & Smith 2019, section 4)."""
-    top = as_ranked("weights", some.weights, some.units).masked_fill(~some.units, -1.0).argmax(1)
-    others = some.units.clone()
-    others.scatter_(1, top.unsqueeze(1), False)
-    draws = instance_uniform(some.batch.ids, some.units, 1, seed, "other weight")[:, 0]
-    other = draws.to(some.weights).masked_fill(~others, -1.0).argmax(1)
-    erase = torch.zeros_like(some.units).unsqueeze(1).repeat(1, 2, 1)
-    for slot, index in enumerate((top, other)):
-        erase[:, slot].scatter_(1, index.unsqueeze(1), True)
-    with torch.no_grad():
-        outputs = some.decode(without_weight(some.weights, erase)).exp()
-    moved = jensen_shannon(outputs, some.probabilities.unsqueeze(1))
-    flipped = (outputs.argmax(-1) != some.predicted.unsqueeze(1)).double()
-    return {
-        "delta_js": moved[:, 0] - moved[:, 1],
-        "flip_top": flipped[:, 0],
-        "flip_other": flipped[:, 1],
-    }
-
-
-def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+def conclude(evidence: Instances) -> list[Finding]:
     """Weights against the best other attribution and against random erasure."""
-    settings = facts.settings
+    frame, settings = evidence.frame, evidence.settings
     operators = [o for o in settings.operators if f"comprehensiveness.{o}.weights" in frame.columns]
     if not operators:
         return []
     frame = frame.filter(pl.col("drawn"))
     sizes = [by_size(m) for m in METHODS if METHODS[m].signed]
     methods = [m for m in (*METHODS, *sizes, "oracle") if f"flip_fraction.{m}" in frame.columns]
-    estimates = _table(frame, operators, methods, facts)
+    estimates = _table(frame, operators, methods, settings)
     signless = [m for m in methods if m not in METHODS or not METHODS[m].signed]
     rivals = [m for m in signless if m not in (*CALIBRATION, "weights")]
     shown = [m for m in methods if m in METHODS and m not in (*CALIBRATION, "weights")]
     findings = []
     for subject in ("weights", "random"):
-        found = {o: _compare(frame, o, subject, rivals, facts) for o in operators}
-        verdicts = {o: _rule(gain, lead, facts) for o, (gain, lead, _) in found.items()}
+        found = {o: _compare(frame, o, subject, rivals, settings) for o in operators}
+        verdicts = {o: _rule(gain, lead, settings) for o, (gain, lead, _) in found.items()}
         verdict, (gain, lead, best) = verdicts[operators[0]], found[operators[0]]
-        _, over, better = _compare(frame, operators[0], subject, shown, facts)
-        bars = settings.thresholds
-        worth = worth_recommending(over, bars.erasure_margin, bars.least_instances)
-        ahead = worth_recommending(lead, bars.erasure_margin, bars.least_instances)
+        _, over, better = _compare(frame, operators[0], subject, shown, settings)
+        margin, least = settings.bar(MARGIN), settings.least
+        worth = worth_recommending(over, margin, least)
+        ahead = worth_recommending(lead, margin, least)
         notes = [
             f"Erasure by {o} ({OPERATORS[o]}) says: {verdicts[o].value}."
             for o in operators[1:]
             if verdicts[o] != verdict
         ]
-        notes += _drift_notes(estimates) + _completeness_notes(frame, facts)
+        notes += _drift_notes(estimates) + _completeness_notes(frame, settings)
         if len(operators) < len(settings.operators):
             left = ", ".join(o for o in settings.operators if o not in operators)
             notes.append(f"This model does not allow erasing by: {left}.")
@@ -229,10 +110,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                     and e.group == operators[0]
                 ),
                 estimates=(*estimates, gain, lead, over) if own else (gain, lead),
-                thresholds={
-                    "erasure_margin": settings.thresholds.erasure_margin,
-                    "least_instances": float(settings.thresholds.least_instances),
-                },
+                thresholds=settings.used(MARGIN, LEAST_INSTANCES),
                 notes=tuple(notes) if own else (),
                 recommended=better if own and worth else None,
             )
@@ -241,9 +119,8 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
 
 
 def _table(
-    frame: pl.DataFrame, operators: Sequence[str], methods: list[str], facts: Facts
+    frame: pl.DataFrame, operators: Sequence[str], methods: list[str], settings: Settings
 ) -> list[Estimate]:
-    settings = facts.settings
     estimates = []
     for operator in operators:
         for kind in ("comprehensiveness", "sufficiency"):
@@ -325,7 +202,7 @@ def _table(
 
 
 def _compare(
-    frame: pl.DataFrame, operator: str, subject: str, rivals: list[str], facts: Facts
+    frame: pl.DataFrame, operator: str, subject: str, rivals: list[str], settings: Settings
 ) -> tuple[Estimate, Estimate, str]:
     """Paired: subject over random, and best rival over subject."""
     kind = f"comprehensiveness.{operator}"
@@ -334,7 +211,7 @@ def _compare(
     best = max(rivals, key=lambda name: float(np.nan_to_num(values[name]).mean()))
     gain = average(
         own - values_of(frame, f"{kind}.{NULL}"),
-        facts.settings,
+        settings,
         statistic="comprehensiveness_over_random",
         subject=subject,
         group=operator,
@@ -342,7 +219,7 @@ def _compare(
     )
     lead = average(
         values_of(frame, f"{kind}.{best}") - own,
-        facts.settings,
+        settings,
         statistic="comprehensiveness_lead",
         subject=f"{best}-{subject}",
         group=operator,
@@ -355,16 +232,16 @@ def _clearly_better(lead: Estimate) -> bool:
     return lead.low is not None and lead.low > 0
 
 
-def _rule(gain: Estimate, lead: Estimate, facts: Facts) -> Verdict:
-    bars = facts.settings.thresholds
-    over_random = above(gain, NOTHING, bars.least_instances)
+def _rule(gain: Estimate, lead: Estimate, settings: Settings) -> Verdict:
+    margin, least = settings.bar(MARGIN), settings.least
+    over_random = above(gain, NOTHING, least)
     if over_random in (Verdict.NOT_APPLICABLE, Verdict.FAIL):
         return over_random
-    if gain.n < bars.least_instances or lead.low is None or lead.high is None:
+    if gain.n < least or lead.low is None or lead.high is None:
         return Verdict.INCONCLUSIVE
-    if lead.low >= bars.erasure_margin:
+    if lead.low >= margin:
         return Verdict.FAIL
-    if over_random is Verdict.PASS and lead.high < bars.erasure_margin:
+    if over_random is Verdict.PASS and lead.high < margin:
         return Verdict.PASS
     # not better than random while something else is: the weights have failed, not the test
     lost = over_random is Verdict.INCONCLUSIVE and _clearly_better(lead)
@@ -398,17 +275,17 @@ def _sentence(
     return f"{base} {judged[verdict]}"
 
 
-def _completeness_notes(frame: pl.DataFrame, facts: Facts) -> list[str]:
+def _completeness_notes(frame: pl.DataFrame, settings: Settings) -> list[str]:
     """How many integrated gradients do not add up to their tolerance."""
     if COMPLETENESS not in frame.columns:
         return []
-    tolerance = facts.settings.ig_tolerance
+    tolerance = settings.ig_tolerance
     missed = values_of(frame, COMPLETENESS) > tolerance
     if not missed.any():
         return []
     return [
         f"Integrated gradients of {missed.sum()} of {len(missed)} instances miss their sum by more "
-        f"than {tolerance:g} after {facts.settings.ig_max_nodes} nodes; read their rows with care."
+        f"than {tolerance:g} after {settings.ig_max_nodes} nodes; read their rows with care."
     ]
 
 
@@ -423,6 +300,84 @@ def _drift_notes(estimates: list[Estimate]) -> list[str]:
     ]
 
 
+def requires(finding: Finding) -> str:
+    """What it takes to pass."""
+    margin = finding.thresholds.get(MARGIN.name)
+    best = "" if margin is None else f", and less than {threshold(margin)} below the best"
+    return f"above chance{best}"
+
+
+SEEN = {
+    "comprehensiveness": (
+        "What the prediction loses without the highest units",
+        "Further right is better: the erased units mattered.",
+    ),
+    "sufficiency": (
+        "What the prediction loses with nothing but the highest units",
+        "Further left is better: the units kept were enough.",
+    ),
+}
+
+
+def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
+    """Comprehensiveness and sufficiency of every attribution, by erasure operator."""
+    finding, found = findings[0], []
+    present = {e.group for e in finding.estimates if e.statistic == "comprehensiveness"}
+    operators = [o for o in (*OPERATORS, *sorted(present - set(OPERATORS))) if o in present]
+    series = tuple(
+        Series(o.replace("_", " "), PALETTE[i % 4], SHAPES[i % 4]) for i, o in enumerate(operators)
+    )
+    for kind, (title, better) in SEEN.items():
+        rows = [
+            IntervalRow(
+                called(method), tuple(estimate_of(finding, kind, method, o) for o in operators)
+            )
+            for method in _ranked(finding, kind, operators)
+        ]
+        if finding.headline is None or not rows:
+            continue
+        found.append(
+            Figure(
+                kind,
+                title,
+                f"Mean {kind} over fixed fractions of the units, with its interval, one colour per "
+                f"erasure operator. {better} A grey tick is what random units give. The size of a "
+                "signed score is what weights, which have no sign, are compared with.",
+                Intervals(
+                    rows=tuple(rows),
+                    series=series,
+                    domain=_domain(rows),
+                    nulls=True,
+                    axis=f"{kind} (fall in probability)",
+                    guides=(Guide(0, "no fall 0"),),
+                ),
+                told(rows),
+                series,
+            )
+        )
+    return found
+
+
+def _ranked(finding: Finding, kind: str, operators: Sequence[str]) -> list[str]:
+    """Every attribution that was erased by: weights, the others best first, calibration last."""
+    value = {
+        e.subject: -1.0 if e.value is None else e.value
+        for e in finding.estimates
+        if operators and e.statistic == kind and e.group == operators[0]
+    }
+    best = -1 if kind == "comprehensiveness" else 1
+    place = {"weights": 0, "random": 2, "oracle": 3}
+    return sorted(value, key=lambda name: (place.get(name, 1), best * value[name]))
+
+
+def _domain(rows: Sequence[IntervalRow]) -> tuple[float, float]:
+    """Zero, every interval and every null, with a little room."""
+    known = [e for row in rows for e in row.estimates if e is not None]
+    ends = [0.0, *(v for e in known for v in (e.value, e.low, e.high, e.null) if v is not None)]
+    room = 0.04 * (max(ends) - min(ends) or 1.0)
+    return round(min(ends) - room, 3), round(max(ends) + room, 3)
+
+
 ERASURE = Check(
     name="erasure",
     title="Erasure",
@@ -433,10 +388,45 @@ ERASURE = Check(
     null="what erasing random units does",
     higher_is_better=True,
     range=(-1.0, 1.0),
-    needs=frozenset(),
+    group=ATTENTION,
+    asks=Batch(measure_erasure, None, drift=True),
+    conclude=conclude,
     decisive=True,
     caveat="Erased inputs are unlike the data (see the drift), and leave-one-out, which deletes "
     "too, plays at home against the operator 'delete'. Compare the operators.",
-    measure=measure,
-    conclude=conclude,
+    bars=(MARGIN, LEAST_INSTANCES),
+    requires=requires,
+    recommends=1,
+    lead="erasing by it lowers the predicted probability by {lead} more than erasing by the "
+    "weights, mean over instances",
+    picture=picture,
+    words={
+        "comprehensiveness": Statistic(
+            "mean comprehensiveness",
+            "fall in probability when the highest units go; higher is better",
+        ),
+        "sufficiency": Statistic(
+            "mean sufficiency", "fall in probability when only they stay; lower is better"
+        ),
+        "completeness_error": Statistic(
+            "mean completeness error",
+            "how far the scores are from their sum, in probability; 0 is exact",
+        ),
+        "drifted_share": Statistic(
+            "share drifted", "erased inputs that lie outside the data", True
+        ),
+        "flip_fraction": Statistic("mean units to a flip", "share of units; lower is better", True),
+        "flip_mass": Statistic("mean weight to a flip", "share of the weight that must go", True),
+        "never_flipped": Statistic("never flipped", "share of instances", percent=True),
+        "delta_js": Statistic(
+            "mean difference in divergence", "largest weight zeroed, less another one"
+        ),
+        "flip_by": Statistic("decision flipped by zeroing", "share of instances", percent=True),
+        "comprehensiveness_over_random": Statistic(
+            "mean comprehensiveness over random", "paired by instance, in probability"
+        ),
+        "comprehensiveness_lead": Statistic(
+            "mean lead in comprehensiveness", "best other attribution less this one, paired"
+        ),
+    },
 )

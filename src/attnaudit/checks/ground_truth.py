@@ -11,11 +11,25 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.evidence.batch.view import View, column
+from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.evidence.batch.chunks import Batch, Instances
+from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import above, average, spoken, values_of, worth_recommending
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    THIRD,
+    Figure,
+    Guide,
+    IntervalRow,
+    Intervals,
+    Series,
+    told,
+)
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic, threshold, value_of
+from attnaudit.findings.wording import subject as called
 from attnaudit.measures.detection import (
     auroc,
     average_precision,
@@ -26,6 +40,18 @@ from attnaudit.measures.detection import (
 )
 from attnaudit.measures.instances import key_type_mass, least_type_share, lift, pooled_auroc
 
+AUROC = Bar(
+    "truth_auroc",
+    0.8,
+    "Instance AUROC against known evidence below which attention is called a silent failure (our "
+    "reading of Haab et al. 2022).",
+)
+MARGIN = Bar(
+    "truth_margin",
+    0.05,
+    "How much AUROC for known evidence another attribution must have over the weights to be "
+    "recommended, mean over instances. As the erasure margin. Ours.",
+)
 STATISTICS = {"auroc": auroc, "average_precision": average_precision, "token_f1": token_f1}
 OF_WEIGHTS = {
     "mass_on_evidence": mass_on_truth,
@@ -64,11 +90,11 @@ def measure(view: View) -> Columns:
     return columns
 
 
-def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+def conclude(evidence: Instances) -> list[Finding]:
     """The weights' AUROC against the bar, with random and oracle rows by the same rule."""
+    frame, settings = evidence.frame, evidence.settings
     if "auroc.weights" not in frame.columns:
         return []
-    settings, bars = facts.settings, facts.settings.thresholds
     methods = [m for m in (*METHODS, "oracle") if f"auroc.{m}" in frame.columns]
     share = average(
         values_of(frame, "evidence_share"), settings, statistic="evidence_share", subject="truth"
@@ -98,12 +124,12 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
     ]
     mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
-    leads = _leads(by_method, frame, facts)
-    best = _best(leads, facts)
+    leads = _leads(by_method, frame, settings)
+    best = _best(leads, settings)
     findings = []
     for subject in ("weights", "random", "oracle"):
         headline = by_method[subject]
-        verdict = above(headline, bars.truth_auroc, bars.least_instances)
+        verdict = above(headline, settings.bar(AUROC), settings.least)
         findings.append(
             Finding(
                 check="ground_truth",
@@ -115,11 +141,7 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                 estimates=(*estimates, *own, share, _pooled(frame), *kinds, *leads)
                 if subject == "weights"
                 else (headline,),
-                thresholds={
-                    "truth_auroc": bars.truth_auroc,
-                    "truth_margin": bars.truth_margin,
-                    "least_instances": float(bars.least_instances),
-                },
+                thresholds=settings.used(AUROC, MARGIN, LEAST_INSTANCES),
                 recommended=best if subject == "weights" else None,
             )
         )
@@ -200,7 +222,7 @@ def _tried(frame: pl.DataFrame, method: str) -> pl.DataFrame:
 
 
 def _leads(
-    by_method: dict[str, Estimate], frame: pl.DataFrame, facts: Facts
+    by_method: dict[str, Estimate], frame: pl.DataFrame, settings: Settings
 ) -> tuple[Estimate, ...]:
     """The lead over the weights of the method that finds the most evidence, if there is one."""
     rivals = {m: e for m, e in by_method.items() if m not in ("weights", "random", "oracle")}
@@ -209,15 +231,13 @@ def _leads(
     best = max(rivals, key=lambda m: -1.0 if rivals[m].value is None else rivals[m].value or 0.0)
     some = _tried(frame, best)
     over = values_of(some, f"auroc.{best}") - values_of(some, "auroc.weights")
-    return (
-        average(over, facts.settings, statistic="auroc_lead", subject=f"{best}-weights", null=0.0),
-    )
+    return (average(over, settings, statistic="auroc_lead", subject=f"{best}-weights", null=0.0),)
 
 
-def _best(leads: Sequence[Estimate], facts: Facts) -> str | None:
+def _best(leads: Sequence[Estimate], settings: Settings) -> str | None:
     """The method that finds more evidence than the weights by the margin, if there is one."""
-    bars = facts.settings.thresholds
-    worth = [e for e in leads if worth_recommending(e, bars.truth_margin, bars.least_instances)]
+    margin, least = settings.bar(MARGIN), settings.least
+    worth = [e for e in leads if worth_recommending(e, margin, least)]
     return worth[0].subject.removesuffix("-weights") if worth else None
 
 
@@ -239,6 +259,40 @@ def _sentence(
     )
 
 
+def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
+    """How well every attribution finds the known evidence."""
+    finding = findings[0]
+    known = {m: estimate_of(finding, "auroc", m) for m in (*METHODS, "oracle")}
+    found = {m: e for m, e in known.items() if e is not None}
+    if finding.headline is None:
+        return []
+    colours = {"weights": ACCENT, "random": MUTED, "oracle": MUTED}
+    methods = sorted(found, key=lambda m: 1.0 if found[m].value is None else -(found[m].value or 0))
+    rows = [IntervalRow(called(m), (found[m],), (colours.get(m, THIRD),)) for m in methods]
+    bar = finding.thresholds[AUROC.name]
+    return [
+        Figure(
+            "ground_truth",
+            "How well each attribution finds the known evidence: the weights "
+            f"{value_of(finding.headline)}",
+            "Mean AUROC of an instance's units, with its interval: the chance that a unit of "
+            "evidence scores above another unit. Random scores and the evidence itself are there "
+            "for calibration.",
+            Intervals(
+                rows=tuple(rows),
+                series=(Series("AUROC", ACCENT),),
+                domain=(0, 1),
+                axis="AUROC (0 to 1)",
+                guides=(
+                    Guide(0.5, "chance 0.5"),
+                    Guide(bar, f"bar {threshold(bar)}", dashed=False),
+                ),
+            ),
+            told(rows),
+        )
+    ]
+
+
 GROUND_TRUTH = Check(
     name="ground_truth",
     title="Known evidence",
@@ -247,11 +301,47 @@ GROUND_TRUTH = Check(
     statistic="mean over instances of the AUROC of the weights for the evidence",
     null="0.5",
     higher_is_better=True,
-    range=(0.0, 1.0),
     needs=frozenset({"truth"}),
+    group=ATTENTION,
+    asks=Batch(measure, None),
+    conclude=conclude,
     decisive=True,
     caveat="Human or generated evidence says what should matter. A model may rightly use something "
     "else; then this check fails although the weights are faithful.",
-    measure=measure,
-    conclude=conclude,
+    bars=(AUROC, MARGIN, LEAST_INSTANCES),
+    bar=AUROC,
+    recommends=2,
+    lead="its AUROC for the known evidence is {lead} above that of the weights, mean over "
+    "instances",
+    picture=picture,
+    words={
+        "auroc": Statistic("mean AUROC", "of each instance, for the evidence; 0.5 is chance"),
+        "auroc_lead": Statistic(
+            "mean lead in AUROC", "best other attribution less the weights, paired"
+        ),
+        "average_precision": Statistic("mean average precision", "chance is the share of evidence"),
+        "token_f1": Statistic("mean unit F1", "at as many units as are evidence"),
+        "evidence_share": Statistic("mean share of evidence", "among the units", percent=True),
+        "mass_on_evidence": Statistic(
+            "mean weight on evidence", "share of the weight", percent=True
+        ),
+        "top_one": Statistic(
+            "evidence first", "the highest weight stands on evidence", percent=True
+        ),
+        "lift": Statistic(
+            "mean lift", "weight on evidence over its share of the units; 1 is chance"
+        ),
+        "coverage": Statistic(
+            "mean coverage", "evidence with more than an even share of the weight", percent=True
+        ),
+        "pooled_auroc": Statistic("pooled AUROC", "all units as one sample; n counts instances"),
+        "key_type_mass": Statistic(
+            "mean weight on a kind", "share of it, by kind of evidence", True
+        ),
+        "least_type_share": Statistic(
+            "mean least kind",
+            "smallest share of the weight on evidence that one kind has",
+            percent=True,
+        ),
+    },
 )

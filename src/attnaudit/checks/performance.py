@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from attnaudit.checks.declaration import Facts
+from attnaudit.checks.declaration import ATTENTION, Check
+from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.findings.estimates import above, share
 from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic
 from attnaudit.measures.bootstrap import bootstrap_metric
 
+SKILL = Bar(
+    "skill",
+    0.3,
+    "Least skill to be worth an audit: (balanced accuracy - chance) / (1 - chance). Ours; .65 for "
+    "two classes.",
+)
 NAME = "performance"
 MOST = 1000
 
 
-def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
+def conclude_performance(
+    frame: pl.DataFrame, classes: Sequence[str], settings: Settings
+) -> Finding:
     """Balanced accuracy over chance, with accuracy, ROC-AUC and the majority rate beside it.
 
     Args:
         frame: The instances, with `label`, `predicted` and `probability.0`, `probability.1`, …
-        facts: Class names and settings.
+        classes: Names of the model's outputs.
+        settings: Settings and bars.
 
     Returns:
         `fail` where the model is near chance, `not applicable` where no labels are known.
     """
-    settings, bars = facts.settings, facts.settings.thresholds
     known = frame.filter(pl.col("label").is_not_null())
     labels = known["label"].to_numpy()
-    classes = len(np.unique(labels))
-    if len(known) == 0 or classes < 2:
+    several = len(np.unique(labels))
+    if len(known) == 0 or several < 2:
         why = "The data has no labels" if len(known) == 0 else "All labels are of one class"
         return Finding(
             check=NAME,
@@ -38,7 +51,7 @@ def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
             sentence=f"{why}, so whether the model is good enough to audit is not known.",
         )
     predicted = known["predicted"].to_numpy()
-    chance = 1 / classes
+    chance = 1 / several
     skill = bootstrap_metric(
         labels,
         predicted,
@@ -67,9 +80,9 @@ def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
             subject="model",
             null=majority,
         ),
-        *_auc(known, labels, facts),
+        *_auc(known, labels, classes, settings),
     ]
-    verdict = above(headline, bars.skill, bars.least_instances)
+    verdict = above(headline, settings.bar(SKILL), settings.least)
     accuracy = estimates[1]
     figures = f"accuracy {accuracy.value:.2f}, the larger class {majority:.2f}, n = {accuracy.n}"
     sentence = {
@@ -86,7 +99,7 @@ def conclude_performance(frame: pl.DataFrame, facts: Facts) -> Finding:
         sentence=sentence,
         headline=headline,
         estimates=tuple(estimates),
-        thresholds={"skill": bars.skill, "least_instances": float(bars.least_instances)},
+        thresholds=settings.used(SKILL, LEAST_INSTANCES),
     )
 
 
@@ -101,9 +114,10 @@ def _rank_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return above / (positives * (len(labels) - positives))
 
 
-def _auc(known: pl.DataFrame, labels: np.ndarray, facts: Facts) -> list[Estimate]:
-    settings = facts.settings
-    if len(facts.classes) != 2:
+def _auc(
+    known: pl.DataFrame, labels: np.ndarray, classes: Sequence[str], settings: Settings
+) -> list[Estimate]:
+    if len(classes) != 2:
         return []
     interval = bootstrap_metric(
         labels,
@@ -124,3 +138,32 @@ def _auc(known: pl.DataFrame, labels: np.ndarray, facts: Facts) -> list[Estimate
             null=0.5,
         )
     ]
+
+
+def conclude(evidence: Instances) -> list[Finding]:
+    """The gate of an audit of one model."""
+    return [conclude_performance(evidence.frame, evidence.classes, evidence.settings)]
+
+
+PERFORMANCE = Check(
+    name=NAME,
+    title="Performance",
+    paper="",
+    question="Is the model good enough to audit?",
+    statistic="skill: balanced accuracy over chance",
+    null="0",
+    higher_is_better=True,
+    group=ATTENTION,
+    asks=Batch(),
+    conclude=conclude,
+    decisive=False,
+    caveat="",
+    bars=(SKILL, LEAST_INSTANCES),
+    bar=SKILL,
+    gate=True,
+    words={
+        "skill": Statistic("skill", "balanced accuracy over chance; 0 is chance, 1 is perfect"),
+        "accuracy": Statistic("accuracy", "share of labels predicted", percent=True),
+        "roc_auc": Statistic("ROC-AUC", "0.5 is chance, 1 is perfect"),
+    },
+)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import polars as pl
 import torch
 
-from attnaudit.checks.declaration import Check, Columns, Facts
-from attnaudit.evidence.batch.view import View, column
+from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.evidence.batch.chunks import Batch, Instances
+from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import (
+    BINS,
     above,
     average,
     by_max_weight,
@@ -17,7 +22,30 @@ from attnaudit.findings.estimates import (
     values_of,
 )
 from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    PALETTE,
+    Distribution,
+    Distributions,
+    Figure,
+    Guide,
+    histogram,
+    told,
+)
+from attnaudit.findings.settings import EPSILON, LEAST_INSTANCES, Bar
+from attnaudit.findings.wording import Statistic, shortened, threshold, value_of
 from attnaudit.measures.divergence import total_variation
+
+TVD = Bar(
+    "permutation_tvd",
+    0.1,
+    "Mean over instances of the median output change under permuted weights. Twice the .05 that "
+    "Jain & Wallace 2019 (section 4.2.2) count as the same prediction.",
+)
+BINS_DRAWN = 40
+MOST_CLASSES_DRAWN = 3
+"""With more, four bins for each class are rows enough to lose sight, of few instances each."""
 
 
 def measure(view: View) -> Columns:
@@ -36,11 +64,11 @@ def measure(view: View) -> Columns:
     }
 
 
-def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
+def conclude(evidence: Instances) -> list[Finding]:
     """The mean of the medians against the bar; bins of the largest weight beside it."""
-    settings, bars = facts.settings, facts.settings.thresholds
+    frame, settings = evidence.frame, evidence.settings
     estimates = []
-    for group, part in by_predicted(frame, facts.classes):
+    for group, part in by_predicted(frame, evidence.classes):
         median = values_of(part, "median_tvd")
         about = {"subject": "weights", "group": group}
         estimates += [
@@ -64,10 +92,10 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
                 )
     headline = estimates[0]
     small = values_of(frame, "median_tvd")
-    flags = (small <= bars.epsilon).astype(float)
+    flags = (small <= settings.bar(EPSILON)).astype(float)
     flags[small != small] = float("nan")
     same = share(flags, settings, statistic="same_prediction_share", subject="weights")
-    verdict = above(headline, bars.permutation_tvd, bars.least_instances)
+    verdict = above(headline, settings.bar(TVD), settings.least)
     sentence = {
         Verdict.PASS: "Giving the same weights to other units changes the prediction: the "
         f"median change over permutations is {spoken(headline)}, mean over instances.",
@@ -90,12 +118,56 @@ def conclude(frame: pl.DataFrame, facts: Facts) -> list[Finding]:
             sentence=sentence,
             headline=headline,
             estimates=(*estimates, same),
-            thresholds={
-                "permutation_tvd": bars.permutation_tvd,
-                "epsilon": bars.epsilon,
-                "least_instances": float(bars.least_instances),
-            },
+            thresholds=settings.used(TVD, EPSILON, LEAST_INSTANCES),
             notes=notes,
+        )
+    ]
+
+
+def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
+    """How far the output moves under permuted weights, by the largest weight and the class."""
+    frame, classes, finding = evidence.frame, evidence.classes, findings[0]
+    if finding.headline is None or "median_tvd" not in frame.columns:
+        return []
+
+    def row(label: str, group: str, inside: pl.Expr, colour: str, short: str = "") -> Distribution:
+        counts = histogram(values_of(frame.filter(inside), "median_tvd"), (0, 1), BINS_DRAWN)
+        mean = estimate_of(finding, "median_tvd", "weights", group)
+        return Distribution(label, counts, mean, colour, short)
+
+    rows = [row("all instances", "all", pl.lit(True), MUTED)]
+    split = len(classes) <= MOST_CLASSES_DRAWN
+    for low, high in pairwise(BINS):
+        inside = (pl.col("max_weight") >= low) & (pl.col("max_weight") < high)
+        weight = f"max weight [{low:.2f}, {min(high, 1.0):.2f})"
+        size = f"{low:.2f}–{min(high, 1.0):.2f}"
+        label = f"largest weight {size}"
+        if not split:
+            rows.append(row(label, weight, inside, ACCENT, size))
+        for index, name in enumerate(classes if split else ()):
+            of_class, short = inside & (pl.col("predicted") == index), shortened(name, 12)
+            group, colour = f"predicted={name}, {weight}", PALETTE[index % 4]
+            rows.append(row(f"{label}, {short}", group, of_class, colour, f"{size}, {short}"))
+    rows = [row for row in rows if sum(row.counts)]
+    bar = finding.thresholds[TVD.name]
+    return [
+        Figure(
+            "permutation",
+            "How far the prediction moves when the same weights stand elsewhere: "
+            f"{value_of(finding.headline)} on average",
+            "Instances by their median output change over permutations, for each size of the "
+            "largest weight"
+            + (" and each predicted class" if split else "")
+            + ". Near-uniform weights change little whatever they mean: read the lower rows. "
+            "Heights are scaled within each row.",
+            Distributions(
+                rows=tuple(rows),
+                domain=(0, 1),
+                bins=BINS_DRAWN,
+                axis="median output change (total variation, 0 to 1)",
+                guides=(Guide(bar, f"bar {threshold(bar)}", dashed=False),),
+            ),
+            told(rows),
         )
     ]
 
@@ -108,12 +180,23 @@ PERMUTATION = Check(
     statistic="mean over instances of the median total variation distance over permutations",
     null="0: the prediction does not depend on which unit has which weight",
     higher_is_better=True,
-    range=(0.0, 1.0),
-    needs=frozenset(),
+    group=ATTENTION,
+    asks=Batch(measure),
+    conclude=conclude,
     decisive=True,
     caveat="Near-uniform weights change little when permuted, whatever they mean: read the bins. "
     "A model that can decide from any unit also changes little.",
-    measure=measure,
-    conclude=conclude,
-    attributions=(),
+    bars=(TVD, EPSILON, LEAST_INSTANCES),
+    bar=TVD,
+    picture=picture,
+    words={
+        "median_tvd": Statistic(
+            "mean of median output changes",
+            "mean over instances of the median total variation over permutations, 0 to 1",
+        ),
+        "flip_share": Statistic("share of flips", "other weights that change the decision", True),
+        "same_prediction_share": Statistic(
+            "share unmoved", "instances whose median change is within epsilon", percent=True
+        ),
+    },
 )

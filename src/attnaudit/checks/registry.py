@@ -1,14 +1,48 @@
-"""All checks by name."""
+"""All checks by name: the one place that lists them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
+from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.errors import SettingsError
+from attnaudit.findings.wording import declare
 
+GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
+"""What is asked before all else: nothing is judged where it fails."""
 CHECKS: dict[str, Check] = {
     check.name: check for check in (AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH)
 }
+for _check in (*GATES.values(), *CHECKS.values()):
+    declare(_check.words)
+
+
+def groups() -> dict[str, list[str]]:
+    """The names of the checks of each group."""
+    found: dict[str, list[str]] = {}
+    for check in CHECKS.values():
+        found.setdefault(check.group, []).append(check.name)
+    return found
+
+
+def chosen_checks(names: Sequence[str]) -> list[Check]:
+    """Checks by their names or those of their groups, each once, in the order of the registry.
+
+    Raises:
+        SettingsError: No check or group has such a name, or none was named.
+    """
+    known = groups()
+    every = f"there are: {', '.join(CHECKS)}; and groups of them: {', '.join(known)}"
+    if not names:
+        raise SettingsError(f"no check was named; {every}.")
+    unknown = [name for name in names if name not in CHECKS and name not in known]
+    if unknown:
+        raise SettingsError(f"no check is called {unknown[0]!r}; {every}.")
+    wanted = {one for name in names for one in known.get(name, [name])}
+    return [check for name, check in CHECKS.items() if name in wanted]

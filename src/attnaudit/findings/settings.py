@@ -1,7 +1,10 @@
-"""What an audit can be told, with the source of every threshold."""
+"""What an audit can be told, and what a bar is."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,66 +20,47 @@ Positive = Annotated[int, Field(gt=0)]
 Operator = Literal["delete", "mask", "pad", "zero_weight"]
 
 
-class Thresholds(BaseModel):
-    """The named constants that turn statistics into verdicts. All can be changed."""
+@dataclass(frozen=True)
+class Bar:
+    """A named constant that turns a statistic into a verdict; settings can change it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        name: What settings call it.
+        value: What it is by default.
+        source: What it means and where it comes from.
+        least: Lowest value that makes sense.
+        most: Highest value that makes sense.
+        whole: Whether it is a count.
+    """
 
-    least_instances: Positive = Field(
-        30, description="Fewer defined instances than this give `inconclusive`. Ours."
-    )
-    skill: Share = Field(
-        0.3,
-        description="Least skill to be worth an audit: (balanced accuracy - chance) / (1 - "
-        "chance). Ours; .65 for two classes.",
-    )
-    agreement_tau: Share = Field(
-        0.5,
-        description="Kendall tau that weights must reach with gradient and leave-one-out (three "
-        "of four pairs ordered alike), or the tau of those two with each other where that is "
-        "smaller: what the yardsticks do not share cannot be asked of the weights. Ours, after "
-        "Wiegreffe & Pinter 2019.",
-    )
-    yardstick_tau: Share = Field(
-        0.2,
-        description="Below this tau between gradient and leave-one-out the yardsticks do not "
-        "measure one thing, and agreement is `inconclusive`. Ours.",
-    )
-    permutation_tvd: Share = Field(
-        0.1,
-        description="Mean over instances of the median output change under permuted weights. "
-        "Twice the .05 that Jain & Wallace 2019 (section 4.2.2) count as the same prediction.",
-    )
-    epsilon: Share = Field(
-        0.05,
-        description="Output change up to which a prediction counts as the same (Jain & Wallace "
-        "2019, released selection).",
-    )
-    adversary_jsd: Share = Field(
-        0.4,
-        description="Divergence from which weights count as a different explanation (Wiegreffe & "
-        "Pinter 2019, table of adversaries).",
-    )
-    adversary_share: Share = Field(
-        0.5,
-        description="Share of instances with such an adversary from which the check fails. Ours.",
-    )
-    erasure_margin: Share = Field(
-        0.05,
-        description="How much mean comprehensiveness (probability) weights may lose against the "
-        "best other attribution, and another must gain on them to be recommended. The ε of the "
-        "adversary. Ours.",
-    )
-    truth_margin: Share = Field(
-        0.05,
-        description="How much AUROC for known evidence another attribution must have over the "
-        "weights to be recommended, mean over instances. As the erasure margin. Ours.",
-    )
-    truth_auroc: Share = Field(
-        0.8,
-        description="Instance AUROC against known evidence below which attention is called a "
-        "silent failure (our reading of Haab et al. 2022).",
-    )
+    name: str
+    value: float
+    source: str
+    least: float = 0.0
+    most: float = 1.0
+    whole: bool = False
+
+
+LEAST_INSTANCES = Bar(
+    "least_instances",
+    30,
+    "Fewer defined instances than this give `inconclusive`. Ours.",
+    least=1,
+    most=math.inf,
+    whole=True,
+)
+EPSILON = Bar(
+    "epsilon",
+    0.05,
+    "Output change up to which a prediction counts as the same (Jain & Wallace 2019, released "
+    "selection).",
+)
+ADVERSARY_JSD = Bar(
+    "adversary_jsd",
+    0.4,
+    "Divergence from which weights count as a different explanation (Wiegreffe & Pinter 2019, "
+    "table of adversaries).",
+)
 
 
 class Settings(BaseModel):
@@ -87,7 +71,12 @@ class Settings(BaseModel):
     seed: int = 0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[int, Field(ge=100)] = 2000
-    checks: tuple[str, ...] = ("agreement", "permutation", "adversary", "erasure", "ground_truth")
+    checks: tuple[str, ...] = Field(
+        (), description="Names of checks; those that are usual for the kind of model by default."
+    )
+    bars: Mapping[str, float] = Field(
+        {}, description="Bars of verdicts that are not as declared, by name."
+    )
     token_budget: Positive = Field(
         2048, description="Padded tokens in one pass: small for a CPU's cache, larger for a GPU."
     )
@@ -127,7 +116,43 @@ class Settings(BaseModel):
         ge=8,
         description="Nodes after which they stop all the same; the error left is reported.",
     )
-    thresholds: Thresholds = Thresholds()
+
+    def bar(self, bar: Bar) -> float:
+        """The value of a bar: as set here, else as declared.
+
+        Example:
+            >>> Settings(bars={"epsilon": 0.1}).bar(EPSILON), Settings().bar(LEAST_INSTANCES)
+            (0.1, 30)
+        """
+        return self.bars.get(bar.name, bar.value)
+
+    def used(self, *bars: Bar) -> dict[str, float]:
+        """The values of some bars by name, as findings list them."""
+        return {bar.name: float(self.bar(bar)) for bar in bars}
+
+    @property
+    def least(self) -> int:
+        """The fewest defined instances that decide anything."""
+        return int(self.bar(LEAST_INSTANCES))
+
+
+def check_bars(settings: Settings, declared: Iterable[Bar]) -> None:
+    """Refuse bars that no check has, and values that make no sense.
+
+    Raises:
+        SettingsError: Naming the bar and what it may be.
+    """
+    known = {bar.name: bar for bar in declared}
+    for name, value in settings.bars.items():
+        if name not in known:
+            raise SettingsError(f"no bar is called {name!r}; there are: {', '.join(known)}.")
+        bar = known[name]
+        if not bar.least <= value <= bar.most or (bar.whole and value != int(value)):
+            kind = "a whole number" if bar.whole else "a number"
+            most = "" if bar.most == math.inf else f" to {bar.most:g}"
+            raise SettingsError(
+                f"the bar {name} is {value:g}; it must be {kind} from {bar.least:g}{most}."
+            )
 
 
 def read_settings(path: Path) -> Settings:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks.declaration import Check
-from attnaudit.checks.registry import CHECKS
 from attnaudit.findings.findings import Estimate, Verdict
 
 NOTHING = "–"
@@ -45,33 +44,7 @@ class Statistic:
 
 
 STATISTICS = {
-    "skill": Statistic("skill", "balanced accuracy over chance; 0 is chance, 1 is perfect"),
-    "accuracy": Statistic("accuracy", "share of labels predicted", percent=True),
-    "roc_auc": Statistic("ROC-AUC", "0.5 is chance, 1 is perfect"),
-    "kendall_tau": Statistic("mean Kendall tau-b", "−1 opposite order, 0 unrelated, 1 same order"),
-    "kendall_tau_null_bound": Statistic(
-        "bound of unrelated orders", "the mean tau that unrelated orders stay below"
-    ),
-    "significant_share": Statistic(
-        "share significant", "instances with p ≤ 0.05; grows with length", percent=True
-    ),
     "spearman": Statistic("mean Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
-    "top_k_overlap": Statistic("mean top-k overlap", "share of highest units in common", True),
-    "agreement_bar": Statistic(
-        "bar in force", "the tau asked of weights: the yardsticks' own where that is lower"
-    ),
-    "tau_above_bar": Statistic("mean tau above its bar", "paired by instance; below 0 falls short"),
-    "median_tvd": Statistic(
-        "mean of median output changes",
-        "mean over instances of the median total variation over permutations, 0 to 1",
-    ),
-    "flip_share": Statistic("share of flips", "other weights that change the decision", True),
-    "same_prediction_share": Statistic(
-        "share unmoved", "instances whose median change is within epsilon", percent=True
-    ),
-    "contestable_share": Statistic(
-        "share contestable", "instances with a different explanation, same prediction", True
-    ),
     "balanced_accuracy": Statistic("balanced accuracy", "every class counts alike"),
     "balanced_accuracy_above_chance": Statistic(
         "balanced accuracy over chance", "0 is chance; every class counts alike"
@@ -89,59 +62,12 @@ STATISTICS = {
     "shortcut_share": Statistic(
         "shortcut share", "flips by weights, of flips by weights and by content", percent=True
     ),
-    "max_jsd": Statistic("mean largest divergence", "Jensen-Shannon, 0 to ln 2 = 0.69"),
-    "max_jsd_upper_bound": Statistic("mean upper bound of it", "Jensen-Shannon, 0 to ln 2 = 0.69"),
-    "comprehensiveness": Statistic(
-        "mean comprehensiveness", "fall in probability when the highest units go; higher is better"
-    ),
-    "sufficiency": Statistic(
-        "mean sufficiency", "fall in probability when only they stay; lower is better"
-    ),
-    "completeness_error": Statistic(
-        "mean completeness error",
-        "how far the scores are from their sum, in probability; 0 is exact",
-    ),
-    "drifted_share": Statistic("share drifted", "erased inputs that lie outside the data", True),
-    "flip_fraction": Statistic("mean units to a flip", "share of units; lower is better", True),
-    "flip_mass": Statistic("mean weight to a flip", "share of the weight that must go", True),
-    "never_flipped": Statistic("never flipped", "share of instances", percent=True),
-    "delta_js": Statistic(
-        "mean difference in divergence", "largest weight zeroed, less another one"
-    ),
-    "flip_by": Statistic("decision flipped by zeroing", "share of instances", percent=True),
-    "comprehensiveness_over_random": Statistic(
-        "mean comprehensiveness over random", "paired by instance, in probability"
-    ),
-    "comprehensiveness_lead": Statistic(
-        "mean lead in comprehensiveness", "best other attribution less this one, paired"
-    ),
-    "auroc": Statistic("mean AUROC", "of each instance, for the evidence; 0.5 is chance"),
-    "auroc_lead": Statistic(
-        "mean lead in AUROC", "best other attribution less the weights, paired"
-    ),
-    "average_precision": Statistic("mean average precision", "chance is the share of evidence"),
-    "token_f1": Statistic("mean unit F1", "at as many units as are evidence"),
-    "evidence_share": Statistic("mean share of evidence", "among the units", percent=True),
-    "mass_on_evidence": Statistic("mean weight on evidence", "share of the weight", percent=True),
-    "top_one": Statistic("evidence first", "the highest weight stands on evidence", percent=True),
-    "lift": Statistic("mean lift", "weight on evidence over its share of the units; 1 is chance"),
-    "coverage": Statistic(
-        "mean coverage", "evidence with more than an even share of the weight", percent=True
-    ),
-    "pooled_auroc": Statistic("pooled AUROC", "all units as one sample; n counts instances"),
-    "key_type_mass": Statistic("mean weight on a kind", "share of it, by kind of evidence", True),
-    "least_type_share": Statistic(
-        "mean least kind",
-        "smallest share of the weight on evidence that one kind has",
-        percent=True,
-    ),
 }
 
-PERFORMANCE = (
-    "Performance",
-    "Is the model good enough to audit?",
-    "skill: balanced accuracy over chance",
-)
+
+def declare(words: Mapping[str, Statistic]) -> None:
+    """Add the words of a check's own statistics; the registry of checks does so for every check."""
+    STATISTICS.update(words)
 
 
 def statistic(name: str) -> Statistic:
@@ -167,23 +93,6 @@ def subject(name: str) -> str:
         if found:
             return f"{subject(first)}{word}{subject(second)}"
     return name.replace("_", " ")
-
-
-def title_of(check: str) -> str:
-    """What a check, or the gate before all checks, is called."""
-    return CHECKS[check].title if check in CHECKS else PERFORMANCE[0]
-
-
-def decides_of(check: Check) -> str:
-    """Whether a failure of the check decides an audit, in words.
-
-    Example:
-        >>> [decides_of(CHECKS[name]) for name in ("erasure", "agreement", "adversary")]
-        ['yes', 'where ground_truth cannot', 'cautions']
-    """
-    if not check.decisive:
-        return "cautions"
-    return f"where {check.stands_in_for} cannot" if check.stands_in_for else "yes"
 
 
 def number(value: float | None, digits: int = 2, *, percent: bool = False) -> str:

@@ -4,64 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnaudit.report.charts import Figure
+from attnaudit.findings.pictures import Figure, Table
 from attnaudit.report.instances import Instance
-
-
-@dataclass(frozen=True)
-class Value:
-    """One cell of a table.
-
-    Attributes:
-        text: What stands there.
-        more: In small print below: an interval, a sample size.
-        differs: Why it is marked as different from the paper's, or nothing.
-        paper: Whether it is the paper's own.
-    """
-
-    text: str
-    more: str = ""
-    differs: str = ""
-    paper: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: its name, its values, and whether it belongs to the row above."""
-
-    name: str
-    values: tuple[Value, ...]
-    inner: bool = False
-
-
-@dataclass(frozen=True)
-class StudyTable:
-    """A table with numbers in every column but the first.
-
-    Attributes:
-        title: What it shows.
-        caption: How to read it.
-        first: What the first column holds.
-        head: Names of the other columns.
-        rows: The rows.
-        folded: Whether it is shown only when asked for.
-    """
-
-    title: str
-    caption: str
-    first: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    folded: bool = False
-    kind: str = "table"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture with its words."""
-
-    figure: Figure
-    kind: str = "picture"
 
 
 @dataclass(frozen=True)
@@ -83,7 +27,7 @@ class Words:
     kind: str = "words"
 
 
-Block = StudyTable | Picture | Texts | Words
+Block = Table | Figure | Texts | Words
 
 
 @dataclass(frozen=True)

@@ -3,125 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import altair as alt
 import numpy as np
 
 from attnaudit.findings.findings import Estimate
+from attnaudit.findings.pictures import (
+    INK,
+    LINES,
+    MUTED,
+    PAPER,
+    Distributions,
+    Guide,
+    Intervals,
+)
 from attnaudit.findings.wording import count, interval_of, number, shortened, spoken, value_of
 from attnaudit.report.vega import Spec
 
 WIDE, NARROW, SMALL = 720, 350, 480
 LABEL, TEXT = 13, 12
 ROW, HEAD, LINE, AXIS = 58, 18, 12, 12
-INK, MUTED, LINES, ACCENT = "var(--ink)", "var(--muted)", "var(--line)", "var(--accent)"
-PAPER = "var(--paper)"
 
 
-@dataclass(frozen=True)
-class Guide:
-    """A vertical line: the null, or the bar of a verdict."""
-
-    value: float
-    label: str
-    dashed: bool = True
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """One row of histograms: a name, where the instances lie, and their mean.
-
-    Attributes:
-        label: What the row is called.
-        values: One value per instance; NaN is left out.
-        estimate: The mean with its interval.
-        colour: A CSS colour.
-        short: What the row is called where there is little room, if not the same.
-    """
-
-    label: str
-    values: np.ndarray
-    estimate: Estimate | None
-    colour: str = ACCENT
-    short: str = ""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One of several intervals that stand in every row."""
-
-    name: str
-    colour: str
-    shape: str = "circle"
-
-
-@dataclass(frozen=True)
-class IntervalRow:
-    """One row of intervals: a name, and an estimate for each series."""
-
-    label: str
-    estimates: tuple[Estimate | None, ...]
-    colours: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture with its words.
-
-    Attributes:
-        name: Unique in the report; ids are made of it.
-        title: What is seen.
-        caption: How to read it.
-        spec: Vega-Lite, as wide as its container.
-        description: For those who do not see it.
-        legend: Series that need telling apart.
-    """
-
-    name: str
-    title: str
-    caption: str
-    spec: Spec = field(repr=False)
-    description: str
-    legend: tuple[Series, ...] = ()
-
-
-def distribution_rows(
-    rows: Sequence[Distribution],
-    *,
-    domain: tuple[float, float],
-    bins: int,
-    axis: str,
-    guides: Sequence[Guide] = (),
-) -> Spec:
+def distributions(chart: Distributions) -> Spec:
     """Histograms one above the other, each with its mean and interval on its base line.
 
     Values are counted into bins here, so the file does not grow with the instances.
     """
+    rows, domain, guides = chart.rows, chart.domain, chart.guides
     bars: list[Spec] = []
     names: list[Spec] = []
     means: list[Spec] = []
     for index, row in enumerate(rows):
-        finite = row.values[np.isfinite(row.values)]
-        counts, edges = np.histogram(np.clip(finite, *domain), bins=bins, range=domain)
-        top = max(int(counts.max()), 1)
+        edges = np.linspace(*domain, chart.bins + 1)
+        top = max(*row.counts, 1)
         base = index + 0.92
         bars += [
             {
                 "x": round(float(low), 4),
                 "x2": round(float(high), 4),
                 "y": base,
-                "y2": round(base - 0.58 * int(size) / top, 4),
+                "y2": round(base - 0.58 * size / top, 4),
                 "colour": row.colour,
                 "from to": f"{number(float(low))} to {number(float(high))}",
-                "instances": count(int(size)),
+                "instances": count(size),
                 "row": row.label,
             }
-            for size, (low, high) in zip(counts, pairwise(edges), strict=True)
+            for size, (low, high) in zip(row.counts, pairwise(edges), strict=True)
             if size
         ]
-        size = count(len(finite))
+        size = count(sum(row.counts))
         names.append(_name(index + 0.2, row.label, row.short, row.estimate, size))
         means += _interval(row.estimate, base, row.colour, row.label)
     height = ROW * len(rows)
@@ -133,7 +65,7 @@ def distribution_rows(
         _chart(bars)
         .mark_bar(opacity=0.45, strokeWidth=0)
         .encode(
-            _x("x", axis, x_scale),
+            _x("x", chart.axis, x_scale),
             alt.X2("x2"),
             y,
             alt.Y2("y2"),
@@ -146,16 +78,9 @@ def distribution_rows(
     return _assembled(layers, height + HEAD * len(guides))
 
 
-def interval_rows(
-    rows: Sequence[IntervalRow],
-    series: Sequence[Series],
-    *,
-    domain: tuple[float, float],
-    axis: str,
-    guides: Sequence[Guide] = (),
-    nulls: bool = False,
-) -> Spec:
-    """Estimates with intervals, one row a method; `nulls` draws each estimate's own null."""
+def intervals(chart: Intervals) -> Spec:
+    """Estimates with intervals, one row per method."""
+    rows, series, guides = chart.rows, chart.series, chart.guides
     single = len(series) == 1
     height = 38 if single else HEAD + LINE * len(series) + 10
     names: list[Spec] = []
@@ -170,11 +95,11 @@ def interval_rows(
             points += _interval(estimate, round(at, 4), colour, label, series[place].shape)
     top_of = -HEAD * len(guides) / height if guides else 0
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
-    x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
+    x_scale = alt.Scale(domain=list(chart.domain), nice=False, zero=False)
     layers = [
         *_guides(guides, y, x_scale, len(rows), HEAD / height, (HEAD / height, 1 - 2 / height)),
-        *_names(names, y, x_scale, domain),
-        *_intervals(points, y, x_scale, axis=axis, nulls=nulls),
+        *_names(names, y, x_scale, chart.domain),
+        *_intervals(points, y, x_scale, axis=chart.axis, nulls=chart.nulls),
     ]
     return _assembled(layers, height * len(rows) + HEAD * len(guides))
 

@@ -2,86 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 import altair as alt
-import numpy as np
 
-from attnaudit.findings.wording import count, number
-from attnaudit.report.charts import (
+from attnaudit.findings.pictures import (
     INK,
     MUTED,
     PAPER,
-    Guide,
+    Chart,
+    Curves,
+    Distributions,
+    Half,
+    Intervals,
     Series,
+    Violins,
+)
+from attnaudit.findings.wording import count, number
+from attnaudit.report.charts import (
     _assembled,
     _chart,
     _guides,
     _names,
     _x,
+    distributions,
+    intervals,
 )
 from attnaudit.report.vega import Spec
 
 ROW, HEAD = 84, 18
-GRID = 80
-NARROWEST = 0.008
-"""The least bandwidth, as a share of the axis: equal values are still seen."""
+TALL = 0.3
+"""The height of a density, in rows."""
 
 
-@dataclass(frozen=True)
-class Half:
-    """One side of a violin.
-
-    Attributes:
-        name: Which instances, in words.
-        values: One value an instance; NaN is left out.
-        colour: A CSS colour.
-        paper: The paper's quartiles: lower, median, upper; or None.
-    """
-
-    name: str
-    values: np.ndarray
-    colour: str
-    paper: tuple[float, float, float] | None = None
+def spec_of(chart: Chart) -> Spec:
+    """A picture's data as a drawing in Vega-Lite."""
+    if isinstance(chart, Distributions):
+        return distributions(chart)
+    if isinstance(chart, Intervals):
+        return intervals(chart)
+    return violins(chart) if isinstance(chart, Violins) else curves(chart)
 
 
-@dataclass(frozen=True)
-class Violin:
-    """A row: one half drawn on both sides of its line, or two, one on each."""
-
-    label: str
-    halves: tuple[Half, ...]
-    short: str = ""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Points of two measures, joined in their order or each by itself.
-
-    Attributes:
-        series: Name, colour and shape.
-        points: `(x, y, label)`.
-        joined: Whether a line runs through them.
-    """
-
-    series: Series
-    points: tuple[tuple[float, float, str], ...]
-    joined: bool = True
-
-
-def violins(
-    rows: Sequence[Violin],
-    *,
-    domain: tuple[float, float],
-    axis: str,
-    guides: Sequence[Guide] = (),
-) -> Spec:
+def violins(chart: Violins) -> Spec:
     """Densities one above the other, with median and quartiles here, and the paper's beside.
 
     Each side is scaled to its own highest point. The file does not grow with the instances.
     """
+    rows, domain, guides = chart.rows, chart.domain, chart.guides
     areas: list[Spec] = []
     marks: list[Spec] = []
     names: list[Spec] = []
@@ -89,11 +55,10 @@ def violins(
         base = index + 0.64
         sizes = []
         for place, half in enumerate(row.halves):
-            known = half.values[np.isfinite(half.values)]
-            sizes.append(len(known))
+            sizes.append(half.n)
             side = 0 if len(row.halves) == 1 else -1 if place == 0 else 1
-            areas += _area(known, half, domain, base, side, f"{index}.{place}")
-            marks += _quartiles(known, half, row.label, base, side)
+            areas += _area(half, base, side, f"{index}.{place}")
+            marks += _quartiles(half, row.label, base, side)
         names.append(
             {
                 "y": index + 0.13,
@@ -112,7 +77,7 @@ def violins(
         _chart(areas)
         .mark_area(opacity=0.4, line=False, interpolate="monotone")
         .encode(
-            _x("x", axis, scale),
+            _x("x", chart.axis, scale),
             y,
             alt.Y2("y2"),
             colour,
@@ -124,16 +89,9 @@ def violins(
     return _assembled(layers, ROW * len(rows) + HEAD * len(guides))
 
 
-def curves(
-    rows: Sequence[Curve],
-    *,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    axes: tuple[str, str],
-    height: int = 300,
-    scale: Literal["linear", "log"] = "linear",
-) -> Spec:
+def curves(chart: Curves) -> Spec:
     """Curves of two measures, such as output change against divergence of the weights."""
+    rows, axes, scale = chart.rows, chart.axes, chart.scale
 
     def shown(value: float) -> str:
         return number(value, 3) if scale == "linear" else f"{value:.2g}"
@@ -159,10 +117,10 @@ def curves(
         kind = {"zero": False} if scale == "linear" else {"type": "log"}
         return alt.Scale(domain=list(domain), nice=False, **kind)
 
-    across = _x("x", axes[0], scaled(x))
+    across = _x("x", axes[0], scaled(chart.x))
     up = alt.Y(
         "y:Q",
-        scale=scaled(y),
+        scale=scaled(chart.y),
         axis=alt.Axis(title=axes[1], grid=True, tickCount=6),
     )
     colour = alt.Color("colour:N", scale=None, legend=None)
@@ -181,44 +139,27 @@ def curves(
             tooltip=["row:N", "what:N", f"{_escaped(axes[0])}:N", f"{_escaped(axes[1])}:N"],
         ),
     ]
-    return _assembled(layers, height)
+    return _assembled(layers, chart.height)
 
 
-def _area(
-    known: np.ndarray, half: Half, domain: tuple[float, float], base: float, side: int, name: str
-) -> list[Spec]:
-    if len(known) < 2:
-        return []
-    low, high = domain
-    spread = float(known.std()) * len(known) ** -0.2
-    width = max(0.9 * spread, NARROWEST * (high - low))
-    ends = max(low, float(known.min()) - width), min(high, float(known.max()) + width)
-    grid = np.linspace(*ends, GRID)
-    density = np.exp(-0.5 * ((grid[:, None] - known[None, :]) / width) ** 2).sum(1)
-    tall = 0.3 * density / density.max()
+def _area(half: Half, base: float, side: int, name: str) -> list[Spec]:
     return [
         {
-            "x": round(float(x), 4),
-            "y": round(base - (h if side <= 0 else 0), 4),
-            "y2": round(base + (h if side >= 0 else 0), 4),
+            "x": x,
+            "y": round(base - (TALL * height if side <= 0 else 0), 4),
+            "y2": round(base + (TALL * height if side >= 0 else 0), 4),
             "colour": half.colour,
             "id": name,
         }
-        for x, h in zip(grid, tall.tolist(), strict=True)
+        for x, height in half.density
     ]
 
 
-def _quartiles(known: np.ndarray, half: Half, row: str, base: float, side: int) -> list[Spec]:
+def _quartiles(half: Half, row: str, base: float, side: int) -> list[Spec]:
     found: list[Spec] = []
     at = base + 0.08 * side
     for who, quarters, colour, shape, y in (
-        (
-            "here",
-            None if not len(known) else np.quantile(known, (0.25, 0.5, 0.75)).tolist(),
-            half.colour,
-            "circle",
-            at,
-        ),
+        ("here", half.quartiles, half.colour, "circle", at),
         ("the paper", half.paper, INK, "diamond", at + (0.14 * side or 0.14)),
     ):
         if quarters is None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnaudit.audit.judgement import SUBJECT, decides
+from attnaudit.audit.judgement import CALIBRATION, decides, first_findings
 from attnaudit.audit.schema import AuditReport
-from attnaudit.checks.registry import CHECKS
+from attnaudit.checks.declaration import Check
+from attnaudit.checks.registry import CHECKS, GATES
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.findings.settings import Thresholds
+from attnaudit.findings.settings import LEAST_INSTANCES
 from attnaudit.findings.wording import (
     NOTHING,
-    PERFORMANCE,
     count,
     interval_of,
     null_of,
@@ -20,9 +20,13 @@ from attnaudit.findings.wording import (
     statistic,
     subject,
     threshold,
-    title_of,
     value_of,
 )
+
+OWN = ("weights", "model", "integrated", "mean weights", "seeds")
+"""Subjects that need no name of their own in a table."""
+BARS = {bar.name: bar for check in (*GATES.values(), *CHECKS.values()) for bar in check.bars}
+BARS[LEAST_INSTANCES.name] = LEAST_INSTANCES
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,9 @@ def evidence_rows(report: AuditReport, *, calibration: bool = True) -> tuple[Evi
     counted = {r.check: r.verdict for r in report.judgement.reasons}
     rows = [_row(report.performance, counted)]
     for finding in report.findings:
-        if finding.subject == SUBJECT:
+        if finding.subject not in CALIBRATION:
             rows.append(_row(finding, counted))
-            if calibration:
+            if calibration and finding in first_findings(report.findings):
                 rows += [_row(f, counted) for f in calibrating(report, finding.check)]
     return tuple(rows)
 
@@ -117,23 +121,27 @@ def failing(report: AuditReport) -> tuple[tuple[str, str], ...]:
 
 def calibrating(report: AuditReport, check: str) -> list[Finding]:
     """The findings that judge a check and not the weights."""
-    return [f for f in report.findings if f.check == check and f.subject != SUBJECT]
+    return [f for f in report.findings if f.check == check and f.subject in CALIBRATION]
 
 
 def _row(finding: Finding, counted: dict[str, Verdict]) -> EvidenceRow:
-    own = finding.subject in (SUBJECT, "model")
-    check = CHECKS.get(finding.check)
-    headline = finding.headline
+    own = finding.subject not in CALIBRATION
+    check, headline = declared(finding.check), finding.headline
     verdict = counted.get(finding.check, finding.verdict) if own else finding.verdict
+    if own and finding.subject not in OWN:
+        verdict = finding.verdict
     measured = NOTHING
     if headline is not None:
         measured = f"{statistic(headline.statistic).title}, {subject(headline.subject)}"
-        if finding.subject == "model":
-            measured = PERFORMANCE[2]
+        if check is not None and check.gate:
+            measured = check.statistic
+    title = title_of(finding.check) if own else subject(finding.subject)
+    if own and finding.subject not in OWN:
+        title = f"{title}: {subject(finding.subject)}"
     return EvidenceRow(
         check=finding.check,
-        title=title_of(finding.check) if own else subject(finding.subject),
-        question=(check.question if check else PERFORMANCE[1]) if own else "",
+        title=title,
+        question=check.question if check is not None and own else "",
         measured=measured,
         needs=needs_of(finding) if own else "",
         value=NOTHING if headline is None else value_of(headline),
@@ -146,50 +154,47 @@ def _row(finding: Finding, counted: dict[str, Verdict]) -> EvidenceRow:
     )
 
 
-BARS = {
-    "performance": "skill",
-    "permutation": "permutation_tvd",
-    "adversary": "adversary_share",
-    "ground_truth": "truth_auroc",
-}
-"""The threshold that the headline of a check is held against, where it is one alone."""
-
-
 def needs_of(finding: Finding) -> str:
-    """What the whole interval of the headline must reach for a pass.
+    """What it takes to pass, in words; empty where that is not one thing.
 
     Example:
         >>> needs_of(Finding(check="permutation", subject="weights", verdict=Verdict.PASS,
         ...                  sentence="", thresholds={"permutation_tvd": 0.1}))
         'at least 0.1'
     """
-    if finding.check == "erasure":
-        margin = finding.thresholds.get("erasure_margin")
-        best = "" if margin is None else f", and less than {threshold(margin)} below the best"
-        return f"above chance{best}"
-    bar = bar_in_force(finding)
-    if bar is None:
-        # a check that this table does not know, with a single bar of its own
-        others = [v for name, v in finding.thresholds.items() if name != "least_instances"]
-        bar = finding.thresholds.get(BARS.get(finding.check, ""))
-        bar = others[0] if bar is None and len(others) == 1 else bar
+    check = declared(finding.check)
+    if check is None or check.requires is not None:
+        return "" if check is None or check.requires is None else check.requires(finding)
+    bar = None if check.bar is None else finding.thresholds.get(check.bar.name)
     if bar is None:
         return ""
-    check, shown = CHECKS.get(finding.check), finding.headline
+    shown = finding.headline
     percent = shown is not None and statistic(shown.statistic).percent
-    words = "at least" if check is None or check.higher_is_better else "below"
-    return f"{words} {number(bar, percent=True) if percent else _bar(bar)}"
+    words = "at least" if check.higher_is_better else "below"
+    return f"{words} {number(bar, percent=True) if percent else threshold(bar)}"
 
 
-def bar_in_force(finding: Finding) -> float | None:
-    """The bar that a check has set itself on these data, where it does so."""
-    found = (e.value for e in finding.estimates if e.statistic == "agreement_bar")
-    return next(found, None)
+def declared(check: str) -> Check | None:
+    """The declaration of a check or gate; None where this version has none of that name."""
+    return CHECKS.get(check) or GATES.get(check)
 
 
-def _bar(value: float) -> str:
-    """As it was set; two digits where it was measured."""
-    return threshold(value) if round(value, 3) == value else number(value)
+def title_of(check: str) -> str:
+    """What a check is called."""
+    found = declared(check)
+    return check.replace("_", " ") if found is None else found.title
+
+
+def decides_of(check: Check) -> str:
+    """Whether a failure of the check decides an audit, in words.
+
+    Example:
+        >>> [decides_of(CHECKS[name]) for name in ("erasure", "agreement", "adversary")]
+        ['yes', 'where ground_truth cannot', 'cautions']
+    """
+    if not check.decisive:
+        return "cautions"
+    return f"where {check.defers_to} cannot" if check.defers_to else "yes"
 
 
 def remark_on(finding: Finding, counted: Verdict) -> str:
@@ -235,14 +240,14 @@ def threshold_rows(finding: Finding) -> tuple[ThresholdRow, ...]:
     """The thresholds of a finding with the sources that the settings declare."""
     rows = []
     for name, value in finding.thresholds.items():
-        declared = Thresholds.model_fields.get(name)
-        usual = None if declared is None else float(declared.default)
+        bar = BARS.get(name)
+        usual = None if bar is None else float(bar.value)
         rows.append(
             ThresholdRow(
                 name=name.replace("_", " "),
                 value=threshold(value),
                 standard=None if usual is None or usual == value else threshold(usual),
-                source=prose(declared.description) if declared else "",
+                source=prose(bar.source) if bar is not None else "",
             )
         )
     return tuple(rows)

@@ -9,6 +9,7 @@ import polars as pl
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.schema import AuditReport
+from attnaudit.findings.settings import ADVERSARY_JSD
 from attnaudit.findings.wording import number, subject
 from attnaudit.report.heat import HeatRow, floor_of, heat_row, windows_of
 from attnaudit.report.heat_map import HeatMap, heat_map
@@ -143,7 +144,7 @@ def _instance(
     wanted = [("weights", weights, f"the model's own, giving probability {number(probability, 3)}")]
     if better:
         wanted.append((better, _list(row[f"scores.{better}"]), METHODS[better].meaning))
-    other = _adversary(row, report.plan.settings.thresholds.adversary_jsd)
+    other = _adversary(row, report.plan.settings.bar(ADVERSARY_JSD))
     if other is not None:
         wanted.append(other)
     wanted = [row for row in wanted if len(row[1]) == len(units)]

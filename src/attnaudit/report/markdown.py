@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnaudit.audit.audit import AuditResult
+from attnaudit.audit.run import AuditResult
 from attnaudit.audit.schema import AuditReport
 from attnaudit.console import visible
 from attnaudit.findings.wording import (
@@ -18,10 +18,9 @@ from attnaudit.findings.wording import (
     duration,
     number,
     statistic,
-    title_of,
     typeset,
 )
-from attnaudit.report.evidence import evidence_rows, failing
+from attnaudit.report.evidence import evidence_rows, failing, title_of
 from attnaudit.report.files import write_text
 
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")

@@ -15,9 +15,11 @@ from typing import cast
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attnaudit.audit.audit import AuditResult
+from attnaudit.audit.run import AuditResult
 from attnaudit.console import harmless
-from attnaudit.report.charts import NARROW, WIDE, Figure
+from attnaudit.findings.pictures import Figure
+from attnaudit.report.charts import NARROW, WIDE
+from attnaudit.report.curves import spec_of
 from attnaudit.report.files import write_text
 from attnaudit.report.summary import summarise
 from attnaudit.report.vega import Spec, javascript, static_svg
@@ -36,7 +38,7 @@ def render_html(result: AuditResult) -> str:
     summary = summarise(result)
     return render_page(
         "report.html.j2",
-        [figure for section in summary.sections for figure in section.figures],
+        [b for section in summary.sections for b in section.blocks if isinstance(b, Figure)],
         s=summary,
         model_name=result.report.plan.model.name,
         version=result.report.plan.attnaudit_version,
@@ -60,6 +62,7 @@ def render_page(
         scripts: Further scripts of ours.
         values: What the template reads.
     """
+    specs = {figure.name: spec_of(figure.chart) for figure in figures}
     notice = f"/*!\n{_asset('vega-licence.txt')}*/\n"
     bundle = _inline(notice + javascript()) if figures else ""
     script = _inline("".join(map(_asset, ("report.js", *scripts))))
@@ -68,7 +71,8 @@ def render_page(
         .get_template(template)
         .render(
             css=Markup("".join(map(_asset, ("style.css", *styles)))),  # our own files
-            stills={figure.name: _stills(figure) for figure in figures},
+            specs=specs,
+            stills={name: _stills(spec) for name, spec in specs.items()},
             charts=bool(figures),
             bundle=Markup(bundle),  # a library's code, closing tags defused
             script=Markup(script),  # our own file
@@ -138,8 +142,8 @@ def said(text: object) -> Markup:
     return Markup("").join(apart)
 
 
-def _stills(figure: Figure) -> dict[str, Markup]:
-    spec = cast("Spec", _neutral(figure.spec))
+def _stills(spec: Spec) -> dict[str, Markup]:
+    spec = cast("Spec", _neutral(spec))
     # the converter escapes the texts of the chart as XML
     return {
         name: Markup(static_svg(spec, width))

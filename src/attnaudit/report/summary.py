@@ -5,38 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit.audit import AuditResult
-from attnaudit.audit.judgement import SUBJECT, decides
+from attnaudit.audit.judgement import decides, first_findings
+from attnaudit.audit.run import AuditResult
 from attnaudit.audit.schema import AuditReport
 from attnaudit.checks.registry import CHECKS
 from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
 from attnaudit.findings.wording import (
-    PERFORMANCE,
     QUESTION,
     count,
     duration,
     number,
     prose,
+    subject,
     threshold,
-    title_of,
     typeset,
 )
-from attnaudit.report.charts import Figure
 from attnaudit.report.evidence import (
     EstimateRow,
     EvidenceRow,
     ThresholdRow,
-    calibrating,
+    declared,
     estimate_rows,
     evidence_rows,
     remark_on,
     threshold_rows,
+    title_of,
 )
-from attnaudit.report.figures import figures_of
 from attnaudit.report.heat import FULL_EFFECT, FULL_SHARES
 from attnaudit.report.instances import Instance, shown_instances
 from attnaudit.report.references import references_of
+
+TITLES = {
+    "random": "Calibration, random scores",
+    "oracle": "Calibration, known evidence",
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class ReasonRow:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What random scores or known evidence get from a check, and what they should get."""
+class Other:
+    """What else a check found: about other subjects, random scores or known evidence."""
 
     title: str
     verdict: Verdict
@@ -73,8 +77,8 @@ class Section:
         sentence: What a person reads.
         decisive: Whether a failure alone forbids showing the weights.
         facts: Statistic, direction, range and null, by name.
-        figures: Pictures.
-        calibration: What random scores and known evidence get.
+        blocks: Pictures and tables.
+        others: What it found about other subjects; random scores and known evidence calibrate it.
         notes: Caveats of this run.
         caveat: When not to trust the check.
         paper: Where it comes from.
@@ -90,8 +94,8 @@ class Section:
     sentence: str
     decisive: bool
     facts: tuple[tuple[str, str], ...]
-    figures: tuple[Figure, ...]
-    calibration: tuple[Calibration, ...]
+    blocks: tuple[Block, ...]
+    others: tuple[Other, ...]
     notes: tuple[str, ...]
     caveat: str
     paper: str
@@ -186,7 +190,7 @@ def sections_of(result: AuditResult) -> tuple[Section, ...]:
     """The gate and every check about the weights, in full."""
     report = result.report
     counted = {r.check: r.verdict for r in report.judgement.reasons}
-    own = [f for f in report.findings if f.subject == SUBJECT]
+    own = first_findings(report.findings)
     return tuple(
         _section(result, finding, counted.get(finding.check, finding.verdict))
         for finding in (report.performance, *own)
@@ -199,10 +203,12 @@ def _decides(report: AuditReport, check: str) -> bool:
 
 
 def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section:
-    check = CHECKS.get(finding.check)
-    others = calibrating(result.report, finding.check)
-    facts: tuple[tuple[str, str], ...] = (("Statistic", PERFORMANCE[2]),)
-    if check is not None:
+    check = declared(finding.check)
+    others = [f for f in result.report.findings if f.check == finding.check and f is not finding]
+    facts: tuple[tuple[str, str], ...] = ()
+    if check is not None and check.gate:
+        facts = (("Statistic", check.statistic),)
+    elif check is not None:
         low, high = (number(end, 0) for end in check.range)
         facts = (
             ("Statistic", check.statistic),
@@ -215,16 +221,16 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
     return Section(
         check=finding.check,
         title=title_of(finding.check),
-        question=check.question if check else PERFORMANCE[1],
+        question=check.question if check else "",
         verdict=counted,
         remark=remark_on(finding, counted),
         sentence=typeset(finding.sentence),
         decisive=_decides(result.report, finding.check),
         facts=facts,
-        figures=figures_of(result, finding),
-        calibration=tuple(
-            Calibration(
-                "Random scores" if f.subject == "random" else "Known evidence",
+        blocks=result.pictures.get(finding.check, ()),
+        others=tuple(
+            Other(
+                TITLES.get(f.subject, subject(f.subject)),
                 f.verdict,
                 typeset(f.sentence),
                 remark_on(f, f.verdict),
@@ -240,18 +246,18 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
 
 
 def settings_of(settings: Settings) -> tuple[Setting, ...]:
-    """Every setting, thresholds apart: those stand with the checks that use them."""
+    """Every setting, bars apart: those stand with the checks that use them."""
     rows = []
-    for name, declared in type(settings).model_fields.items():
-        if name == "thresholds":
+    for name, given in type(settings).model_fields.items():
+        if name == "bars":
             continue
-        value, usual = getattr(settings, name), declared.default
+        value, usual = getattr(settings, name), given.default
         rows.append(
             Setting(
                 name=name.replace("_", " "),
                 value=_written(value),
                 standard=None if value == usual else _written(usual),
-                meaning=prose(declared.description),
+                meaning=prose(given.description),
             )
         )
     return tuple(rows)

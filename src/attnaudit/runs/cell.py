@@ -21,7 +21,7 @@ from attnaudit.runs.code import code_fingerprint
 from attnaudit.version import __version__
 
 CELL_SCHEMA = 1
-Facts: TypeAlias = Mapping[str, JsonValue]
+Facts: TypeAlias = Mapping[str, object]
 """Plain values as JSON holds them."""
 
 

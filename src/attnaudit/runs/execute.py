@@ -9,6 +9,7 @@ from functools import partial
 from typing import IO
 
 from attnaudit.errors import RunError
+from attnaudit.progress import Report
 from attnaudit.runs.cell import Cell, CellRecord, Place, with_needs
 from attnaudit.runs.engine import Engine, Event, Inline, Job
 from attnaudit.runs.store import Store
@@ -155,6 +156,16 @@ class _Run:
         self.watch(event)
         if record.status == "failed" and event.cell.vital:
             raise event.error or RunError(f"{name}: {record.reason}")
+
+
+def watched(report: Report) -> Watch:
+    """What tells a progress function `(stage, done, total)` of the steps of cells."""
+
+    def watch(event: Event) -> None:
+        if event.kind == "progress":
+            report(event.stage, event.done, event.total)
+
+    return watch
 
 
 def _step(watch: Watch, cell: Cell, stage: str, done: int, total: int) -> None:

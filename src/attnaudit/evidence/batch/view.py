@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,8 @@ from attnaudit.measures.ties import settled
 from attnaudit.models.encoded import Encoded
 
 EQUAL_WEIGHTS = 1e-7
+Columns = Mapping[str, np.ndarray | list[list[float] | None]]
+"""Columns with one row per instance, by name."""
 
 
 class View:

@@ -1,0 +1,141 @@
+"""The plan of an audit: which checks, on which model and data, and the cells that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from attnaudit.audit.schema import DataFacts, ModelFacts
+from attnaudit.checks.declaration import ATTENTION, PAIRS, Check
+from attnaudit.checks.registry import CHECKS, GATES, chosen_checks
+from attnaudit.data.kinds import AnyDataset
+from attnaudit.errors import DataError
+from attnaudit.evidence.contract import Asked, Design, Splits
+from attnaudit.findings.settings import LEAST_INSTANCES, Settings, check_bars
+from attnaudit.models.cut import Model
+from attnaudit.models.encoded import Encoded
+from attnaudit.runs.cell import Cell
+
+Data = TypeVar("Data", bound=AnyDataset)
+PROBES = 8
+"""Records on which a model's behaviour is part of its fingerprint."""
+
+
+def checks_of(settings: Settings, reads: str) -> list[Check]:
+    """The checks that settings name; the usual ones of what the model reads by default.
+
+    Raises:
+        SettingsError: A check or bar that does not exist, or a bar out of range.
+    """
+    checks = chosen_checks(settings.checks or (PAIRS if reads == "pairs" else ATTENTION,))
+    every = (*GATES.values(), *CHECKS.values())
+    check_bars(settings, (LEAST_INSTANCES, *(bar for check in every for bar in check.bars)))
+    return checks
+
+
+def asked_of(checks: Sequence[Check], design: Design) -> dict[type[Asked], dict[str, Asked]]:
+    """What checks ask for, by the kind of evidence; the gate among them where it can be had."""
+    gates = GATES.values() if design.model is not None and design.data is not None else ()
+    found: dict[type[Asked], dict[str, Asked]] = {}
+    for check in (*gates, *checks):
+        found.setdefault(type(check.asks), {})[check.name] = check.asks
+    return found
+
+
+def cells_of(asked: Mapping[type[Asked], Mapping[str, Asked]], design: Design) -> list[Cell]:
+    """The cells that are asked for.
+
+    Raises:
+        AttnauditError: The design lacks what a check needs; the message says what.
+    """
+    return [cell for kind, some in asked.items() for cell in kind.cells(design, some)]
+
+
+def model_facts(model: Model, data: AnyDataset) -> ModelFacts:
+    """Which model it is, told by its parameters and by what it does with a few records."""
+    return ModelFacts(
+        name=model.name,
+        kind=type(model).__name__,
+        fingerprint=_fingerprint(model, data),
+        classes=model.classes,
+    )
+
+
+def data_facts(
+    data: AnyDataset, model: Model | None, left_out: int = 0, splits: Splits | None = None
+) -> DataFacts:
+    """Which data they are, and how many of them the model was trained on."""
+    known = None if model is None else model.trained_on
+    return DataFacts(
+        name=data.name,
+        split=data.split,
+        fingerprint=data.fingerprint,
+        instances=len(data),
+        class_counts=data.class_counts,
+        mean_length=float(np.mean([len(r.units) for r in data])),
+        has_truth=data.has_truth,
+        splits={name: part.fingerprint for name, part in (splits or {}).items()},
+        notes=data.notes,
+        trained_on=0 if known is None else sum(record in known for record in data),
+        left_out=left_out,
+        reads="texts" if model is None else model.reads,
+    )
+
+
+def _fingerprint(model: Model, data: AnyDataset) -> str:
+    """The model's own fingerprint, and what it does with a few records.
+
+    Parameters do not tell how a wrapped model cuts texts or attends; its behaviour does.
+    """
+    few = sorted(data.records, key=lambda record: record.id)[:PROBES]
+    encoded = Encoded(model, model.collate(few))
+    digest = blake2b(model.fingerprint().encode(), digest_size=32)
+    digest.update(encoded.batch.inputs.cpu().numpy().tobytes())
+    digest.update(encoded.units.cpu().numpy().tobytes())
+    digest.update(repr((model.pad_value, model.mask_value)).encode())
+    # rounded, so that another number of threads is no other model
+    digest.update((encoded.weights * 100).round().to(torch.int16).cpu().numpy().tobytes())
+    digest.update((encoded.probabilities * 100).round().to(torch.int16).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def aligned(data: Data, model: Model) -> Data:
+    """The data with labels numbered as the model's outputs are.
+
+    Raises:
+        DataError: There are no records, or a label is none of the model's classes.
+    """
+    if not len(data):
+        raise DataError(f"{data.name} has no records, so there is nothing to audit.")
+    seen: dict[str, int] = {}
+    for place, record in enumerate(data):
+        if record.id in seen:
+            raise DataError(
+                f"{data.name}: records {seen[record.id] + 1} and {place + 1} have the same id "
+                f"{record.id!r}. Ids must be unique: random draws and results are keyed by them."
+            )
+        seen[record.id] = place
+    numbers = [record.label for record in data]
+    quantities = [number for number in numbers if isinstance(number, float)]
+    if quantities:
+        raise DataError(
+            f"{data.name} has labels that are quantities ({quantities[0]:g}, …), and {model.name} "
+            "gives classes. Give labels that are classes, or none."
+        )
+    labels = [None if number is None else int(number) for number in numbers]
+    if data.classes == model.classes or all(label is None for label in labels):
+        return data.relabelled(labels, model.classes)
+    index = {name: position for position, name in enumerate(model.classes)}
+    used = {data.classes[label] for label in labels if label is not None}
+    unknown = sorted(used - set(index))
+    if unknown:
+        raise DataError(
+            f"{data.name} has the label {unknown[0]!r}, which is none of the model's classes "
+            f"({', '.join(model.classes)}). Rename the labels, or audit without them."
+        )
+    known = [None if label is None else index[data.classes[label]] for label in labels]
+    return data.relabelled(known, model.classes)
