@@ -66,6 +66,8 @@ class Cell:
         needs: The cells that must be finished before, and whose results it reads.
         cost: Expected CPU seconds.
         code: Modules whose source decides its numbers, besides that of `work`.
+        version: Told apart from others by it: what the work is called, and a number that is raised
+            whenever it would give other numbers for the same specification.
         room: The folder of the run in which its own folder lies.
         vital: Whether the run ends where it fails; the others go on without it.
         single: Whether it has one thread, so that no number depends on how many there are.
@@ -77,6 +79,7 @@ class Cell:
     needs: tuple[Cell, ...] = ()
     cost: float = 0.0
     code: tuple[str, ...] = ()
+    version: str = ""
     room: str = "cells"
     vital: bool = False
     single: bool = True
@@ -93,6 +96,7 @@ class Cell:
             CELL_SCHEMA,
             __version__,
             self.source,
+            self.version,
             dict(self.spec),
             [needed.key for needed in self.needs],
         ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 
 from attnaudit.errors import DamagedWarning, RunError
@@ -21,67 +19,31 @@ from attnaudit.manifest import (
 )
 from attnaudit.runs.disk import explained
 
-KINDS = {
-    "audit": "an audit",
-    "control": "controls",
-    "shortcut": "a shortcut check",
-    "silent": "a run over seeds",
-    "pairs": "an audit of pairs",
-    "study": "a study",
-    "model": "a model",
-}
+KINDS = {"audit": "an audit", "study": "a study", "model": "a model"}
 """What a folder can hold, in words."""
 FILES = {
     "audit": (
         "plan.json",
         "findings.json",
+        "pictures.json",
+        "estimates.parquet",
+        "cells",
         "instances",
-        "drift.safetensors",
-        "work.json",
+        "inputs",
         "report.html",
         "card.md",
     ),
-    "control": (
-        "findings.json",
-        "instances.parquet",
-        "estimates.parquet",
-        "cells",
-        "controls.html",
-    ),
-    "shortcut": ("findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"),
-    "silent": (
+    "study": (
         "plan.json",
-        "silent.json",
-        "seeds.parquet",
-        "weights.parquet",
-        "members",
-        "model",
-        "silent.html",
+        "findings.json",
+        "claims.json",
+        "results.parquet",
+        "cells",
+        "report.html",
+        "card.md",
     ),
-    "pairs": ("findings.json", "card.md", "pairs.parquet"),
-    "study": ("study.json", "claims.json", "results.parquet", "cells", "report.html", "summary.md"),
 }
 """What each kind of run writes."""
-SHOWN = {
-    "control": "; what the controls found is in its controls.html",
-    "shortcut": "; what the check found is in its shortcut.html",
-    "silent": "; what the seeds show is in its silent.html",
-    "pairs": "; what the audit found is in its card.md",
-    "study": "; what the study found is in its report.html",
-}
-"""Where a person reads what a run found, for one who has taken it for another."""
-KEYS = {
-    "findings.json": {
-        "audit": {"plan", "performance"},
-        "control": {"controls", "trainings"},
-        "shortcut": {"default_units", "gate"},
-        "pairs": {"sizes", "judgement"},
-    },
-    "silent.json": {"silent": {"ensembles"}},
-    "study.json": {"study": {"cells"}},
-    "plan.json": {"audit": {"model", "settings"}, "silent": {"key", "seeds"}},
-}
-"""By which keys the files of earlier versions, which had no manifest, tell their kind."""
 
 
 def kind_of(folder: Path) -> str | None:
@@ -89,31 +51,16 @@ def kind_of(folder: Path) -> str | None:
     manifest = known_manifest(folder)
     if manifest.kind:
         return manifest.kind
-    for name, kinds in KEYS.items():
-        found = _object(folder / name)
-        for kind, keys in kinds.items():
-            if keys <= found.keys():
-                return kind
     held = str(_object(folder / "config.json").get("format", ""))
     return "model" if held.startswith("attnaudit-") else None
 
 
-def check_run(
-    folder: Path,
-    kind: str,
-    *,
-    plan: str = "",
-    overwrite: bool = False,
-    reads: Iterable[object] = (),
-) -> None:
+def check_run(folder: Path, kind: str, *, reads: Iterable[object] = ()) -> None:
     """Refuse a place for a run, before any work; nothing is made there.
 
     Args:
         folder: The run folder.
         kind: A name of `KINDS`.
-        plan: A hash of what is asked (`plan_hash`), where the run replaces what an earlier one
-            left as a whole.
-        overwrite: Whether another run of this kind may be replaced.
         reads: What the run reads: none of it is taken for a run folder.
 
     Raises:
@@ -138,13 +85,6 @@ def check_run(
                 f"{folder / foreign[0]} was written by no run of attnaudit that is known here, and "
                 "would be written over. Choose another folder."
             )
-    if plan and not overwrite:
-        before = known_manifest(folder)
-        if before.plan != plan and any((folder / name).exists() for name in FILES[kind]):
-            raise RunError(
-                f"{folder} holds {KINDS[kind]} of another model, other data or other settings. "
-                "Choose another folder, or pass overwrite=True (--overwrite) to replace it."
-            )
 
 
 def refuse_other(folder: Path, kind: str) -> None:
@@ -156,18 +96,17 @@ def refuse_other(folder: Path, kind: str) -> None:
     found = kind_of(folder)
     if found is not None and found != kind:
         raise RunError(
-            f"{folder} holds {KINDS.get(found, found)}, not {KINDS[kind]}. Choose another folder"
-            f"{SHOWN.get(found, '')}."
+            f"{folder} holds {KINDS.get(found, f'a run of another kind, {found}')}, not "
+            f"{KINDS[kind]}. Choose another folder."
         )
 
 
-def claim(folder: Path, kind: str, plan: str = "") -> None:
+def claim(folder: Path, kind: str) -> None:
     """Note whose a folder is, and take away what killed runs of it left half-written.
 
     Args:
         folder: A folder that `check_run` has found fit, held by nobody else.
         kind: A name of `KINDS`.
-        plan: As in `check_run`.
 
     Raises:
         RunError: It cannot be written.
@@ -180,10 +119,8 @@ def claim(folder: Path, kind: str, plan: str = "") -> None:
             said = f"{folder / MANIFEST} is damaged: everything is made again."
             warnings.warn(said, DamagedWarning, stacklevel=2)
         before = known_manifest(folder)
-        if (before.kind, before.plan) != (kind, plan):
-            # what another run left is that run's, and goes as this one is written
-            files = before.files if before.plan == plan else {}
-            write_manifest(folder, Manifest(kind, plan, files))
+        if before.kind != kind:
+            write_manifest(folder, Manifest(kind, before.plan, before.files))
     except OSError as error:
         raise explained(error, folder) from error
 
@@ -198,12 +135,6 @@ def unclaim(folder: Path, kind: str) -> None:
         write_manifest(folder, Manifest(kind))
     except OSError as error:
         raise explained(error, folder) from error
-
-
-def plan_hash(*parts: object) -> str:
-    """A hash of what decides a run, of values that JSON can hold."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _object(path: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from attnaudit.errors import DamagedWarning, RunError
 from attnaudit.files import parse_json, tidy
-from attnaudit.manifest import ChangedError, changes, read_noted
+from attnaudit.manifest import MANIFEST, ChangedError, changes, read_noted
 from attnaudit.runs import disk
 from attnaudit.runs.cell import Cell, CellRecord
 from attnaudit.runs.disk import explained, lock, read_sure, write_noted
@@ -150,6 +150,20 @@ class Store:
             return None
         return record if record.key == cell.key and record.status == "done" else None
 
+    def record(self, place: str) -> CellRecord | None:
+        """What a cell has left in this place of the run folder, whatever its key and state."""
+        folder = self.folder / place
+        content = disk.read_noted(folder / CELL, folder)
+        try:
+            return None if content is None else CellRecord.model_validate_json(content)
+        except ValidationError:
+            return None
+
+    def forget(self, cell: Cell) -> None:
+        """Take away the record of a cell, so that it is run again."""
+        for name in (CELL, MANIFEST):
+            (self.folder / cell.place / name).unlink(missing_ok=True)
+
     def finish(self, cell: Cell, record: CellRecord) -> None:
         """Store what came of a cell.
 
@@ -196,7 +210,7 @@ class Store:
     def _clear(self) -> None:
         """Forget every file; cells with other keys stay beside those that are made."""
         for path in (self.folder / PLAN, *self.folder.glob("*.json")):
-            if path.name != "manifest.json":
+            if path.name != MANIFEST:
                 path.unlink(missing_ok=True)
         unclaim(self.folder, self.kind)
 

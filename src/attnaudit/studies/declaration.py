@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,14 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from attnaudit.findings.findings import Estimate
-from attnaudit.studies.schema import STUDY_SCHEMA, CellRecord, Claim, Missing
-from attnaudit.version import __version__
+from attnaudit.progress import Report
+from attnaudit.runs.cell import Cell as RunCell
+from attnaudit.runs.cell import CellRecord, Outcome, home_of
+from attnaudit.runs.cell import Place as RunPlace
+from attnaudit.studies.schema import Claim, Missing
 
-Progress = Callable[[str, int, int], None]
-"""Told `(stage, done, total)`."""
 Limit = Annotated[int, Field(gt=0)] | None
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -62,16 +60,6 @@ class Cell:
     spec: Mapping[str, Any]
     cost: float
 
-    def key(self, study: Study) -> str:
-        """A SHA-256 of the specification, the study and the versions: equal keys, equal numbers."""
-        known = [study.name, study.version, STUDY_SCHEMA, __version__, dict(self.spec)]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-
-    def folder(self, study: Study) -> str:
-        """The name of its folder; another specification has another one."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
-        return f"{slug[:60]}-{self.key(study)[:8]}"
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -95,16 +83,7 @@ class Place:
     folder: Path
     data_dir: Path | None
     device: str
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a cell found."""
-
-    rows: Sequence[Estimate]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    progress: Report
 
 
 @dataclass(frozen=True)
@@ -115,6 +94,7 @@ class Results:
         options: What was asked.
         folder: The run folder.
         records: Finished cells in the order of the plan.
+        places: Their folders in the run folder, by name.
         failed: Cells that failed.
         missing: What could not be measured.
         reference: The paper's own numbers from a file, or nothing.
@@ -124,9 +104,10 @@ class Results:
     options: Options
     folder: Path
     records: tuple[CellRecord, ...]
+    places: Mapping[str, str] = field(default_factory=dict)
     failed: tuple[CellRecord, ...] = ()
     missing: tuple[Missing, ...] = ()
-    reference: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def where(self, **spec: object) -> list[CellRecord]:
         """Finished cells whose specification has these values."""
@@ -134,7 +115,7 @@ class Results:
 
     def folder_of(self, record: CellRecord) -> Path:
         """The folder of a cell."""
-        return self.folder / "cells" / Cell(record.name, record.spec, 0).folder(self.study)
+        return self.folder / self.places[record.name]
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -179,6 +160,38 @@ class Study:
     plan: Callable[[Any, Path | None], Planned]
     measure: Callable[[Cell, Place], Outcome]
     conclude: Callable[[Results], tuple[Claim, ...]]
+
+
+@dataclass(frozen=True)
+class StudyWork:
+    """What a cell of a study does, wherever it runs.
+
+    Attributes:
+        measure: The study's own function.
+        cell: The cell as the study plans it.
+        data_dir: The folder of data sets, or None.
+    """
+
+    measure: Callable[[Cell, Place], Outcome]
+    cell: Cell
+    data_dir: Path | None
+
+    def __call__(self, cell: RunCell, place: RunPlace) -> Outcome:
+        """Measure it."""
+        own = Place(place.folder, self.data_dir, place.device, place.progress)
+        return self.measure(self.cell, own)
+
+
+def run_cell(study: Study, cell: Cell, data_dir: Path | None) -> RunCell:
+    """A cell of a study as all cells are run, stored and resumed."""
+    return RunCell(
+        cell.name,
+        StudyWork(study.measure, cell, data_dir),
+        cell.spec,
+        cost=cell.cost,
+        code=(home_of(study.measure),),
+        version=f"{study.name} {study.version}",
+    )
 
 
 def find(

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from attnaudit.errors import DataError, RunError, SettingsError
 from attnaudit.files import read_json
-from attnaudit.manifest import known_manifest
-from attnaudit.runs.code import code_fingerprint
-from attnaudit.runs.folders import check_run, claim
-from attnaudit.studies.declaration import Cell, Options, Place, Planned, Results, Study
-from attnaudit.studies.executor import Event, Job, Watch, run_cells
+from attnaudit.runs.cell import Cell
+from attnaudit.runs.engine import engine_of
+from attnaudit.runs.execute import Done, Watch, run_cells
+from attnaudit.runs.folders import check_run
+from attnaudit.runs.store import Store
+from attnaudit.studies.declaration import Options, Planned, Results, Study, run_cell
 from attnaudit.studies.schema import (
     CellLine,
-    CellRecord,
     ClaimList,
     Missing,
+    StudyPlan,
     StudyReport,
 )
-from attnaudit.studies.store import CELLS, StudyStore
 from attnaudit.version import __version__
 
-TABLE = "results.parquet"
+FINDINGS, CLAIMS, TABLE = "findings.json", "claims.json", "results.parquet"
 
 
 @dataclass(frozen=True)
@@ -36,34 +35,22 @@ class Prepared:
     """A study that is ready to run.
 
     Attributes:
-        finished: Cells that the run folder holds already, by key.
-        seconds: How long the others will take, roughly, on the workers asked for.
+        cells: Its cells, as they are run.
+        waiting: Names of those that the run folder lacks.
+        seconds: How long these will take, roughly, on the workers asked for.
         measured: Whether that rests on cells measured here, and not on the declared cost alone.
     """
 
     study: Study
     options: Options
     planned: Planned
-    store: StudyStore
-    data_dir: Path | None
+    store: Store
+    cells: tuple[Cell, ...]
     quick: bool
     workers: int
-    finished: Mapping[str, CellRecord]
+    waiting: tuple[str, ...]
     seconds: float
     measured: bool
-
-    @property
-    def dated(self) -> int:
-        """How many finished cells were measured by other code than this."""
-        return sum(
-            record.code != code_fingerprint(self.study.measure.__module__)
-            for record in self.finished.values()
-        )
-
-    @property
-    def waiting(self) -> tuple[Cell, ...]:
-        """Cells that are still to be run."""
-        return tuple(c for c in self.planned.cells if c.key(self.study) not in self.finished)
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,7 @@ class Finished:
 
 
 def options_of(
-    study: Study, given: Mapping[str, Any], *, data_dir: Path | None = None, quick: bool = False
+    study: Study, given: Mapping[str, object], *, data_dir: Path | None = None, quick: bool = False
 ) -> Options:
     """The options of a study: its defaults, the quick ones, and over both what is given.
 
@@ -130,22 +117,23 @@ def prepare(
         SettingsError: An option names nothing, or `workers` is below 1.
         RunError: The folder cannot be written, or holds something else.
     """
-    if workers < 1:
-        raise SettingsError(f"workers is {workers}; it must be 1 or more.")
+    engine_of(workers).close()  # refuses less than one
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(
-            f"{data_dir} is no folder: --data-dir is one with a sub-folder a data set, such as "
-            "sst, with its splits."
+            f"{data_dir} is not a folder: --data-dir has one sub-folder per data set, such as sst, "
+            "with its splits."
         )
     check_run(out, "study", reads=(data_dir,))
-    before = known_manifest(out).plan
-    if before not in ("", study.name):
-        raise RunError(f"{out} holds the study {before}. Choose another folder.")
+    store = Store(out, "study")
+    before = store.known_plan(StudyPlan)
+    difference = None if before is None else _plan(study, options).difference(before)
+    if difference:
+        raise RunError(f"{out} holds another study: {difference}. Choose another folder.")
     planned = study.plan(options, data_dir)
-    store = StudyStore(out, study)
-    records = [record for cell in planned.cells if (record := store.read(cell))]
-    finished = {} if again else {record.key: record for record in records}
-    left = sum(c.cost for c in planned.cells if c.key(study) not in finished)
+    cells = tuple(run_cell(study, cell, data_dir) for cell in planned.cells)
+    records = [record for cell in cells if (record := store.finished(cell))]
+    finished = set() if again else {record.name for record in records}
+    left = sum(cell.cost for cell in cells if cell.name not in finished)
     expected = sum(record.cost for record in records)
     ratio = sum(record.seconds for record in records) / expected if expected else 1.0
     return Prepared(
@@ -153,10 +141,10 @@ def prepare(
         options,
         planned,
         store,
-        data_dir,
+        cells,
         quick,
         workers,
-        finished,
+        tuple(cell.name for cell in cells if cell.name not in finished),
         seconds=ratio * left / workers,
         measured=bool(expected),
     )
@@ -165,7 +153,7 @@ def prepare(
 def run_study(
     prepared: Prepared,
     *,
-    reference: Mapping[str, Any] | None = None,
+    reference: Mapping[str, JsonValue] | None = None,
     watch: Watch | None = None,
 ) -> Finished:
     """Run the cells that are not finished, then conclude and store everything.
@@ -176,37 +164,63 @@ def run_study(
         RunError: The run folder cannot be used.
     """
     study, store = prepared.study, prepared.store
-    outcomes = dict(prepared.finished)
-
-    def heard(event: Event) -> None:
-        if event.record is not None:
-            store.write(event.cell, event.record)
-            outcomes[event.record.key] = event.record
-        if watch is not None:
-            watch(event)
-
-    with store.locked():
-        claim(store.folder, "study", study.name)
-        jobs = [
-            Job(
-                cell,
-                Place(store.folder_of(cell), prepared.data_dir, prepared.options.device, _silent),
-            )
-            for cell in prepared.waiting
-        ]
-        run_cells(study, jobs, prepared.workers, heard)
-        results = _results(
-            prepared, [outcomes[c.key(study)] for c in prepared.planned.cells], reference or {}
-        )
-        report = _report(prepared, results)
-        store.write_report(report, ClaimList(study=study.name, claims=report.claims))
-        content = io.BytesIO()
-        results.frame.write_parquet(content)
-        store.write_table(TABLE, content.getvalue())
+    store.open(_plan(study, prepared.options))
+    for cell in prepared.cells:
+        if cell.name in prepared.waiting:
+            store.forget(cell)
+    done = run_cells(
+        prepared.cells,
+        store,
+        engine=engine_of(prepared.workers),
+        device=prepared.options.device,
+        watch=watch,
+    )
+    results = _results(prepared, done, reference or {})
+    report = _report(prepared, results)
+    content = io.BytesIO()
+    results.frame.write_parquet(content)
+    with store.held():
+        store.write(TABLE, content.getvalue())
+        store.write(CLAIMS, ClaimList(study=study.name, claims=report.claims))
+        store.write(FINDINGS, report)
     return Finished(report, results)
 
 
-def read_reference(path: Path) -> Mapping[str, Any]:
+def open_study(folder: Path, studies: Mapping[str, Study]) -> Finished:
+    """A finished study from its run folder.
+
+    Args:
+        folder: The run folder.
+        studies: The studies that there are, by name.
+
+    Raises:
+        RunError: The folder holds no finished study, or a damaged one.
+    """
+    store = Store(folder, "study")
+    report = store.read(FINDINGS, StudyReport)
+    study = studies.get(report.study)
+    if study is None:
+        raise RunError(f"{folder} holds the study {report.study!r}, which this attnaudit lacks.")
+    records = [store.record(line.folder) for line in report.cells]
+    known = [record for record in records if record is not None]
+    results = Results(
+        study=study,
+        options=study.options.model_validate(report.options),
+        folder=folder,
+        records=tuple(r for r in known if r.status == "done"),
+        places={line.name: line.folder for line in report.cells},
+        failed=tuple(r for r in known if r.status == "failed"),
+        missing=report.missing,
+        reference=report.reference,
+    )
+    return Finished(report, results)
+
+
+def _plan(study: Study, options: Options) -> StudyPlan:
+    return StudyPlan(study=study.name, options=options.model_dump(mode="json"))
+
+
+def read_reference(path: Path) -> Mapping[str, JsonValue]:
     """A paper's own numbers from a JSON file.
 
     Raises:
@@ -223,19 +237,19 @@ def read_reference(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _results(
-    prepared: Prepared, records: Sequence[CellRecord], reference: Mapping[str, Any]
-) -> Results:
-    failed = tuple(r for r in records if r.status == "failed")
+def _results(prepared: Prepared, done: Done, reference: Mapping[str, JsonValue]) -> Results:
+    lost = [cell for cell in prepared.cells if cell.name in done.failed]
+    failed = tuple(r for cell in lost if (r := prepared.store.record(cell.place)) is not None)
     missing = (
         *prepared.planned.missing,
-        *(Missing(what=r.name, reason=r.reason or "unknown") for r in failed),
+        *(Missing(what=cell.name, reason=done.failed[cell.name]) for cell in lost),
     )
     return Results(
         study=prepared.study,
         options=prepared.options,
         folder=prepared.store.folder,
-        records=tuple(r for r in records if r.status == "done"),
+        records=tuple(done.records[c.name] for c in prepared.cells if c.name in done.records),
+        places={cell.name: cell.place for cell in prepared.cells},
         failed=failed,
         missing=missing,
         reference=reference,
@@ -244,8 +258,7 @@ def _results(
 
 def _report(prepared: Prepared, results: Results) -> StudyReport:
     study = prepared.study
-    order = {cell.key(study): cell for cell in prepared.planned.cells}
-    known = {r.key: r for r in (*results.records, *results.failed)}
+    known = {r.name: r for r in (*results.records, *results.failed)}
     return StudyReport(
         study=study.name,
         title=study.title,
@@ -254,20 +267,17 @@ def _report(prepared: Prepared, results: Results) -> StudyReport:
         created=datetime.now(UTC),
         quick=prepared.quick,
         options=prepared.options.model_dump(mode="json"),
+        reference=dict(results.reference),
         cells=tuple(
             CellLine(
-                name=known[key].name,
-                folder=f"{CELLS}/{cell.folder(study)}",
-                status=known[key].status,
-                reason=known[key].reason,
-                seconds=known[key].seconds,
+                name=name,
+                folder=results.places[name],
+                status=record.status,
+                reason=record.reason,
+                seconds=record.seconds,
             )
-            for key, cell in order.items()
+            for name, record in known.items()
         ),
         missing=results.missing,
         claims=study.conclude(results),
     )
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    return None

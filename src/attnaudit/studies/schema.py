@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
-from attnaudit.findings.findings import Estimate
+from attnaudit.runs.cell import CellRecord as CellRecord
 
-STUDY_SCHEMA = 1
+STUDY_SCHEMA = 2
 
 
 class _Frozen(BaseModel):
@@ -97,39 +97,6 @@ class ClaimList(_Frozen):
     claims: tuple[Claim, ...]
 
 
-class CellRecord(_Frozen):
-    """One cell: the file `cell.json` in its folder.
-
-    Attributes:
-        key: A SHA-256 of study, versions and `spec`: equal keys, equal numbers.
-        spec: All that decides the numbers.
-        status: `failed` cells are run again.
-        reason: Why it failed.
-        cost: What it was expected to cost, in CPU seconds.
-        seconds: What it cost, in CPU seconds of its process.
-        code: A hash of the source files that decide the numbers of an audit.
-        rows: Every estimate.
-        facts: Whatever else is needed to read them: sizes, history, names of classes.
-        notes: What a reader must know.
-    """
-
-    schema_version: int = STUDY_SCHEMA
-    study: str
-    name: str
-    key: str
-    spec: dict[str, Any]
-    status: Literal["done", "failed"]
-    reason: str | None = None
-    cost: float
-    seconds: float
-    attnaudit_version: str
-    code: str
-    created: datetime
-    rows: tuple[Estimate, ...] = ()
-    facts: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
-
-
 class Missing(_Frozen):
     """A data set, or another part of a study, that is not measured, with the reason."""
 
@@ -148,7 +115,7 @@ class CellLine(_Frozen):
 
 
 class StudyReport(_Frozen):
-    """The file `study.json`: what was asked, what was run, what was left out, what came of it."""
+    """The findings of a study, `findings.json`: what was run, left out, and found."""
 
     schema_version: int = STUDY_SCHEMA
     study: str
@@ -157,7 +124,29 @@ class StudyReport(_Frozen):
     attnaudit_version: str
     created: datetime
     quick: bool
-    options: dict[str, Any]
+    options: dict[str, JsonValue]
+    reference: dict[str, JsonValue] = {}
     cells: tuple[CellLine, ...]
     missing: tuple[Missing, ...]
     claims: tuple[Claim, ...]
+
+
+class StudyPlan(_Frozen):
+    """What is asked of a study: a folder with the same plan can be resumed, and asked for more."""
+
+    schema_version: int = STUDY_SCHEMA
+    study: str
+    options: dict[str, JsonValue]
+
+    def difference(self, before: StudyPlan) -> str | None:
+        """How another plan differs, in words; None where this one asks for the same and more."""
+        if before.study != self.study:
+            return f"the study {before.study}"
+        for name, value in self.options.items():
+            old = before.options.get(name)
+            fine = old == value
+            if isinstance(old, list) and isinstance(value, list):
+                fine = all(one in value for one in old)
+            if name != "device" and not fine:
+                return f"{name} was {old}"
+        return None
