@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,19 +14,22 @@ import torch
 from polars.testing import assert_frame_equal
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit import audit as audit_module
-from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.audit.frame import tidy
-from attnaudit.audit.store import Store
+from attnaudit.audit.run import AuditResult, open_audit, run_audit
 from attnaudit.data.records import Dataset
-from attnaudit.errors import DataError, ModelError, RunError, SettingsError
+from attnaudit.errors import DamagedWarning, DataError, ModelError, RunError, SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Batch
 from attnaudit.report.page import render_html
+from attnaudit.runs import cell as cell_module
 from attnaudit.runs import code as code_module
+from attnaudit.runs import store as store_module
 from attnaudit.runs.code import code_fingerprint
-from attnaudit.runs.disk import write_noted
+from attnaudit.runs.execute import watched
+from attnaudit.runs.store import Store
+from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.train import train
 from tests.toys import dataset, labelled, reader, sentences
 
 FAST = Settings(chunk=32, resamples=200, permutations=20, costly_limit=40)
@@ -83,37 +87,36 @@ def test_same_seed_same_numbers_other_seed_others(whole: AuditResult) -> None:
 def test_a_run_folder_holds_what_memory_holds(whole: AuditResult, tmp_path: Path) -> None:
     result = run_audit(reader(), toy_data(), FAST, out=tmp_path / "run")
     assert findings(result) == findings(whole)
-    store = Store(tmp_path / "run")
-    assert store.read_report() == result.report
-    assert_frame_equal(store.read_instances(), result.instances)
+    opened = open_audit(tmp_path / "run")
+    assert opened.report == result.report
+    assert opened.pictures == result.pictures
+    assert_frame_equal(opened.instances, result.instances)
 
 
 def test_finished_chunks_are_not_computed_again(whole: AuditResult, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_audit(reader(), toy_data(), FAST, out=folder)
-    chunks = sorted((folder / "instances").glob("*.parquet"))
-    chunks[1].unlink()
+    chunks = sorted((folder / "instances").glob("chunk*/instances.parquet"))
+    shutil.rmtree(chunks[1].parent)
     chunks[2].write_bytes(b"half a file")
     before = {path: path.stat().st_mtime_ns for path in chunks if path.exists()}
-    resumed = run_audit(reader(), toy_data(), FAST, out=folder)
+    with pytest.warns(DamagedWarning, match=r"not what was written: made again"):
+        resumed = run_audit(reader(), toy_data(), FAST, out=folder)
     assert findings(resumed) == findings(whole)
     assert [p for p, t in before.items() if p.stat().st_mtime_ns != t] == [chunks[2]]
 
 
 KILLED = """
 import sys, time
-import attnaudit.audit.store as store
 from pathlib import Path
-from attnaudit.audit.audit import run_audit
+from attnaudit.audit.run import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
-write = store.Store.write_chunk
-def slow(self, index, frame):
-    write(self, index, frame)
-    print("chunk", index, flush=True)
-    time.sleep(1.0)
-store.Store.write_chunk = slow
-run_audit(reader(), toy_data(), FAST, out=Path(sys.argv[1]))
+def slow(event):
+    if event.kind == "end":
+        print(event.cell.name, flush=True)
+        time.sleep(1.0)
+run_audit(reader(), toy_data(), FAST, out=Path(sys.argv[1]), watch=slow)
 """
 
 
@@ -129,11 +132,12 @@ def test_a_killed_audit_goes_on_with_the_same_numbers(whole: AuditResult, tmp_pa
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
     )
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("drift")
     assert process.stdout.readline().startswith("chunk 0")
     process.kill()
     process.wait()
-    done = sorted((folder / "instances").glob("*.parquet"))
-    assert 1 <= len(done) < 3
+    done = sorted((folder / "instances").glob("*/cell.json"))
+    assert 2 <= len(done) < 4
     assert not (folder / "findings.json").exists()
     before = {path: path.stat().st_mtime_ns for path in done}
     resumed = run_audit(reader(), toy_data(), FAST, out=folder)
@@ -146,16 +150,12 @@ def test_a_repeated_audit_keeps_its_time_and_a_resumed_one_adds_to_it(tmp_path: 
     first = run_audit(reader(), toy_data(), FAST, out=folder).report
     again = run_audit(reader(), toy_data(), FAST, out=folder).report
     assert (again.seconds, again.created) == (first.seconds, first.created)
-    sorted((folder / "instances").glob("*.parquet"))[1].unlink()
-    Store(folder).write_seconds(1000.0)
+    lost = first.cells[1]
+    shutil.rmtree(folder / lost.place)
     resumed = run_audit(reader(), toy_data(), FAST, out=folder).report
-    assert resumed.seconds > 1000
     assert resumed.created > first.created
-    # stopped after its last chunk, before it had concluded
-    (folder / "findings.json").unlink()
-    assert resumed.seconds < run_audit(reader(), toy_data(), FAST, out=folder).report.seconds
-    fresh = run_audit(reader(), toy_data(), FAST, out=folder, overwrite=True).report
-    assert fresh.seconds < resumed.seconds - first.seconds  # without the 1,000 that were added
+    kept = {c.name: c.seconds for c in resumed.cells if c.name != lost.name}
+    assert kept == {c.name: c.seconds for c in first.cells if c.name != lost.name}
 
 
 @pytest.mark.parametrize("name", ["run [2]", "run *", "run ?", "run {a,b}"])
@@ -165,34 +165,13 @@ def test_the_name_of_a_folder_is_no_pattern(name: str, tmp_path: Path) -> None:
     (folder / "findings.json").unlink()
     again = run_audit(reader(), toy_data(40), FAST, out=folder)
     assert findings(again) == findings(first)
-    assert_frame_equal(Store(folder).read_instances(), first.instances)
-
-
-def test_time_is_stored_with_every_chunk(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    stored: list[float] = []
-
-    def look(stage: str, done: int, total: int) -> None:
-        seconds = Store(folder).read_seconds()
-        if seconds and seconds not in stored:
-            stored.append(seconds)
-
-    run_audit(reader(), toy_data(), FAST, out=folder, progress=look)
-    assert len(stored) >= 2
-    assert stored == sorted(stored)
-    assert Store(folder).read_seconds() >= stored[-1]
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": "x"}'])
-def test_a_damaged_time_counts_as_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / "work.json").write_text(content)
-    assert Store(tmp_path).read_seconds() == 0
+    assert_frame_equal(open_audit(folder).instances, first.instances)
 
 
 def test_progress_moves_inside_a_chunk() -> None:
     told: list[tuple[str, int, int]] = []
     settings = FAST.model_copy(update={"chunk": 90, "token_budget": 60, "checks": ("permutation",)})
-    run_audit(reader(), toy_data(), settings, progress=lambda *what: told.append(what))
+    run_audit(reader(), toy_data(), settings, watch=watched(lambda *what: told.append(what)))
     done = [now for stage, now, _ in told if stage == "auditing"]
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, 90)
@@ -211,16 +190,16 @@ def test_only_attributions_that_somebody_looks_at_are_computed() -> None:
         assert render_html(result).count("<h5>") >= 6
 
 
-def test_other_code_of_the_same_version_is_another_audit(tmp_path: Path) -> None:
-    run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
-    plan = tmp_path / "run" / "plan.json"
-    written = plan.read_bytes()
-    code = code_fingerprint(audit_module.__name__).encode()
-    assert written.count(code) == 1
-    write_noted(plan, written.replace(code, b"edited"), plan.parent)
-    with pytest.raises(RunError, match="by other source code of the same version"):
-        run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
-    run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run", overwrite=True)
+def test_other_code_of_the_same_version_measures_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    first = run_audit(reader(), toy_data(40), FAST, out=folder).report
+    monkeypatch.setattr(cell_module, "CELL_SCHEMA", 99)  # as an edit of the sources would
+    again = run_audit(reader(), toy_data(40), FAST, out=folder).report
+    assert not {c.place for c in first.cells} & {c.place for c in again.cells}
+    # what the other code has left is gone
+    assert len(list((folder / "instances").iterdir())) == len(again.cells)
 
 
 def test_the_fingerprint_of_the_code_is_of_what_is_imported(tmp_path: Path) -> None:
@@ -256,16 +235,70 @@ def test_another_audit_in_the_folder_is_refused_and_can_be_replaced(tmp_path: Pa
         with pytest.raises(RunError, match=what):
             run_audit(model, data, settings, out=folder)
     result = run_audit(reader(seed=5), toy_data(40), FAST, out=folder, overwrite=True)
-    assert Store(folder).read_report() == result.report
+    assert open_audit(folder).report == result.report
 
 
-def test_two_audits_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path / "run")
-    with store.locked(), pytest.raises(RunError, match="right now"):
+def test_a_folder_that_is_being_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
+    with Store(tmp_path / "run", "audit").held(), pytest.raises(RunError, match="right now"):
         run_audit(reader(), toy_data(40), FAST, out=tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["plan.json", "chunk-00000.parquet", "manifest.json"])
+def test_two_processes_with_one_plan_share_the_work(whole: AuditResult, tmp_path: Path) -> None:
+    folder, root = tmp_path / "run", Path(__file__).parents[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])},
+        )
+        for _ in range(2)
+    ]
+    ran = [name for process in started for name in process.communicate()[0].split("\n") if name]
+    assert sorted(ran) == ["chunk 00000", "chunk 00001", "chunk 00002", "drift"]
+    assert findings(open_audit(folder)) == findings(whole)
+
+
+def test_more_checks_may_be_asked_of_a_finished_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    few = FAST.model_copy(update={"checks": ("permutation",)})
+    run_audit(reader(), toy_data(40), few, out=folder)
+    more = run_audit(reader(), toy_data(40), FAST, out=folder)
+    assert {f.check for f in more.report.findings} > {"permutation", "erasure"}
+    with pytest.raises(RunError, match="not asked for now"):
+        run_audit(reader(), toy_data(40), few, out=folder)
+
+
+def test_several_workers_give_the_same_numbers(whole: AuditResult, tmp_path: Path) -> None:
+    net = train(
+        "reviews",
+        encoder="average",
+        embedding_dim=8,
+        hidden=8,
+        limit=80,
+        options=TrainOptions(epochs=1),
+        progress=False,
+    )
+    one, two = (
+        run_audit(net.model, net.splits["test"], FAST, out=tmp_path / str(n), workers=n)
+        for n in (1, 2)
+    )
+    values = [
+        tidy(r.report).sort("check", "judged", "statistic", "method", "group") for r in (one, two)
+    ]
+    assert_frame_equal(*values, abs_tol=2e-4)
+
+
+def test_a_model_that_cannot_be_sent_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="leave workers at 1"):
+        run_audit(reader(), toy_data(), FAST, out=tmp_path / "run", workers=2)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "instances.parquet", "manifest.json"])
 def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     real = os.replace
 
@@ -297,8 +330,9 @@ DAMAGED = (
     "[]",
     "{",
     "\x00\x01",
-    '{"plan": {"schema_version": 99}}',
-    '{"plan": {"schema_version": 1}}',
+    '{"schema_version": 99}',
+    '{"schema_version": 1}',
+    '{"plan": {"schema_version": 2}}',
 )
 
 
@@ -306,14 +340,12 @@ DAMAGED = (
 def test_damaged_findings_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "findings.json").write_text(content)
     with pytest.raises(RunError):
-        Store(tmp_path).read_report()
+        open_audit(tmp_path)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="is no finished run"):
-        Store(tmp_path).read_report()
-    with pytest.raises(RunError, match="no instances"):
-        Store(tmp_path).read_instances()
+    with pytest.raises(RunError, match="does not hold a finished run"):
+        open_audit(tmp_path)
 
 
 def test_unusable_requests() -> None:
@@ -340,12 +372,10 @@ def test_another_way_to_attend_is_another_model(tmp_path: Path) -> None:
         run_audit(other, toy_data(40), FAST, out=tmp_path / "run")
 
 
-def test_a_drift_reference_without_its_plan_is_not_used(whole: AuditResult, tmp_path: Path) -> None:
+def test_cells_of_another_model_are_not_used(whole: AuditResult, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_audit(reader(seed=5), toy_data(), FAST, out=folder)
     (folder / "plan.json").unlink()
-    for path in (folder / "instances").glob("*.parquet"):
-        path.unlink()
     assert findings(run_audit(reader(), toy_data(), FAST, out=folder)) == findings(whole)
 
 

@@ -26,38 +26,48 @@ from attnaudit.models.seen import (
 INPUTS = "inputs"
 
 
-@dataclass(frozen=True)
-class Sent:
-    """How other processes get what cells read; None where they cannot."""
-
-    model: Callable[[], Model] | None = None
-    data: Callable[[], AnyDataset] | None = None
-    splits: Callable[[], Splits] | None = None
-
-
 @runtime_checkable
 class _Savable(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None) -> Sent:
-    """Write what cells read into the run folder, each once.
+@dataclass(frozen=True)
+class Sent:
+    """How other processes get what cells read; None where they cannot.
 
-    Raises:
-        ModelError: Something cannot be written.
+    Attributes:
+        write: Writes it into the run folder, each thing once.
     """
+
+    model: Callable[[], Model] | None = None
+    data: Callable[[], AnyDataset] | None = None
+    splits: Callable[[], Splits] | None = None
+    write: Callable[[], None] | None = None
+
+
+def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None) -> Sent:
+    """How cells in other processes get a model and data by way of the run folder."""
     root = folder / INPUTS
-    of_model = None
-    if isinstance(model, _Savable):
-        place = root / f"model-{model.fingerprint()[:16]}"
-        if not place.exists():
+    place = root / f"model-{model.fingerprint()[:16]}"
+    every = [data, *(splits or {}).values()]
+
+    def write() -> None:
+        if isinstance(model, _Savable) and not place.exists():
             with whole_folder(place) as part:
                 model.save(part)
-        of_model = partial(load, place, str(model.device))
-    if splits is None:
-        return Sent(of_model, partial(_read, _written(root, data)))
-    parts = {name: _written(root, part) for name, part in splits.items()}
-    return Sent(of_model, partial(_read, _written(root, data)), partial(_read_all, parts))
+        for one in every:
+            where = _place(root, one).file.parent
+            if not where.exists():
+                with whole_folder(where) as part:
+                    write_splits(part, {"test": one})
+
+    parts = {name: _place(root, part) for name, part in (splits or {}).items()}
+    return Sent(
+        partial(load, place, str(model.device)) if isinstance(model, _Savable) else None,
+        partial(_read, _place(root, data)),
+        partial(_read_all, parts) if parts else None,
+        write,
+    )
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,10 @@ class _Records:
     split: str
 
 
-def _written(root: Path, data: AnyDataset) -> _Records:
-    place = root / f"data-{data.fingerprint[:16]}"
+def _place(root: Path, data: AnyDataset) -> _Records:
     kind = TEST_BAGS if isinstance(data, BagDataset) else TEST_FILE
-    if not place.exists():
-        with whole_folder(place) as part:
-            write_splits(part, {"test": data})
-    return _Records(place / kind, data.name, data.classes, data.split)
+    file = root / f"data-{data.fingerprint[:16]}" / kind
+    return _Records(file, data.name, data.classes, data.split)
 
 
 def _read(stored: _Records) -> AnyDataset:

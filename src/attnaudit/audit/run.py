@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +123,7 @@ def carry_out(
     engine: Engine | None = None,
     device: str = "cpu",
     watch: Watch | None = None,
+    send: Callable[[], None] | None = None,
 ) -> AuditResult:
     """Run what is not finished, conclude, judge and store.
 
@@ -134,6 +135,7 @@ def carry_out(
         engine: Where cells run; here, one after another, by default.
         device: Where cells train and compute.
         watch: Told of each cell's start, steps and end.
+        send: Writes what other processes read into the folder, once it is known to be this run's.
 
     Raises:
         RunError: The folder cannot be used, or holds something else.
@@ -143,6 +145,8 @@ def carry_out(
     before = None if overwrite else store.known_plan(Plan)
     difference = None if before is None else asked.plan.difference(before)
     store.open(asked.plan, difference, fresh=overwrite)
+    if send is not None:
+        send()
     done = run_cells(asked.cells, store, engine=engine, device=device, watch=watch)
     earlier = None if done.fresh else _earlier(store, asked.plan)
     result = conclude(asked, store, done)
@@ -153,6 +157,7 @@ def carry_out(
         result = AuditResult(report, result.instances, result.pictures)
     if keep:
         with store.held():
+            store.keep_only(with_needs(asked.cells))
             store.write(ESTIMATES, _parquet(tidy(result.report)))
             store.write(PICTURES, SHOWN.dump_json(result.pictures))
             store.write(FINDINGS, result.report)
@@ -221,6 +226,7 @@ def run_audit(
             engine=engine,
             device=device,
             watch=watch,
+            send=sent.write,
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -18,6 +20,8 @@ from attnaudit.runs.cell import Cell, CellRecord
 from attnaudit.runs.disk import explained, lock, read_sure, write_noted
 from attnaudit.runs.folders import check_run, claim, refuse_other, unclaim
 
+PATIENCE = 10.0
+"""Seconds that the root of a folder may be held by another process; it is held to write files."""
 CELL, PLAN, LOCK = "cell.json", "plan.json", ".lock"
 AGAIN = (
     "Run the same command into this folder again: what is whole is used, and the rest made again."
@@ -65,7 +69,8 @@ class Store:
         check_run(self.folder, self.kind)
         with self.held():
             if fresh:
-                self._clear()
+                unclaim(self.folder, self.kind)
+                self.keep_only(())
             elif difference:
                 raise RunError(
                     f"{self.folder} holds another run: {difference}. Choose another folder, or "
@@ -75,18 +80,13 @@ class Store:
             self.write(PLAN, plan)
 
     def known_plan(self, kind: type[Stored]) -> Stored | None:
-        """The plan that the folder holds; None where it holds no run.
+        """The plan that the folder holds; None where it holds none.
 
         Raises:
-            RunError: There are results and no plan that can be read, so whose they are is unknown.
+            RunError: It is not what was written, so that whose results these are is not known.
         """
         path = self.folder / PLAN
         if not path.exists():
-            if any(self.folder.glob(f"*/*/{CELL}")):
-                raise RunError(
-                    f"{self.folder} holds results but no {PLAN}, so whose they are is not known. "
-                    "Choose another folder, or empty this one."
-                )
             return None
         try:
             content = read_noted(path, self.folder)
@@ -207,12 +207,20 @@ class Store:
         read_sure(path, self.folder, "run", AGAIN)
         return found
 
-    def _clear(self) -> None:
-        """Forget every file; cells with other keys stay beside those that are made."""
-        for path in (self.folder / PLAN, *self.folder.glob("*.json")):
-            if path.name != MANIFEST:
-                path.unlink(missing_ok=True)
-        unclaim(self.folder, self.kind)
+    def keep_only(self, cells: Sequence[Cell]) -> None:
+        """Take away the folders of other cells, such as those of other code, and nothing else.
+
+        Raises:
+            RunError: One cannot be taken away.
+        """
+        kept = {cell.place for cell in cells}
+        for record in self.folder.glob(f"*/*/{CELL}"):
+            place = record.parent
+            if place.relative_to(self.folder).as_posix() not in kept:
+                try:
+                    shutil.rmtree(place)
+                except OSError as error:
+                    raise explained(error, self.folder) from error
 
     @contextlib.contextmanager
     def _lock(self, folder: Path) -> Iterator[None]:
@@ -222,7 +230,15 @@ class Store:
         except OSError as error:
             raise explained(error, self.folder) from error
         with handle:
-            lock(handle.fileno(), self.folder)
+            until = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    lock(handle.fileno(), self.folder)
+                    break
+                except RunError:
+                    if time.monotonic() > until:
+                        raise
+                    time.sleep(PATIENCE / 100)
             yield
 
 
