@@ -17,26 +17,19 @@ import typer
 from attnaudit import errors
 from attnaudit.attribution import METHODS
 from attnaudit.audit.frame import COLUMNS
-from attnaudit.checks.registry import CHECKS
+from attnaudit.checks.declaration import Check
+from attnaudit.checks.registry import CHECKS, GATES
 from attnaudit.cli import app
 from attnaudit.data import NAMED_SETS, TOKENIZERS
 from attnaudit.evidence.batch.erasing import OPERATORS
-from attnaudit.findings.settings import Settings, Thresholds
+from attnaudit.findings.settings import Bar, Settings
 from attnaudit.findings.wording import STATISTICS
 from attnaudit.nets.text.attentions import ATTENTIONS
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.remedies import REMEDIES
 from attnaudit.report.references import PAPERS
 
-# The thresholds that each check, and the gate, puts into its findings.
-USED = {
-    "performance": ("skill", "least_instances"),
-    "agreement": ("agreement_tau", "yardstick_tau", "least_instances"),
-    "permutation": ("permutation_tvd", "epsilon", "least_instances"),
-    "adversary": ("epsilon", "adversary_jsd", "adversary_share", "least_instances"),
-    "erasure": ("erasure_margin", "least_instances"),
-    "ground_truth": ("truth_auroc", "truth_margin", "least_instances"),
-}
+DECLARED = {**GATES, **CHECKS}
 PLACEHOLDER = re.compile(r"<!-- (?P<kind>[a-z]+): (?P<name>[a-z_-]+) -->")
 
 
@@ -53,20 +46,19 @@ def code(value: object) -> str:
     return f"`{value}`"
 
 
-def decides(check: Any) -> str:
+def decides(check: Check) -> str:
     """Whether a failure of the check decides an audit, in words."""
     if not check.decisive:
         return "cautions"
-    instead = getattr(check, "stands_in_for", None)
-    return f"where `{instead}` cannot" if instead else "yes"
+    return f"where `{check.defers_to}` cannot" if check.defers_to else "yes"
 
 
-def consequence(check: Any) -> str:
+def consequence(check: Check) -> str:
     """What a failure of the check leads to, in words."""
     if not check.decisive:
         return "cautions, and does not decide the audit"
-    instead = getattr(check, "stands_in_for", None)
-    return "forbids showing the weights" + (f", unless `{instead}` has decided" if instead else "")
+    unless = f", unless `{check.defers_to}` has decided" if check.defers_to else ""
+    return "forbids showing the explanation" + unless
 
 
 def checks() -> str:
@@ -105,19 +97,20 @@ def attributions() -> str:
     )
 
 
-def thresholds() -> str:
-    """Every threshold, the checks that use it, and its source."""
-    return _thresholds(Thresholds.model_fields)
+def all_bars() -> str:
+    """Every bar, the checks that use it, and its source."""
+    every = {bar.name: bar for check in DECLARED.values() for bar in check.bars}
+    return _bars(every.values(), users=True)
 
 
 def settings() -> str:
-    """Every setting of an audit but its thresholds."""
+    """Every setting of an audit but its bars."""
     return table(
         ("setting", "default", "meaning"),
         (
             (code(name), code(field.default), field.description or SETTINGS.get(name, ""))
             for name, field in Settings.model_fields.items()
-            if name != "thresholds"
+            if name != "bars"
         ),
     )
 
@@ -240,7 +233,7 @@ def papers() -> str:
 
 def check(name: str) -> str:
     """What a check declares: the head of its page."""
-    c = CHECKS[name]
+    c = DECLARED[name]
     rows = (
         ("question", c.question),
         ("paper", c.paper),
@@ -250,18 +243,19 @@ def check(name: str) -> str:
         ("range", f"{c.range[0]:g} to {c.range[1]:g}"),
         ("needs", ", ".join(sorted(c.needs)) or "nothing but weights and a decode"),
         ("a failure", consequence(c)),
+        *((("cost", c.cost),) if c.cost else ()),
     )
     return table((f"`{name}`", c.title), rows)
 
 
 def caveat(name: str) -> str:
     """A check's own word on when not to trust it."""
-    return f"> {CHECKS[name].caveat}"
+    return f"> {DECLARED[name].caveat}"
 
 
 def bars(name: str) -> str:
-    """The thresholds that a check uses."""
-    return _thresholds(USED[name], users=False)
+    """The bars that a check uses."""
+    return _bars(DECLARED[name].bars, users=False)
 
 
 def command(name: str) -> str:
@@ -281,7 +275,7 @@ TABLES: dict[str, Callable[[], str]] = {
         checks,
         checks_plain,
         attributions,
-        thresholds,
+        all_bars,
         settings,
         operators,
         data,
@@ -325,31 +319,25 @@ def _row(cells: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _check_row(check: Any, name: str) -> tuple[str, ...]:
+def _check_row(check: Check, name: str) -> tuple[str, ...]:
     needs = ", ".join(sorted(check.needs)) or "–"
     return (name, check.question, decides(check), needs, check.paper)
 
 
-def _thresholds(names: Iterable[str], *, users: bool = True) -> str:
-    declared = Thresholds.model_fields
-    header = ("threshold", "default", *(("used by",) if users else ()), "meaning and source")
+def _bars(bars: Iterable[Bar], *, users: bool) -> str:
+    header = ("bar", "default", *(("used by",) if users else ()), "meaning and source")
     return table(
         header,
         (
-            (
-                code(name),
-                code(declared[name].default),
-                *((_users(name),) if users else ()),
-                declared[name].description or "",
-            )
-            for name in names
+            (code(bar.name), code(bar.value), *((_users(bar),) if users else ()), bar.source)
+            for bar in bars
         ),
     )
 
 
-def _users(name: str) -> str:
-    users = [check for check, used in USED.items() if name in used]
-    return "all" if len(users) == len(USED) else ", ".join(map(code, users))
+def _users(bar: Bar) -> str:
+    users = [check.name for check in DECLARED.values() if bar in check.bars]
+    return "all" if len(users) == len(DECLARED) else ", ".join(map(code, users))
 
 
 def _parameter(parameter: Any) -> tuple[str, str, str]:

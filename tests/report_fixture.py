@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import polars as pl
 
-from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.audit.judgement import judge
+from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.checks.registry import CHECKS
 from attnaudit.data.records import Dataset, Text
-from attnaudit.findings.findings import Verdict
+from attnaudit.evidence.batch.chunks import Instances, own_of
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
 from tests.toys import WORDS, labelled, reader
 
@@ -19,6 +23,7 @@ DATA_NAME = '<script>alert("data")</script> | *set*'
 MODEL_NAME = "model </script><img src=x onerror=alert(1)> & `co`"
 CLASSES = ("neg<b>", "pos|</script>")
 LONG = 320
+SETTINGS = Settings(resamples=200, permutations=20, chunk=32)
 HOSTILE = (
     ("<script>", "alert('unit')", "</script>", "<!--", "&amp;", "w1", "w2", "w3", '"><img', "w9"),
     ("שלום", "עולם", "w4", "w5", "מה", "שלומך", "w6", "w7", "w8", "w9"),
@@ -50,12 +55,12 @@ def hostile_result(truth: bool = True) -> AuditResult:
     known = [replace(r, label=1 - (r.label or 0)) if r.id in wrong else r for r in known]
     model.classes, model.name = CLASSES, MODEL_NAME
     data = Dataset(DATA_NAME, tuple(known), CLASSES, "te<s>t", ("note with <i>markup</i>",))
-    return run_audit(model, data, Settings(resamples=200, permutations=20, chunk=32))
+    return run_audit(model, data, SETTINGS)
 
 
 def bare(result: AuditResult) -> AuditResult:
     """The same findings without instances: nothing to draw, so quick to render."""
-    return replace(result, instances=result.instances.clear())
+    return replace(result, instances=result.instances.clear(), pictures={})
 
 
 def with_verdict(result: AuditResult, verdict: Verdict) -> AuditResult:
@@ -77,6 +82,16 @@ def void(result: AuditResult) -> AuditResult:
     return replace(
         result, report=report.model_copy(update={"findings": findings, "judgement": judged})
     )
+
+
+def pictures_of(
+    check: str, frame: pl.DataFrame, findings: Sequence[Finding], classes: Sequence[str] = CLASSES
+) -> list[Block]:
+    """The pictures of a check, of these instances and findings."""
+    declared = CHECKS[check]
+    assert declared.picture is not None
+    own = [f for f in findings if f.check == check]
+    return list(declared.picture(Instances(own_of(frame, check), tuple(classes), SETTINGS), own))
 
 
 def enlarged(result: AuditResult, count: int) -> AuditResult:

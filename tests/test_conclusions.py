@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from attnaudit.attribution import METHODS
-from attnaudit.checks.declaration import Facts
 from attnaudit.checks.registry import CHECKS
+from attnaudit.evidence.batch.chunks import Instances
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 
-FACTS = Facts(("neg", "pos"), Settings(resamples=200))
+SETTINGS = Settings(resamples=200)
 ROWS = 40
 
 
@@ -27,7 +27,8 @@ def table(rows=ROWS, **columns):
 
 
 def concluded(check, frame):
-    return {finding.subject: finding for finding in CHECKS[check].conclude(frame, FACTS)}
+    evidence = Instances(frame, ("neg", "pos"), SETTINGS)
+    return {finding.subject: finding for finding in CHECKS[check].conclude(evidence)}
 
 
 def estimate(finding, statistic, subject="weights", group="all"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnaudit.audit.audit import run_audit
+from attnaudit.audit.run import run_audit
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record

@@ -16,7 +16,7 @@ import pytest
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
-from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.audit.run import AuditResult, run_audit
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import DamagedWarning, ModelError, RunError
@@ -336,7 +336,7 @@ def test_a_folder_that_cannot_be_renamed_is_filled(saved: Path, tmp_path: Path) 
 AUDITED = """
 import sys
 from pathlib import Path
-from attnaudit.audit.audit import run_audit
+from attnaudit.audit.run import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
 print("ready", flush=True)

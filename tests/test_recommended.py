@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from attnaudit.audit.judgement import judge
-from attnaudit.checks.declaration import Facts
 from attnaudit.checks.erasure import conclude as erasure
 from attnaudit.checks.ground_truth import conclude as ground_truth
+from attnaudit.evidence.batch.chunks import Instances
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.pair_checks.settings import PairSettings
@@ -18,11 +18,8 @@ N = 60
 GATE = Finding(check="performance", subject="model", verdict=Verdict.PASS, sentence="Good.")
 
 
-def facts(**thresholds: float) -> Facts:
-    settings = Settings.model_validate(
-        {"resamples": 200, "operators": ("delete",), "thresholds": thresholds}
-    )
-    return Facts(settings=settings, classes=("a", "b"))
+def seen(frame: pl.DataFrame, **bars: float) -> Instances:
+    return Instances(frame, ("a", "b"), Settings(resamples=200, operators=("delete",), bars=bars))
 
 
 def erased(lead: float, noise: float, n: int = N) -> pl.DataFrame:
@@ -57,7 +54,7 @@ def erased(lead: float, noise: float, n: int = N) -> pl.DataFrame:
 def test_erasure_recommends_by_the_margin(
     lead: float, noise: float, n: int, recommended: str | None
 ) -> None:
-    found = erasure(erased(lead, noise, n), facts())[0]
+    found = erasure(seen(erased(lead, noise, n)))[0]
     assert found.recommended == recommended
     result = judge(GATE, [found])
     assert result.recommended == recommended
@@ -70,8 +67,8 @@ def test_erasure_recommends_by_the_margin(
 
 
 def test_a_margin_of_nothing_recommends_nothing_that_is_shown_as_nothing() -> None:
-    assert erasure(erased(0.004, 0.0), facts(erasure_margin=0.0))[0].recommended is None
-    assert erasure(erased(0.006, 0.0), facts(erasure_margin=0.0))[0].recommended is not None
+    assert erasure(seen(erased(0.004, 0.0), erasure_margin=0.0))[0].recommended is None
+    assert erasure(seen(erased(0.006, 0.0), erasure_margin=0.0))[0].recommended is not None
 
 
 def known(lead: float) -> pl.DataFrame:
@@ -92,7 +89,7 @@ def known(lead: float) -> pl.DataFrame:
 
 @pytest.mark.parametrize(("lead", "recommended"), [(0.04, None), (0.07, "gradient")])
 def test_known_evidence_recommends_by_the_margin(lead: float, recommended: str | None) -> None:
-    found = ground_truth(known(lead), facts())[0]
+    found = ground_truth(seen(known(lead)))[0]
     assert found.recommended == recommended
     result = judge(GATE, [found])
     assert result.recommended == recommended

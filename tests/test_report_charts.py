@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import numpy as np
-import polars as pl
 import pytest
 
-from attnaudit.audit.judgement import SUBJECT
+from attnaudit.audit.run import SHOWN
 from attnaudit.findings.findings import Estimate
-from attnaudit.report.charts import (
-    NARROW,
-    WIDE,
+from attnaudit.findings.pictures import (
     Distribution,
+    Distributions,
     Figure,
     Guide,
     IntervalRow,
+    Intervals,
     Series,
-    distribution_rows,
-    interval_rows,
+    histogram,
 )
-from attnaudit.report.figures import figures_of
+from attnaudit.report.charts import NARROW, WIDE
+from attnaudit.report.curves import spec_of
 from attnaudit.report.vega import javascript, static_svg
-from tests.report_fixture import CLASSES, hostile_result
+from tests.report_fixture import CLASSES, hostile_result, pictures_of
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Figure]:
-    result = hostile_result()
-    own = [f for f in result.report.findings if f.subject == SUBJECT]
-    return {figure.name: figure for f in own for figure in figures_of(result, f)}
+    blocks = [b for some in hostile_result().pictures.values() for b in some]
+    return {block.name: block for block in blocks if isinstance(block, Figure)}
 
 
 def rows_of(spec: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -67,11 +64,11 @@ def test_histograms_hold_every_instance_once(figures: dict[str, Figure]) -> None
         "weights · gradient": "agreement/tau.weights~gradient",
         "random · leave-one-out": "agreement/tau.random~leave_one_out",
     }
-    bars = rows_of(figures["agreement"].spec, "from to")
+    bars = rows_of(spec_of(figures["agreement"].chart), "from to")
     for row, column in columns.items():
         drawn = sum(int(bar["instances"]) for bar in bars if bar["row"] == row)
         assert drawn == frame[column].is_not_null().sum()
-    moved = rows_of(figures["permutation"].spec, "from to")
+    moved = rows_of(spec_of(figures["permutation"].chart), "from to")
     whole = sum(int(bar["instances"]) for bar in moved if bar["row"] == "all instances")
     parts = sum(int(bar["instances"]) for bar in moved if bar["row"] != "all instances")
     assert whole == parts == frame["permutation/median_tvd"].is_not_null().sum()
@@ -80,7 +77,7 @@ def test_histograms_hold_every_instance_once(figures: dict[str, Figure]) -> None
 def test_bars_match_numpy(figures: dict[str, Figure]) -> None:
     values = hostile_result().instances["adversary/permutation_jsd"].to_numpy()
     expected, _ = np.histogram(values, bins=35, range=(0, 0.7))
-    bars = rows_of(figures["adversary"].spec, "from to")
+    bars = rows_of(spec_of(figures["adversary"].chart), "from to")
     drawn = [int(b["instances"]) for b in bars if b["row"] == "same weights, reordered"]
     assert drawn == [int(size) for size in expected if size]
 
@@ -93,15 +90,15 @@ def test_means_and_intervals_are_those_of_the_findings(figures: dict[str, Figure
         for e in f.estimates
     }
     for figure in figures.values():
-        drawn = points(figure.spec)
+        drawn = points(spec_of(figure.chart))
         assert drawn
         for point in drawn:
             assert (point["x"], point["low"], point["high"]) in numbers
-    erased = points(figures["comprehensiveness"].spec)
+    erased = points(spec_of(figures["comprehensiveness"].chart))
     known = [
         e
         for f in report.findings
-        if f.subject == SUBJECT
+        if f.subject == "weights"
         for e in f.estimates
         if e.statistic == "comprehensiveness"
     ]
@@ -109,15 +106,13 @@ def test_means_and_intervals_are_those_of_the_findings(figures: dict[str, Figure
 
 
 def test_few_classes_are_told_apart_and_many_are_not(figures: dict[str, Figure]) -> None:
-    rows = {bar["row"] for bar in rows_of(figures["permutation"].spec, "from to")}
+    rows = {bar["row"] for bar in rows_of(spec_of(figures["permutation"].chart), "from to")}
     assert len([row for row in rows if row.endswith(CLASSES[0])]) >= 2
     result = hostile_result()
-    permutation = next(f for f in result.report.findings if f.check == "permutation")
-    model = result.report.plan.model.model_copy(update={"classes": tuple("abcd")})
-    plan = result.report.plan.model_copy(update={"model": model})
-    many = replace(result, report=result.report.model_copy(update={"plan": plan}))
-    (figure,) = figures_of(many, permutation)
-    drawn = {bar["row"] for bar in rows_of(figure.spec, "from to")}
+    four = tuple("abcd")
+    (figure,) = pictures_of("permutation", result.instances, result.report.findings, four)
+    assert isinstance(figure, Figure)
+    drawn = {bar["row"] for bar in rows_of(spec_of(figure.chart), "from to")}
     assert drawn == {row.split(",")[0] for row in rows}
 
 
@@ -133,9 +128,12 @@ def test_the_bar_of_agreement_is_the_one_in_force(figures: dict[str, Figure]) ->
                 )
             }
         )
-        (figure,) = figures_of(result, lowered)
+        (figure,) = pictures_of("agreement", result.instances, [lowered])
+        assert isinstance(figure, Figure)
         labels = {
-            row["label"]: row["x"] for row in rows_of(figure.spec, "label") if "short" not in row
+            row["label"]: row["x"]
+            for row in rows_of(spec_of(figure.chart), "label")
+            if "short" not in row
         }
         assert labels == {"unrelated 0": 0, words: value}
         assert ("less than the 0.5" in figure.caption) == (value < 0.5)
@@ -143,8 +141,8 @@ def test_the_bar_of_agreement_is_the_one_in_force(figures: dict[str, Figure]) ->
 
 def test_no_line_crosses_the_words_of_a_row(figures: dict[str, Figure]) -> None:
     for figure in figures.values():
-        names = [row["y"] for row in rows_of(figure.spec, "short")]
-        lines = [row for row in rows_of(figure.spec, "y2") if "x2" not in row]
+        names = [row["y"] for row in rows_of(spec_of(figure.chart), "short")]
+        lines = [row for row in rows_of(spec_of(figure.chart), "y2") if "x2" not in row]
         assert lines
         for line in lines:
             low, high = sorted((line["y"], line["y2"]))
@@ -153,7 +151,7 @@ def test_no_line_crosses_the_words_of_a_row(figures: dict[str, Figure]) -> None:
 
 def test_only_variables_of_the_page_colour_a_picture(figures: dict[str, Figure]) -> None:
     for figure in figures.values():
-        svg = static_svg(figure.spec, NARROW)
+        svg = static_svg(spec_of(figure.chart), NARROW)
         colours = set(re.findall(r'(?:fill|stroke)="([^"]+)"', svg))
         assert colours
         assert all(c in ("none", "transparent") or c.startswith("var(--") for c in colours)
@@ -164,12 +162,13 @@ def test_still_pictures_are_well_formed_and_as_wide_as_asked(
     figures: dict[str, Figure], width: int
 ) -> None:
     for figure in figures.values():
-        root = ElementTree.fromstring(static_svg(figure.spec, width))
+        root = ElementTree.fromstring(static_svg(spec_of(figure.chart), width))
         assert abs(float(root.attrib["width"]) - width) <= 1
         texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
         assert all(texts)
         names = {
-            row["short" if width == NARROW else "label"] for row in rows_of(figure.spec, "short")
+            row["short" if width == NARROW else "label"]
+            for row in rows_of(spec_of(figure.chart), "short")
         }
         assert len(names) > 1
         assert names <= set(texts)
@@ -177,40 +176,43 @@ def test_still_pictures_are_well_formed_and_as_wide_as_asked(
 
 def test_specs_are_valid_vega_lite(figures: dict[str, Figure]) -> None:
     for figure in figures.values():
-        alt.LayerChart.from_dict(figure.spec).to_dict()
+        alt.LayerChart.from_dict(spec_of(figure.chart)).to_dict()
 
 
 def test_empty_and_single_rows_are_drawn() -> None:
     estimate = Estimate(statistic="t", subject="w", value=0.5, n=1)
-    spec = distribution_rows(
-        [Distribution("none", np.array([np.nan]), None), Distribution("one", np.ones(1), estimate)],
-        domain=(0, 1),
-        bins=5,
-        axis="x",
-        guides=(Guide(0.9, "bar"),),
+    rows = (
+        Distribution("none", histogram(np.array([np.nan]), (0, 1), 5), None),
+        Distribution("one", histogram(np.ones(1), (0, 1), 5), estimate),
+    )
+    spec = spec_of(
+        Distributions(rows=rows, domain=(0, 1), bins=5, axis="x", guides=(Guide(0.9, "bar"),))
     )
     assert sum(int(b["instances"]) for b in rows_of(spec, "from to")) == 1
     assert "one" in static_svg(spec, WIDE)
-    spec = interval_rows(
-        [IntervalRow("a", (estimate, None))],
-        (Series("x", "red"), Series("y", "blue")),
-        domain=(0, 1),
-        axis="x",
-        nulls=True,
+    spec = spec_of(
+        Intervals(
+            rows=(IntervalRow("a", (estimate, None)),),
+            series=(Series("x", "red"), Series("y", "blue")),
+            domain=(0, 1),
+            axis="x",
+            nulls=True,
+        )
     )
     assert len(points(spec)) == 1
     assert static_svg(spec, WIDE).startswith("<svg")
 
 
 def test_values_outside_the_domain_are_in_the_last_bin() -> None:
-    spec = distribution_rows(
-        [Distribution("x", np.array([-3.0, 0.5, 7.0]), None)], domain=(0, 1), bins=4, axis="x"
+    counts = histogram(np.array([-3.0, 0.5, 7.0]), (0, 1), 4)
+    spec = spec_of(
+        Distributions(rows=(Distribution("x", counts, None),), domain=(0, 1), bins=4, axis="x")
     )
     assert [b["instances"] for b in rows_of(spec, "from to")] == ["1", "1", "1"]
 
 
 def test_labels_of_data_are_escaped_in_still_pictures(figures: dict[str, Figure]) -> None:
-    svg = static_svg(figures["permutation"].spec, WIDE)
+    svg = static_svg(spec_of(figures["permutation"].chart), WIDE)
     assert "</script>" not in svg
     assert "&lt;" in svg
 
@@ -224,8 +226,10 @@ def test_the_library_is_one_piece_that_asks_for_nothing() -> None:
 
 def test_the_frame_of_a_check_without_rows_gives_no_picture() -> None:
     result = hostile_result()
-    permutation = next(f for f in result.report.findings if f.check == "permutation")
-    frame = result.instances.with_columns(
-        pl.lit(None, dtype=pl.Float64).alias("permutation/median_tvd")
-    )
-    assert figures_of(replace(result, instances=frame), permutation) == ()
+    frame = result.instances.drop("permutation/median_tvd")
+    assert pictures_of("permutation", frame, result.report.findings) == []
+
+
+def test_pictures_are_plain_data() -> None:
+    pictures = hostile_result().pictures
+    assert SHOWN.validate_json(SHOWN.dump_json(pictures)) == pictures

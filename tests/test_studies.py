@@ -17,18 +17,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnaudit.errors import DataError, RunError, SettingsError
+from attnaudit.runs import store as store_module
+from attnaudit.runs.cell import CellRecord
 from attnaudit.runs.disk import write_noted
+from attnaudit.runs.engine import Event
 from attnaudit.studies.claims import above, below, decide, difference, over
-from attnaudit.studies.executor import Event
+from attnaudit.studies.declaration import run_cell
 from attnaudit.studies.run import (
     Finished,
+    open_study,
     options_of,
     prepare,
     read_reference,
     run_study,
 )
 from attnaudit.studies.schema import (
-    CellRecord,
     Claim,
     ClaimList,
     Holds,
@@ -62,9 +65,12 @@ def numbers(finished: Finished) -> list[object]:
 
 def test_a_study_is_stored_whole(tmp_path: Path) -> None:
     finished = run(tmp_path, seeds=(0, 1))
-    report = StudyReport.model_validate_json((tmp_path / "study.json").read_text())
+    report = StudyReport.model_validate_json((tmp_path / "findings.json").read_text())
     claims = ClaimList.model_validate_json((tmp_path / "claims.json").read_text())
     assert report == finished.report
+    opened = open_study(tmp_path, {"fake": FAKE})
+    assert opened.report == report
+    assert opened.results.records == finished.results.records
     assert claims.claims == report.claims
     assert [c.status for c in report.cells] == ["done"] * 4
     assert all((tmp_path / c.folder / "cell.json").is_file() for c in report.cells)
@@ -86,13 +92,21 @@ def test_finished_cells_are_not_run_again(tmp_path: Path) -> None:
 
 def test_another_specification_is_another_cell(tmp_path: Path) -> None:
     run(tmp_path, data=("a",))
-    assert run(tmp_path, data=("a",), power=3).report.options["power"] == 3
-    assert len(list((tmp_path / "cells").iterdir())) == 2
     other = replace(FAKE, version=2)
     run(tmp_path, study=other, data=("a",))
-    assert len(list((tmp_path / "cells").iterdir())) == 3
+    assert len(list((tmp_path / "cells").iterdir())) == 2
     run(tmp_path, data=("a",))
-    assert sorted(len(p.read_text()) for p in tmp_path.glob("cells/*/tries.txt")) == [1, 1, 1]
+    assert sorted(len(p.read_text()) for p in tmp_path.glob("cells/*/tries.txt")) == [1, 1]
+
+
+def test_a_study_with_other_options_has_another_folder(tmp_path: Path) -> None:
+    run(tmp_path, data=("a",))
+    for options, what in (({"power": 3}, "power was 2"), ({"data": ("b",)}, "data was")):
+        with pytest.raises(RunError, match=what):
+            run(tmp_path, **{"data": ("a",), **options})
+    with pytest.raises(RunError, match="holds another study: the study fake"):
+        run(tmp_path, study=replace(FAKE, name="other"), data=("a",))
+    assert len(run(tmp_path, data=("a", "b")).results.records) == 2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}', b"\xff\xfe"])
@@ -162,18 +176,12 @@ def test_what_is_heard(tmp_path: Path) -> None:
     assert heard == ["start", "progress", "end"] * 2
 
 
-def test_cells_of_other_code_are_told_and_run_again_when_asked(tmp_path: Path) -> None:
+def test_finished_cells_are_run_again_when_asked(tmp_path: Path) -> None:
     run(tmp_path)
-    path = sorted(tmp_path.glob("cells/*/cell.json"))[0]
-    record = CellRecord.model_validate_json(path.read_text())
-    changed = record.model_copy(update={"code": "other"})
-    write_noted(path, changed.model_dump_json().encode(), path.parent)
     options = options_of(FAKE, {})
-    prepared = prepare(FAKE, options, tmp_path)
-    assert (prepared.dated, prepared.waiting) == (1, ())
+    assert prepare(FAKE, options, tmp_path).waiting == ()
     run_study(prepare(FAKE, options, tmp_path, again=True))
     assert tries(tmp_path) == {"a-seed-0": 2, "b-seed-0": 2}
-    assert prepare(FAKE, options, tmp_path).dated == 0
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
@@ -214,7 +222,7 @@ def test_bad_places_are_refused(tmp_path: Path) -> None:
     options = options_of(FAKE, {})
     with pytest.raises(SettingsError, match="workers is 0"):
         prepare(FAKE, options, tmp_path, workers=0)
-    with pytest.raises(DataError, match="is no folder: --data-dir"):
+    with pytest.raises(DataError, match="is not a folder: --data-dir"):
         prepare(FAKE, options, tmp_path, data_dir=tmp_path / "gone")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Choose another folder"):
@@ -243,7 +251,7 @@ def test_ctrl_c_loses_no_finished_cell(tmp_path: Path) -> None:
     prepared = prepare(FAKE, options_of(FAKE, {}), tmp_path)
     with pytest.raises(KeyboardInterrupt):
         run_study(prepared, watch=stop)
-    assert [c.name for c in prepare(FAKE, prepared.options, tmp_path).waiting] == ["b, seed 0"]
+    assert prepare(FAKE, prepared.options, tmp_path).waiting == ("b, seed 0",)
     run(tmp_path)
     assert tries(tmp_path) == {"a-seed-0": 1, "b-seed-0": 1}
 
@@ -284,17 +292,20 @@ def test_ctrl_c_on_workers_ends_them_and_loses_no_finished_cell(tmp_path: Path) 
     assert len(list(out.glob("cells/*/cell.json"))) == 4
 
 
-def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_a_folder_that_is_being_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("fcntl")
+    monkeypatch.setattr(store_module, "PATIENCE", 0.1)
     prepared = prepare(FAKE, options_of(FAKE, {}), tmp_path)
-    with prepared.store.locked(), pytest.raises(RunError, match="another run is writing"):
+    with prepared.store.held(), pytest.raises(RunError, match="another run is writing"):
         run_study(prepared)
 
 
 def test_cells_have_folders_of_their_own() -> None:
     cells = FAKE.plan(options_of(FAKE, {"seeds": (0, 1), "power": 3}), None).cells
     cells += FAKE.plan(options_of(FAKE, {"seeds": (0, 1)}), None).cells
-    assert len({cell.folder(FAKE) for cell in cells}) == 8
+    assert len({run_cell(FAKE, cell, None).place for cell in cells}) == 8
     assert json.loads(json.dumps(dict(cells[0].spec))) == dict(cells[0].spec)
 
 
