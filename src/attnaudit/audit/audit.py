@@ -239,7 +239,7 @@ def make_plan(model: Model, data: AnyDataset, settings: Settings, left_out: int 
             notes=data.notes,
             trained_on=0 if known is None else sum(record in known for record in data),
             left_out=left_out,
-            reads=model.reads,
+            reads=model.kind.instances,
         ),
         settings=settings,
     )

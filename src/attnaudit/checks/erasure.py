@@ -115,7 +115,7 @@ def _areas(some: Encoded, ranks: dict[str, Tensor], operator: str, view: View) -
         erased = run_erased(some, rows, torch.cat(erase), operator, view.settings.token_budget)
     except NotApplicable:
         return {}
-    whole = some.of_predicted(some.outputs)
+    whole = some.of_target(some.outputs)
     fall = whole - erased.probability.view(len(ranks), 2, len(fractions), len(some))
     result: dict[str, Tensor] = {}
     for index, name in enumerate(ranks):
@@ -143,7 +143,7 @@ def _flips(some: Encoded, order: Tensor, name: str) -> dict[str, Tensor]:
     sizes = -(-torch.minimum(step, steps) * most // steps)
     erase = (order.unsqueeze(1) < sizes.unsqueeze(2)) & some.units.unsqueeze(1)
     with torch.no_grad():
-        outputs = some.decode(without_weight(some.weights, erase))
+        outputs = some.decode(erase, lambda part: without_weight(some.weights, part))
     flipped = outputs.argmax(-1) != some.predicted.unsqueeze(1)
     ever = flipped.any(1)
     at = flipped.to(torch.uint8).argmax(1, keepdim=True)

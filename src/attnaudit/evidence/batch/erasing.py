@@ -83,7 +83,7 @@ def run_erased(
             batch = EDITS[operator](encoded.batch.take(rows[some]), erase[some], encoded.model)
             states = encoded.model.encode(batch)
             outputs = encoded.model.decode(states, encoded.model.attend(states))
-            target = encoded.predicted[rows[some]].unsqueeze(1)
+            target = encoded.targets[rows[some]].unsqueeze(1)
             probability[some] = outputs.gather(1, target).squeeze(1).exp().float()
             mean = mean_state(states.hidden, states.units)
             if features is None:
@@ -106,5 +106,5 @@ def _decode_without(encoded: Encoded, rows: Tensor, erase: Tensor) -> Tensor:
     size = len(encoded)
     stacked = erase.view(-1, size, erase.shape[1]).transpose(0, 1)
     with torch.no_grad():
-        outputs = encoded.decode(without_weight(encoded.weights, stacked))
-    return encoded.of_predicted(outputs).transpose(0, 1).flatten().float()
+        outputs = encoded.decode(stacked, lambda part: without_weight(encoded.weights, part))
+    return encoded.of_target(outputs).transpose(0, 1).flatten().float()
