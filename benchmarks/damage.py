@@ -31,6 +31,7 @@ from attnaudit.api import explain, open_run
 from attnaudit.audit.audit import run_audit
 from attnaudit.controls.run import open_controls, run_controls
 from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.kinds import TEXTS
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DamagedWarning
 from attnaudit.evidence.trainings.design import Recipe
@@ -115,7 +116,7 @@ def loaded(folder: Path) -> object:
     batch = model.collate(list(data))
     said = model.forward(batch).double().tolist()
     extra = None
-    if model.reads == "texts":
+    if model.kind == TEXTS:
         extra = {name: list(s) for name, s in explain(model, "a good film").scores.items()}
     return model.fingerprint(), known, data.fingerprint, said, extra
 

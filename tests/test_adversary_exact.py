@@ -293,6 +293,7 @@ def test_bounds_do_not_depend_on_the_batch():
         assert alone.upper.item() == pytest.approx(whole.upper[row].item(), abs=1e-12)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     scores, weights, mask = distributions([4, 4], 0)
     for epsilon in (-0.1, 1.1, math.nan):

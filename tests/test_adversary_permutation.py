@@ -165,6 +165,7 @@ def test_extreme_scores_stay_feasible(size):
     assert (found.jsd <= found.upper).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     scores, weights, mask = distributions([4, 4], 0)
     with pytest.raises(SettingsError, match=r"epsilon is 2\.0"):

@@ -193,6 +193,7 @@ def test_no_instances_and_no_units():
     assert (graph.weights == 0).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     scores, bias, weights, mask, noise = problem([3, 4], 0)
     decode = LinearDecode(scores, bias)

@@ -152,6 +152,7 @@ def test_damaged_folders_are_refused(tmp_path, change, says):
         load(tmp_path)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_texts_and_other_shapes_are_refused():
     from attnaudit.data.texts.tokens import text_record
 

@@ -332,6 +332,7 @@ def test_settings_that_cannot_be(options: dict, message: str) -> None:
         BagClassifier(BagConfig(**{"classes": CLASSES, "shape": (3,), **options}))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_input_that_cannot_be() -> None:
     net = net_of("gated")
     for shape in [(0, 2, 3), (2, 0, 3), (2, 2, 4), (1, 2, 3)]:

@@ -129,6 +129,7 @@ def test_random_conicity_at_its_ends():
     assert (by_length.diff() < 0).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     with pytest.raises(DataError, match="units"):
         conicity(torch.zeros(2, 3, 4), torch.zeros(2, 4).bool())

@@ -69,6 +69,7 @@ def test_an_undefined_point_makes_the_area_undefined():
     assert area_over_fractions(values, (0.1, 0.5)).isnan().tolist() == [True, False]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     scores, mask = torch.tensor([[0.0, 1.0], [math.nan, 1.0]]), torch.ones(2, 2, dtype=torch.bool)
     with pytest.raises(DataError, match="instance 1 of the batch"):

@@ -126,13 +126,14 @@ def test_no_instances_and_no_units():
 
 @given(st.lists(st.tuples(st.integers(0, 1), SCORES), min_size=1, max_size=30))
 def test_auc_of_one_sample_equals_sklearn(pairs):
-    labels, scores = zip(*pairs, strict=True)
+    labels, scores = (np.array(values) for values in zip(*pairs, strict=True))
     if len(set(labels)) < 2:
         assert math.isnan(roc_auc(labels, scores))
     else:
         assert roc_auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused():
     scores, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(DataError, match="truth must be a bool tensor"):

@@ -94,6 +94,7 @@ def test_gradients_are_right_and_finite_at_padding():
         assert p.grad[2] == 0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_shapes_that_do_not_broadcast_are_refused():
     with pytest.raises(RuntimeError):
         jensen_shannon(torch.ones(2, 3) / 3, torch.ones(2, 4) / 4)

@@ -12,6 +12,7 @@ import torch
 
 from attnaudit.audit.run import run_audit
 from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.kinds import BAGS
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.findings.settings import Settings
@@ -88,7 +89,7 @@ KINDS = {
 
 def data_of(model: Model) -> Dataset | BagDataset:
     """Labelled with what the model says, so that it is good enough to audit."""
-    if model.reads == "bags":
+    if model.kind == BAGS:
         return bags(sizes=[2 + i % 11 for i in range(28)])
     records = texts()
     said = Encoded(model, model.collate(records)).predicted.tolist()

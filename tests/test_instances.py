@@ -98,6 +98,7 @@ def test_pooled_auroc_without_bags_or_with_one_kind() -> None:
     assert math.isnan(pooled_auroc(scores, torch.ones(2, 2) > 0, torch.ones(2, 2) > 0))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input() -> None:
     weights, kinds, units = drawn(0)
     with pytest.raises(DataError, match="key types run from 0 to 3"):

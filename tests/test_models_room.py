@@ -70,6 +70,7 @@ def test_class_names_must_fit_the_head() -> None:
         model.forward(model.collate(sentences(2)))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_nan_parameters_are_refused_by_name() -> None:
     module = nn.Linear(2, 2)
     module.weight.data[0, 0] = torch.nan

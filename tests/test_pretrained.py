@@ -110,6 +110,23 @@ def test_collate(models, family):
         audited.collate([])
 
 
+@pytest.mark.parametrize("layer", [-1, 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_cut_is_the_unmodified_transformer_with_its_pooling(folders, family, layer):
+    verified = model(folders[family], layer=layer).verify(RECORDS, budget=20)
+    assert verified.same
+    assert verified.instances == len(RECORDS)
+    assert verified.gap < 1e-5
+
+
+def test_a_transformer_that_changed_inside_does_not_verify(folders):
+    audited = model(folders["bert"])
+    whole, audited.encoder._run = audited.encoder._run, lambda *inputs: whole(*inputs) * 1.5
+    verified = audited.verify(RECORDS)
+    assert not verified.same
+    assert verified.gap > verified.tolerance
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_cut(models, family):
     audited = models[family]

@@ -239,6 +239,7 @@ def test_top_k_distance_equals_its_definition(row, k, p, form):
     assert same.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_input_is_refused_with_shapes():
     x, mask = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(DataError, match=r"y has shape \(2, 4\).*\(2, 3\)"):

@@ -117,6 +117,20 @@ def test_an_audit_of_queries_and_documents_reads_each_as_itself(tmp_path: Path) 
     assert audit.frame["completeness.adds_up"].min() == 1.0
 
 
+def test_verify_holds_the_scores_against_the_models_own(tmp_path: Path) -> None:
+    model = tiny_siamese(tmp_path, normalize=False)
+    explainer = PairExplainer(SiameseEncoder(model))
+    verified = explainer.verify([(A, B), (A, A)])
+    assert verified.same
+    assert verified.instances == 2
+    assert verified.gap < verified.tolerance
+    encode = model.encode
+    model.encode = lambda *args, **more: encode(*args, **more) + 0.3
+    verified = explainer.verify([(A, B)])
+    assert verified.differ == (f"{A} | {B}",)
+    assert verified.gap > verified.tolerance
+
+
 def test_a_model_that_does_more_than_its_modules_say_is_refused(tmp_path: Path) -> None:
     model = tiny_siamese(tmp_path, normalize=False)
     encode = model.encode

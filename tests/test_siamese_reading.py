@@ -110,6 +110,7 @@ def test_a_table_without_tokens_is_read_all_the_same() -> None:
     assert words.total == 0.5
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_options_are_refused() -> None:
     with pytest.raises(SettingsError, match="choose 'magnitude' or 'value'"):
         top_pairs(table_of(), order="size")  # type: ignore[arg-type]

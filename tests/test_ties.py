@@ -50,6 +50,7 @@ def test_dense_scores_do_not_run_into_one() -> None:
     assert torch.equal(settled(dense, mask), dense)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_padding_and_broken_rows_stay_as_they_are() -> None:
     scores = torch.tensor([[0.3, 0.3 + 1e-8, 7.0], [float("nan"), 1.0, 1.0 + 1e-7]]).double()
     mask = torch.tensor([[True, True, False], [True, True, True]])

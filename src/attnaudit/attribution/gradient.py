@@ -63,7 +63,7 @@ def log_odds(
 
 def _times_input(encoded: Encoded, *, hold_weights: bool) -> Tensor:
     leaf, states = encoded.traced
-    slope, _ = _slope(encoded.model, leaf, states, encoded.predicted, hold_weights=hold_weights)
+    slope, _ = _slope(encoded.model, leaf, states, encoded.targets, hold_weights=hold_weights)
     return on_units((leaf.detach() * slope).sum(-1), encoded)
 
 

@@ -98,7 +98,7 @@ class _Path:
         return (
             self.encoded.batch.take(repeated),
             inputs.flatten(0, 1),
-            self.encoded.predicted[repeated],
+            self.encoded.targets[repeated],
         )
 
     def _step(self, rows: Tensor) -> int:

@@ -68,7 +68,7 @@ def _changes(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:
     outputs = deleted_outputs(encoded, options.token_budget).double()
     whole = encoded.outputs.double()
     change = total_variation(outputs.exp(), whole.exp().unsqueeze(1))
-    loss = encoded.of_predicted(whole).unsqueeze(1) - encoded.of_predicted(outputs)
+    loss = encoded.of_target(whole).unsqueeze(1) - encoded.of_target(outputs)
     signed = torch.where(loss < 0, -change, change)
     # a text of one unit leaves an empty text, for which a model need not have an answer
     alone = encoded.units.sum(1, keepdim=True) <= 1

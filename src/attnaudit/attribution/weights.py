@@ -19,7 +19,7 @@ def weights_x_gradient(encoded: Encoded, options: Options) -> Attribution:
     """`α_t · ∂p/∂α_t` of the predicted class, states held fixed (Serrano & Smith 2019)."""
     leaf = encoded.weights.clone().requires_grad_()
     with torch.enable_grad():
-        odds, slope = log_odds(encoded.decode(leaf), encoded.predicted)
+        odds, slope = log_odds(encoded.decode(leaf), encoded.targets)
         (gradient,) = torch.autograd.grad(odds.sum(), leaf)
     return Attribution(on_units(encoded.weights * gradient * slope.unsqueeze(1), encoded))
 

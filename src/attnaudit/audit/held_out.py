@@ -12,7 +12,7 @@ from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.data.bags.sources import load_bags
 from attnaudit.data.build import check_limit, draw
-from attnaudit.data.kinds import AnyDataset
+from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset, kind_of
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.errors import DataError, SettingsError
@@ -57,14 +57,14 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
     limit, seed = options.pop("limit", None), options.get("seed", 0)
     check_limit(limit)
     known = None if include else model.trained_on
-    if known is None and source is not None and model.reads == "texts":
+    if known is None and source is not None and model.kind == TEXTS:
         options["limit"] = limit  # drawn before texts are cut, which is quicker
     data = fitted(_data(model, source, options), model)
     kept = data.records if known is None else tuple(r for r in data if r not in known)
     left_out = len(data) - len(kept)
     if left_out and not kept:
         raise DataError(
-            f"{data.name}: all {left_out} {model.reads} were in the model's training data "
+            f"{data.name}: all {left_out} {model.kind.instances} were in the model's training data "
             f"(train or dev), so none is left to audit on. {_instead(model)}, or keep them with "
             f"{INCLUDE}"
         )
@@ -78,9 +78,11 @@ def fitted(data: AnyDataset, model: Model) -> AnyDataset:
     Raises:
         DataError: They are of another kind, or have other features.
     """
-    kind = "bags" if isinstance(data, BagDataset) else "texts"
-    if kind != model.reads:
-        raise DataError(f"{data.name} holds {kind}, and {model.name} reads {model.reads}")
+    kind = kind_of(data)
+    if kind != model.kind:
+        raise DataError(
+            f"{data.name} holds {kind.instances}, and {model.name} reads {model.kind.instances}"
+        )
     return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
 
 
@@ -127,7 +129,7 @@ def _data(model: Model, source: Any, options: dict[str, Any]) -> AnyDataset:
     }
     if source is not None:
         options = {"classes": model.classes, **options}
-        if model.reads != "bags":
+        if model.kind != BAGS:
             return load_data(source, **options)
         named = isinstance(source, str) and source in BAG_SETS
         own = {} if named else {"classes": model.classes}
@@ -163,6 +165,6 @@ def _of_bags(given: dict[str, Any]) -> dict[str, Any]:
 
 def _instead(model: Model) -> str:
     held_out = model.trained_on is not None and model.trained_on.test is not None
-    return f"Name other {model.reads}" + (
+    return f"Name other {model.kind.instances}" + (
         ", or no data at all for the split that was held out in training" if held_out else ""
     )

@@ -82,7 +82,7 @@ def data_facts(
         notes=data.notes,
         trained_on=0 if known is None else sum(record in known for record in data),
         left_out=left_out,
-        reads="texts" if model is None else model.reads,
+        reads="texts" if model is None else model.kind.instances,
     )
 
 

@@ -34,6 +34,7 @@ from attnaudit.cli.app import (
 )
 from attnaudit.cli.output import show_result, told
 from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
+from attnaudit.data.kinds import BAGS
 from attnaudit.errors import SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings
@@ -124,9 +125,9 @@ def audit(
     of_bags = bag_reading(
         bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
     )
-    if of_bags and loaded.reads != "bags":
+    if of_bags and loaded.kind != BAGS:
         raise SettingsError(
-            f"{next(iter(of_bags))}= is about bags, and {loaded.name} reads {loaded.reads}"
+            f"{next(iter(of_bags))}= is about bags, and {loaded.name} reads {loaded.kind.instances}"
         )
     with OUT.status("reading the data"):
         chosen = choose(
@@ -154,8 +155,8 @@ def audit(
         )
     if chosen.left_out:
         ERR.print(
-            f"{chosen.left_out:,} {loaded.reads} were in the model's training data and are "
-            f"left out; {len(chosen.data):,} remain.",
+            f"{chosen.left_out:,} {loaded.kind.instances} were in the model's training data and "
+            f"are left out; {len(chosen.data):,} remain.",
             style="yellow",
         )
     flags: dict[str, object] = {

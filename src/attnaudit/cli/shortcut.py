@@ -29,7 +29,7 @@ from attnaudit.cli.app import (
 from attnaudit.cli.output import told
 from attnaudit.cli.train_bags import BagColumn, Features, bag_reading
 from attnaudit.data.bags.loading import load_bag_splits
-from attnaudit.data.kinds import AnyDataset
+from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset, Kind
 from attnaudit.data.records import Dataset
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import SettingsError
@@ -146,11 +146,11 @@ def shortcut(
     tokens: tuple[str, ...] = ()
     splits: dict[str, AnyDataset]
     with OUT.status("reading the data"):
-        if loaded.reads == "bags":
-            _refuse({**of_texts, "text_column": text_column != "text"}, "texts", loaded)
+        if loaded.kind == BAGS:
+            _refuse({**of_texts, "text_column": text_column != "text"}, TEXTS, loaded)
             splits = _bags(data, of_bags, common)
         else:
-            _refuse(of_bags, "bags", loaded)
+            _refuse(of_bags, BAGS, loaded)
             texts, tokens = _texts(data, loaded, of_texts, common)
             splits = dict(texts)
     if "test" in splits:
@@ -158,8 +158,8 @@ def shortcut(
         splits["test"] = chosen.data
         if chosen.left_out:
             ERR.print(
-                f"{chosen.left_out:,} {loaded.reads} were in the model's training data and "
-                f"are left out; {len(chosen.data):,} remain.",
+                f"{chosen.left_out:,} {loaded.kind.instances} were in the model's training data "
+                f"and are left out; {len(chosen.data):,} remain.",
                 style="yellow",
             )
     with told(), bars() as progress:
@@ -204,11 +204,12 @@ def _bags(data: str, options: dict[str, Any], common: dict[str, Any]) -> dict[st
     return dict(load_bag_splits(data, **{k: v for k, v in given.items() if v is not None}))
 
 
-def _refuse(options: dict[str, Any], kind: str, model: Model) -> None:
+def _refuse(options: dict[str, Any], kind: Kind, model: Model) -> None:
     """Refuse options of what the model does not read."""
     for name, value in options.items():
         if value:
             flag = name.replace("_", "-")
             raise SettingsError(
-                f"--{flag} is about {kind}, and {model.name} reads {model.reads}; leave it out"
+                f"--{flag} is about {kind.instances}, and {model.name} reads "
+                f"{model.kind.instances}; leave it out"
             )

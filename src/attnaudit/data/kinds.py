@@ -1,14 +1,43 @@
-"""What data sets of every kind of record have in common: texts and bags."""
+"""The kinds of records, and what data sets of every kind have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeAlias
 
-from attnaudit.data.bags.records import Bag
+from attnaudit.data.bags.records import Bag, BagDataset
 from attnaudit.data.records import Text
 
 Record: TypeAlias = Text | Bag
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a model reads and what is explained of it, with the nouns that messages have for it.
+
+    Attributes:
+        name: The kind itself, in the singular.
+        instance: The noun for one record.
+        instances: The noun for several.
+        unit: The noun for what one score belongs to.
+        units: The noun for several.
+        explained: The explanation on trial.
+        target: What it explains.
+    """
+
+    name: str
+    instance: str
+    instances: str
+    unit: str
+    units: str
+    explained: str = "weights"
+    target: str = "prediction"
+
+
+TEXTS = Kind("text", "text", "texts", "word", "words")
+BAGS = Kind("bag", "bag", "bags", "instance", "instances")
+PAIRS = Kind("pair", "pair", "pairs", "token", "tokens", "token pairs", "similarity")
 
 
 class AnyDataset(Protocol):
@@ -58,3 +87,8 @@ class AnyDataset(Protocol):
 
     def noted(self, *notes: str) -> Self:
         """The same data set with further notes."""
+
+
+def kind_of(data: AnyDataset) -> Kind:
+    """What the records of a data set are."""
+    return BAGS if isinstance(data, BagDataset) else TEXTS

@@ -151,34 +151,6 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     return Interval(share, low, high, n)
 
 
-def bootstrap_share(flags: npt.ArrayLike, confidence: float = 0.95) -> Interval:
-    """The share of true flags with Wilson's interval, which a share has in closed form.
-
-    Args:
-        flags: Bools, or numbers that are 0, 1 or NaN (undefined, left out and counted).
-        confidence: Share of intervals that hold the truth, between 0 and 1.
-
-    Returns:
-        The share and its interval.
-
-    Raises:
-        DataError: A flag is something else.
-        SettingsError: `confidence` is outside (0, 1).
-
-    Example:
-        >>> bootstrap_share([True, False, True, True]).value
-        0.75
-    """
-    everything = _one_dimensional(flags, "flags")
-    known = everything[~np.isnan(everything)]
-    if not np.isin(known, (0.0, 1.0)).all():
-        odd = known[~np.isin(known, (0.0, 1.0))][0]
-        raise DataError(f"a flag is {odd:g}, but flags are 0, 1 or NaN")
-    found = wilson_interval(int(known.sum()), len(known), confidence)
-    undefined = len(everything) - len(known)
-    return Interval(found.value, found.low, found.high, found.n, undefined)
-
-
 def bootstrap_metric(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,

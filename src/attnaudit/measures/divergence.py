@@ -17,7 +17,7 @@ LN2 = math.log(2.0)
 """The largest Jensen-Shannon divergence, reached by distributions without a common unit."""
 
 
-def total_variation(p: Float[Tensor, "*B C"], q: Float[Tensor, "*B C"]) -> Float[Tensor, "*B"]:
+def total_variation(p: Float[Tensor, "*#B C"], q: Float[Tensor, "*#B C"]) -> Float[Tensor, "*B"]:
     """Total variation distance, ½ Σ |p − q| over the last dimension.
 
     Half of the L1 distance; with two classes it equals |p₁ − q₁|. Jain and Wallace (2019), section
@@ -55,9 +55,9 @@ def entropy(p: Float[Tensor, "*B T"]) -> Float[Tensor, "*B"]:
 
 
 def kl_divergence(
-    p: Float[Tensor, "*B T"],
-    q: Float[Tensor, "*B T"],
-    mask: Bool[Tensor, "*B T"] | None = None,
+    p: Float[Tensor, "*#B T"],
+    q: Float[Tensor, "*#B T"],
+    mask: Bool[Tensor, "*#B T"] | None = None,
 ) -> Float[Tensor, "*B"]:
     """Kullback-Leibler divergence KL(p ‖ q) in nats.
 
@@ -81,9 +81,9 @@ def kl_divergence(
 
 
 def jensen_shannon(
-    p: Float[Tensor, "*B T"],
-    q: Float[Tensor, "*B T"],
-    mask: Bool[Tensor, "*B T"] | None = None,
+    p: Float[Tensor, "*#B T"],
+    q: Float[Tensor, "*#B T"],
+    mask: Bool[Tensor, "*#B T"] | None = None,
 ) -> Float[Tensor, "*B"]:
     """Jensen-Shannon divergence ½ KL(p ‖ m) + ½ KL(q ‖ m), m = ½ (p + q), in nats.
 

@@ -100,38 +100,6 @@ def instance_normal(
     return _placed(torch.special.ndtri(numbers + 2.0**-54), mask)
 
 
-def random_permutations(
-    ids: Sequence[str], mask: Bool[Tensor, "B T"], k: int, seed: int, stream: str
-) -> Int[Tensor, "B K T"]:
-    """Uniformly random orders of the units, as indices; the identity may occur.
-
-    Args:
-        ids: See `instance_uniform`, as for the arguments below.
-        mask: `(B, T)`, True on real units.
-        k: Permutations per instance.
-        seed: Of the run.
-        stream: What the draws are for.
-
-    Returns:
-        `(B, k, T)` int64 on the mask's device: `x.gather(-1, index)` permutes the units of
-        `x (B, k, T)` and leaves every other position where it is.
-
-    Raises:
-        DataError: Not one id per instance, a mask that is none, or over a million units.
-        SettingsError: `k` is negative.
-
-    Example:
-        >>> mask = torch.tensor([[False, True, True, True]])
-        >>> random_permutations(["x"], mask, 1, 0, "demo").sort(-1).values.tolist()
-        [[[0, 1, 2, 3]]]
-    """
-    order = _orders(ids, mask, k, seed, stream)
-    index, _ = compact_index(mask)
-    places = index.unsqueeze(1).expand(-1, k, -1)
-    result = torch.arange(mask.shape[1], device=mask.device).repeat(len(ids), k, 1)
-    return result.scatter_(-1, places, places.gather(-1, order))
-
-
 def permuted(
     weights: Float[Tensor, "B T"],
     ids: Sequence[str],
@@ -140,9 +108,7 @@ def permuted(
     seed: int,
     stream: str,
 ) -> Float[Tensor, "B K T"]:
-    """The weights in `k` uniformly random orders over the units.
-
-    The same as gathering them with `random_permutations`, in fewer passes.
+    """The weights in `k` uniformly random orders over the units; the identity may occur.
 
     Args:
         weights: `(B, T)`.

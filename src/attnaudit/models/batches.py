@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
 from attnaudit.errors import ModelError
 
+
+class Sized(Protocol):
+    """What has units: a record."""
+
+    @property
+    def id(self) -> str:
+        """The id of the record."""
+
+    @property
+    def units(self) -> Sequence[object]:
+        """The units of the record."""
+
+
+Item = TypeVar("Item", bound=Sized)
 Result = TypeVar("Result")
 
 TOKEN_BUDGET = 2_048
 
 
-def by_length(records: Sequence[Any]) -> list[int]:
+def by_length(records: Sequence[Sized]) -> list[int]:
     """Indices from the shortest to the longest record; ties keep their order.
 
     Example:
@@ -45,7 +59,7 @@ def groups(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> Iterator[slice
 
 
 def with_backoff(
-    work: Callable[[Sequence[Any]], list[Result]], items: Sequence[Any]
+    work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 ) -> list[Result]:
     """Do `work` on all items; where memory runs out, on halves of them.
 

@@ -1,24 +1,42 @@
 """The cut: encode -> attend -> decode. Whoever implements it gets every check.
 
 Positions and units. A batch has `L` stored positions. `present` marks those that the encoder
-reads; `units` marks those that may receive weight. Start and end markers are present and no
+reads; `units` marks those that can be erased and shown. Start and end markers are present and no
 units; padding is neither. Weights are `(B, L)`, exactly 0 off the units, and sum to 1 over them.
 An instance without units has weights that are all 0.
+
+Sinks. In some models positions that are no units hold weight too ([CLS], BOS, registers): their
+`States.sinks` marks these, and the weights that `attend` gives sum to 1 over units and sinks
+together. What others see of such a model (`Encoded`) are the weights over the units, renormalised,
+and apart from them the *sink mass*; weights that replace them leave the sinks as they are.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attnaudit.data.kinds import TEXTS, Kind
 from attnaudit.errors import NotApplicable
+from attnaudit.models.batches import TOKEN_BUDGET, by_length, groups
 from attnaudit.models.seen import SeenTexts
+
+EXACT = 1e-4
+"""Differences of weights, probabilities and (relative) states that are rounding, in float32."""
+COARSE = 2e-2
+"""The same in half precision, and on accelerators, whose products may be rounded to 10 bits."""
+
+
+def tolerance_of(values: Tensor) -> float:
+    """The difference that rounding explains, for numbers of this precision on this device."""
+    exact = values.dtype in (torch.float32, torch.float64) and values.device.type == "cpu"
+    return EXACT if exact else COARSE
 
 
 @dataclass(frozen=True)
@@ -72,11 +90,32 @@ class States:
         hidden: `(B, L, H)`, what the weights pool.
         units: `(B, L)`, the positions that may receive weight.
         extra: Whatever else `attend` and `decode` need, each with `B` rows.
+        sinks: `(B, L)`, the positions that hold weight and are no units, or None for none.
+        outputs: `(B, C)`, the model's own log-probabilities where encoding computes them anyway.
     """
 
     hidden: Float[Tensor, "B L H"]
     units: Bool[Tensor, "B L"]
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    sinks: Bool[Tensor, "B L"] | None = None
+    outputs: Float[Tensor, "B C"] | None = None
+
+    @property
+    def attendable(self) -> Bool[Tensor, "B L"]:
+        """The positions over which the weights of `attend` sum to 1: units and sinks."""
+        return self.units if self.sinks is None else self.units | self.sinks
+
+    def detached(self) -> States:
+        """The same states, off the graph that they were computed with."""
+        extra = {name: value.detach() for name, value in self.extra.items()}
+        outputs = None if self.outputs is None else self.outputs.detach()
+        return States(self.hidden.detach(), self.units, extra, self.sinks, outputs)
+
+    def at(self, rows: slice) -> States:
+        """The states of some of the instances."""
+        extra = {name: value[rows] for name, value in self.extra.items()}
+        sinks, outputs = (None if x is None else x[rows] for x in (self.sinks, self.outputs))
+        return States(self.hidden[rows], self.units[rows], extra, sinks, outputs)
 
 
 @dataclass(frozen=True)
@@ -106,31 +145,53 @@ class LinearDecode:
         return torch.log_softmax(logits + bias, dim=-1)
 
 
+@dataclass(frozen=True)
+class Verified:
+    """Whether the cut, with the model's own weights, gives the unmodified model's outputs.
+
+    Attributes:
+        instances: How many were compared.
+        gap: The largest difference of an output (of probabilities, or of a score).
+        tolerance: The difference that rounding explains.
+        differ: The ids of the instances whose outputs differ by more.
+    """
+
+    instances: int
+    gap: float
+    tolerance: float
+    differ: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether no instance differs."""
+        return not self.differ
+
+
 class Model(ABC):
     """A model cut at its attention.
 
     Attributes:
         name: What reports call it.
+        kind: What its records are, and the nouns for them.
         classes: The names of its outputs, `C` of them.
         pad_value: What stands at a position that is taken away in place.
         mask_value: What replaces a unit that is to be unknown, or None where there is nothing.
         trained_on: The texts that it was trained on, where these are known; an audit leaves them
             out.
-        reads: `texts` or `bags`: what its records are.
         features: The names of the features of instances in the order in which they are read, or
             nothing.
     """
 
     name: str
+    kind: Kind = TEXTS
     classes: tuple[str, ...]
     pad_value: float = 0
     mask_value: float | None = None
     trained_on: SeenTexts | None = None
-    reads: str = "texts"
     features: tuple[str, ...] = ()
 
     @abstractmethod
-    def collate(self, records: Sequence[Any]) -> Batch:
+    def collate(self, records: Sequence[Any]) -> Batch:  # each kind reads records of its own
         """Records of the data as one padded batch."""
 
     @abstractmethod
@@ -139,7 +200,7 @@ class Model(ABC):
 
     @abstractmethod
     def attend(self, states: States) -> Float[Tensor, "B L"]:
-        """The weights of the model itself."""
+        """The weights of the model itself, over units and sinks."""
 
     @abstractmethod
     def decode(self, states: States, weights: Tensor) -> Tensor:
@@ -158,6 +219,49 @@ class Model(ABC):
         """Log-probabilities of the whole model."""
         states = self.encode(batch)
         return self.decode(states, self.attend(states))
+
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """Log-probabilities of the unmodified model, by its own forward pass and not by the cut.
+
+        Raises:
+            NotApplicable: There is no other way than the cut.
+        """
+        raise NotApplicable(f"{self.name} has no forward pass but its cut to be compared with")
+
+    @torch.no_grad()
+    def verify(self, data: Iterable[Any], budget: int = TOKEN_BUDGET) -> Verified:
+        """Compare the cut, with the model's own weights, with the unmodified model.
+
+        Args:
+            data: Records as `collate` takes them.
+            budget: Padded tokens in one pass.
+
+        Raises:
+            NotApplicable: There is nothing to compare with.
+        """
+        gap, worst, differ = 0.0, EXACT, list[str]()
+        records = list(data)
+        records = [records[index] for index in by_length(records)]
+        for part in groups([len(record.units) for record in records], budget):
+            batch = self.collate(records[part])
+            cut, own = self.forward(batch).exp(), self.whole(batch).exp()
+            worst = tolerance_of(cut)
+            gaps = torch.nan_to_num((cut.double() - own.double()).abs(), nan=torch.inf).amax(1)
+            gap = max(gap, float(gaps.max()))
+            differ += [batch.ids[row] for row in (gaps > worst).nonzero().squeeze(1).tolist()]
+        return Verified(len(records), gap, worst, tuple(differ))
+
+    def targets(self, batch: Batch, outputs: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
+        """What is explained of each instance, as an index of its outputs; the likeliest here."""
+        return outputs.argmax(-1)
+
+    def target_name(self, target: int) -> str:
+        """What an output is called: a class, or the token that it stands for."""
+        return self.classes[target]
+
+    def decode_size(self, states: States) -> int:
+        """How many numbers `decode` holds at once for one alternative of one instance."""
+        return sum(states.hidden.shape[1:])
 
     def linear(self, states: States) -> LinearDecode | None:
         """The linear form of `decode` at these states, or None where there is none."""

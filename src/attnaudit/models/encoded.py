@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from attnaudit.errors import ModelError, NotApplicable
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 
 SUM_TOLERANCE = 1e-3
 LINEAR_TOLERANCE = 1e-3
+NUMBERS_AT_ONCE = 1 << 24
+"""Numbers that `decode` may hold at once: 64 MB in single precision."""
 
 
 class Encoded:
@@ -23,12 +27,16 @@ class Encoded:
         batch: The instances.
         trace: Keep what the encoder's pass needs for gradients, so that they cost a backward
             pass only. Takes more memory.
+        budget: Numbers that decoding may hold at once; see `decode`.
     """
 
-    def __init__(self, model: Model, batch: Batch, *, trace: bool = False) -> None:
+    def __init__(
+        self, model: Model, batch: Batch, *, trace: bool = False, budget: int = NUMBERS_AT_ONCE
+    ) -> None:
         self.model = model
         self.batch = batch
         self._trace = trace
+        self._budget = budget
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -61,28 +69,54 @@ class Encoded:
             except NotApplicable:
                 pass
             else:
-                extra = {name: value.detach() for name, value in states.extra.items()}
-                return States(states.hidden.detach(), states.units, extra)
+                return states.detached()
         with torch.no_grad():
             return self.model.encode(self.batch)
 
     @cached_property
-    def weights(self) -> Float[Tensor, "B L"]:
-        """The model's own weights, checked.
+    def own(self) -> Float[Tensor, "B L"]:
+        """The model's own weights over units and sinks, checked.
 
         Raises:
-            ModelError: They are not finite, negative, off the units, or do not sum to 1.
+            ModelError: They are not finite, negative, elsewhere, or do not sum to 1.
         """
         with torch.no_grad():
             weights = self.model.attend(self.states)
-        check_weights(weights, self.units, self.model.name, self.batch.ids)
+        check_weights(weights, self.states.attendable, self.model.name, self.batch.ids)
         return weights
 
     @cached_property
+    def sink_mass(self) -> Float[Tensor, " B"]:
+        """The weight that rests on positions that are no units; 0 in models that pool."""
+        if self.states.sinks is None:
+            return torch.zeros_like(self.own[:, 0])
+        return (self.own * self.states.sinks).sum(1)
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "B L"]:
+        """The model's own weights over the units: the explanation, a distribution.
+
+        Weights beside a sink mass are renormalised; all 0 where the sinks hold everything.
+
+        Raises:
+            ModelError: The model's weights are no distribution.
+        """
+        if self.states.sinks is None:
+            return self.own
+        free = self.own * self.units
+        total = free.sum(1, keepdim=True)
+        return torch.where(total > 0, free / total.clamp(min=torch.finfo(free.dtype).tiny), 0.0)
+
+    @cached_property
     def linear(self) -> LinearDecode | None:
-        """The linear form of decode, or None."""
+        """The linear form of decode in weights over the units, or None."""
         with torch.no_grad():
-            return self.model.linear(self.states)
+            linear = self.model.linear(self.states)
+            if linear is None or self.states.sinks is None:
+                return linear
+            held = torch.einsum("bl,blc->bc", self.own * self.states.sinks, linear.scores)
+            free = (1 - self.sink_mass).view(-1, 1, 1)
+            return LinearDecode(linear.scores * free, linear.bias + held)
 
     @cached_property
     def outputs(self) -> Float[Tensor, "B C"]:
@@ -92,7 +126,9 @@ class Encoded:
             ModelError: They are not finite.
         """
         with torch.no_grad():
-            outputs = self.model.decode(self.states, self.weights)
+            outputs = self.states.outputs
+            if outputs is None:
+                outputs = self.model.decode(self.states, self.own)
             if self.linear is not None:
                 gap = float((self.linear(self.weights).exp() - outputs.exp()).abs().max())
                 if gap > LINEAR_TOLERANCE:
@@ -118,17 +154,61 @@ class Encoded:
         """The arg-max class."""
         return self.outputs.argmax(-1)
 
-    def decode(self, weights: Tensor) -> Tensor:
-        """Log-probabilities for other weights, the cheapest way: `(B, L)` or `(B, K, L)`."""
+    @cached_property
+    def targets(self) -> Int[Tensor, " B"]:
+        """What is explained of each instance: the predicted class, unless the model names more."""
+        return self.model.targets(self.batch, self.outputs)
+
+    def decode(
+        self, alternatives: Tensor, weights_of: Callable[[Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "*rest C"]:
+        """Log-probabilities for other weights over the units, the cheapest way.
+
+        Alternatives are decoded in blocks within the budget, so that memory does not grow with
+        their number. What the model's weights leave to sinks stays there.
+
+        Args:
+            alternatives: Weights `(B, L)`, or `K` of them for each instance, `(B, K, L)`.
+            weights_of: Makes weights of alternatives that are something else, block by block:
+                `(B, k, ...)` to `(B, k, L)`.
+
+        Returns:
+            `(B, C)`, or `(B, K, C)`.
+        """
+        if alternatives.dim() == 2:
+            return self._decode(alternatives)
+        step = at_once(self.model, self.states, self._budget)
+        blocks = torch.split(alternatives, step, 1)
+
+        def run(block: Tensor) -> Tensor:
+            return self._decode(block if weights_of is None else weights_of(block))
+
+        if len(blocks) == 1:
+            return run(alternatives)
+        if torch.is_grad_enabled() and alternatives.requires_grad:
+            # what the backward pass needs of a block is computed again when it is the block's turn
+            return torch.cat([checkpoint(run, block, use_reentrant=False) for block in blocks], 1)
+        return torch.cat([run(block) for block in blocks], 1)
+
+    def _decode(self, weights: Tensor) -> Tensor:
         if self.linear is not None:
             return self.linear(weights)
+        if self.states.sinks is not None:
+            shape = (len(self), *[1] * (weights.dim() - 2))
+            held = (self.own * self.states.sinks).view(*shape, -1)
+            weights = held + (1 - self.sink_mass).view(*shape, 1) * weights
         return self.model.decode(self.states, weights)
 
-    def of_predicted(self, log_probabilities: Tensor) -> Tensor:
-        """The probability of the predicted class: `(B, C)` to `(B,)`, `(B, K, C)` to `(B, K)`."""
-        index = self.predicted.view(-1, *[1] * (log_probabilities.dim() - 1))
+    def of_target(self, log_probabilities: Tensor) -> Tensor:
+        """The probability of what is explained: `(B, C)` to `(B,)`, `(B, K, C)` to `(B, K)`."""
+        index = self.targets.view(-1, *[1] * (log_probabilities.dim() - 1))
         index = index.expand(*log_probabilities.shape[:-1], 1)
         return log_probabilities.gather(-1, index).squeeze(-1).exp()
+
+
+def at_once(model: Model, states: States, budget: int = NUMBERS_AT_ONCE) -> int:
+    """How many alternatives of each instance are decoded in one block; at least one."""
+    return max(1, budget // max(1, len(states.hidden) * model.decode_size(states)))
 
 
 def check_shape(weights: Tensor, units: Tensor, name: str) -> None:

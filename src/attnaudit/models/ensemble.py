@@ -92,7 +92,7 @@ class Ensemble(Model):
         self.members = tuple(members)
         self.rule = rule
         self.name = name or f"{len(members)} x {first.name}"
-        self.classes, self.reads, self.features = first.classes, first.reads, first.features
+        self.classes, self.kind, self.features = first.classes, first.kind, first.features
         self.pad_value, self.mask_value = first.pad_value, first.mask_value
         self.trained_on = first.trained_on
 
@@ -134,13 +134,13 @@ class Ensemble(Model):
 
     def attend(self, states: States) -> Float[Tensor, "B L"]:
         """The weights shown: 0 off the units, summing to 1."""
-        return self._shown(self._own(states), states.units)
+        return self._shown(self._own(states), states.attendable)
 
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """The log of the members' mean probability, for weights `(B, L)` or `(B, K, L)`."""
         candidates = weights if weights.dim() == 3 else weights.unsqueeze(1)
         own = self._own(states)
-        shown = self._shown(own, states.units)
+        shown = self._shown(own, states.attendable)
         total: Tensor | None = None
         parts = self._split(states)
         lowest = torch.finfo(own.dtype).min
@@ -155,6 +155,16 @@ class Ensemble(Model):
         assert total is not None
         mean = total - math.log(len(self.members))
         return mean if weights.dim() == 3 else mean.squeeze(1)
+
+    def decode_size(self, states: States) -> int:
+        """Members decode one after the other."""
+        parts = zip(self.members, self._split(states), strict=True)
+        return max(member.decode_size(part) for member, part in parts)
+
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """The log of the mean of what each member gives as a whole."""
+        each = torch.stack([member.whole(batch) for member in self.members])
+        return each.logsumexp(0) - math.log(len(self.members))
 
     def _own(self, states: States) -> Float[Tensor, "B S L"]:
         parts = zip(self.members, self._split(states), strict=True)
@@ -179,6 +189,7 @@ class Ensemble(Model):
                     for key, value in states.extra.items()
                     if key.partition("/")[0] == str(number)
                 },
+                states.sinks,
             )
             for number, part in enumerate(hidden)
         ]
@@ -253,7 +264,7 @@ def member_folders(folder: Path) -> tuple[str, str, list[Path]]:
 
 def _kind(model: Model) -> tuple[object, ...]:
     """What members must have in common."""
-    return model.classes, model.reads, model.features, model.pad_value, model.mask_value
+    return model.classes, model.kind, model.features, model.pad_value, model.mask_value
 
 
 def _joined(parts: Sequence[States]) -> States:
@@ -268,4 +279,5 @@ def _joined(parts: Sequence[States]) -> States:
         for number, part in enumerate(parts)
         for key, value in part.extra.items()
     }
-    return States(torch.cat([part.hidden for part in parts], -1), parts[0].units, extra)
+    hidden = torch.cat([part.hidden for part in parts], -1)
+    return States(hidden, parts[0].units, extra, parts[0].sinks)

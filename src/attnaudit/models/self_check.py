@@ -14,16 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.errors import ModelError
-from attnaudit.models.cut import Batch, Model, States
+from attnaudit.models.cut import Batch, Model, States, tolerance_of
 from attnaudit.models.edits import delete
 from attnaudit.models.encoded import check_weights
 
 Outputs: TypeAlias = Literal["logits", "log-probabilities"]
 
-TOLERANCE = 1e-4
-"""Differences of weights, probabilities and (relative) states that are rounding, in float32."""
-COARSE = 2e-2
-"""The same in half precision, and on accelerators, whose products may be rounded to 10 bits."""
 SUMS = 1e-4
 """How close rows of probabilities are to a sum of 1."""
 DIRECTIONS = 64
@@ -71,7 +67,7 @@ def check_passes(model: Model, batch: Batch) -> None:
         batch = delete(batch, drop, model)
     first = _pass(model, batch)
     check_weights(first.weights, batch.units, model.name, batch.ids)
-    tolerance = _tolerance(first.hidden)
+    tolerance = tolerance_of(first.hidden)
     found = _difference(first, _pass(model, batch), batch, tolerance)
     if found:
         raise ModelError(
@@ -177,11 +173,6 @@ def _padded(batch: Batch, length: int, model: Model) -> Batch:
         present=torch.cat([batch.present, none], 1),
         units=torch.cat([batch.units, none], 1),
     )
-
-
-def _tolerance(hidden: Tensor) -> float:
-    exact = hidden.dtype in (torch.float32, torch.float64) and hidden.device.type == "cpu"
-    return TOLERANCE if exact else COARSE
 
 
 def _difference(first: Pass, second: Pass, batch: Batch, tolerance: float) -> str:

@@ -91,7 +91,7 @@ def run_erased(
             batch = EDITS[operator](encoded.batch.take(rows[some]), erase[some], encoded.model)
             states = encoded.model.encode(batch)
             outputs = encoded.model.decode(states, encoded.model.attend(states))
-            target = encoded.predicted[rows[some]].unsqueeze(1)
+            target = encoded.targets[rows[some]].unsqueeze(1)
             probability[some] = outputs.gather(1, target).squeeze(1).exp().float()
             mean = mean_state(states.hidden, states.units)
             if features is None:
@@ -114,8 +114,8 @@ def _decode_without(encoded: Encoded, rows: Tensor, erase: Tensor) -> Tensor:
     size = len(encoded)
     stacked = erase.view(-1, size, erase.shape[1]).transpose(0, 1)
     with torch.no_grad():
-        outputs = encoded.decode(without_weight(encoded.weights, stacked))
-    return encoded.of_predicted(outputs).transpose(0, 1).flatten().float()
+        outputs = encoded.decode(stacked, lambda part: without_weight(encoded.weights, part))
+    return encoded.of_target(outputs).transpose(0, 1).flatten().float()
 
 
 def by_size(name: str) -> str:
@@ -190,7 +190,7 @@ def _areas(some: Encoded, ranks: dict[str, Tensor], operator: str, view: View) -
         erased = run_erased(some, rows, torch.cat(erase), operator, view.settings.token_budget)
     except NotApplicable:
         return {}
-    whole = some.of_predicted(some.outputs)
+    whole = some.of_target(some.outputs)
     fall = whole - erased.probability.view(len(ranks), 2, len(fractions), len(some))
     result: dict[str, Tensor] = {}
     for index, name in enumerate(ranks):
@@ -218,7 +218,7 @@ def _flips(some: Encoded, order: Tensor, name: str) -> dict[str, Tensor]:
     sizes = -(-torch.minimum(step, steps) * most // steps)
     erase = (order.unsqueeze(1) < sizes.unsqueeze(2)) & some.units.unsqueeze(1)
     with torch.no_grad():
-        outputs = some.decode(without_weight(some.weights, erase))
+        outputs = some.decode(erase, lambda part: without_weight(some.weights, part))
     flipped = outputs.argmax(-1) != some.predicted.unsqueeze(1)
     ever = flipped.any(1)
     at = flipped.to(torch.uint8).argmax(1, keepdim=True)

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from attnaudit.data.bags.batches import padded
 from attnaudit.data.bags.records import Bag
 from attnaudit.data.bags.scaling import Scaling
+from attnaudit.data.kinds import BAGS
 from attnaudit.errors import DataError, ModelError
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
+from attnaudit.models.encoded import at_once
 from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
 from attnaudit.nets.bags.pooling import WeightedMean
 from attnaudit.nets.checkpoint import (
@@ -34,8 +36,6 @@ from attnaudit.nets.checkpoint import (
 from attnaudit.nets.selective.readout import means_without
 
 FORMAT, VERSION = "attnaudit-bags", 1
-DELETIONS_AT_ONCE = 2_000_000
-"""Weights that leave-one-out holds at once: a bag of 10,000 instances has 10⁸."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class BagModel(Model):
 
     pad_value = 0.0
     mask_value = None
-    reads = "bags"
+    kind = BAGS
 
     def __init__(
         self,
@@ -170,6 +170,11 @@ class BagModel(Model):
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
         return self.net.decode(states.hidden, weights, states.extra)
 
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """What the network gives in one pass."""
+        outputs: Tensor = self.net(batch.inputs, batch.present)
+        return outputs
+
     def linear(self, states: States) -> LinearDecode | None:
         """Scores and bias, where pool and head are linear in the weights."""
         form = self.net.linear_decode(states.hidden, states.extra)
@@ -198,12 +203,10 @@ class BagModel(Model):
             outputs = torch.log_softmax(pooled + bias, dim=-1)
             return outputs.masked_fill(~states.units.unsqueeze(-1), torch.nan)
         outputs = states.hidden.new_full((*states.units.shape, len(self.classes)), torch.nan)
-        length = states.units.shape[1]
-        step = max(1, DELETIONS_AT_ONCE // length)
         for row, units in enumerate(states.units):
-            part = _row(states, row)
+            part = states.at(slice(row, row + 1))
             places = units.nonzero().squeeze(-1)
-            for some in torch.split(places, step):
+            for some in torch.split(places, at_once(self, part)):
                 weights = _without(pool.energies(part.hidden), part.units, some)
                 outputs[row, some] = self.decode(part, weights)[0]
         return outputs
@@ -268,13 +271,6 @@ def load_bag_model(folder: Path) -> BagModel:
             )
         scaling = Scaling(stored.mean.double(), stored.deviation.double())
     return BagModel(stored.net, header.name, scaling, header.features)
-
-
-def _row(states: States, row: int) -> States:
-    """One bag of a batch."""
-    some = slice(row, row + 1)
-    extra = {name: value[some] for name, value in states.extra.items()}
-    return States(states.hidden[some], states.units[some], extra)
 
 
 def _without(energies: Tensor, units: Tensor, places: Tensor) -> Tensor:

@@ -131,6 +131,17 @@ class PretrainedClassifier(Model):
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
         return self.net.decode(states.hidden, weights)
 
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """The pooling of what the transformer gives for the ids of each text by itself."""
+        real = self.encoder.real(batch.inputs) & batch.present.unsqueeze(-1)
+        hidden = self.net.head.weight.new_zeros(*batch.units.shape, self.encoder.width)
+        for row, pieces in enumerate(real):
+            if pieces.any():
+                states = self.encoder.alone(batch.inputs[row][pieces])
+                hidden[row].index_add_(0, pieces.nonzero()[:, 0], states)
+        hidden /= real.sum(-1, keepdim=True).clamp(min=1)
+        return self.net.decode(hidden, self.net.attend(hidden, batch.units))
+
     def linear(self, states: States) -> LinearDecode | None:
         """Scores and bias of the linear head; with two classes the first has both 0."""
         linear = self.net.linear_decode(states.hidden)

@@ -140,6 +140,15 @@ class SelectiveModel(Model):
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
         return self.net.decode(states.hidden, states.extra["present"], states.units, weights)
 
+    def decode_size(self, states: States) -> int:
+        """Every alternative masks all vectors anew."""
+        return states.hidden[0].numel()
+
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """What the network gives in one pass."""
+        outputs: Tensor = self.net(batch.inputs, batch.present, batch.units, batch.extra)
+        return outputs
+
     def fingerprint(self) -> str:
         """SHA-256 of configuration, vocabulary and parameters."""
         config = json.dumps(asdict(self.net.config), sort_keys=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -269,7 +269,8 @@ class SiameseEncoder:
                 f"the model itself fails to read {whole[:40]!r}: {type(error).__name__}: "
                 f"{next(iter(str(error).splitlines()), '')[:200]}; try model.encode on it"
             ) from error
-        own = features["input_ids"][0][features["attention_mask"][0].bool()].tolist()
+        read, kept = (cast(Tensor, features[name])[0] for name in ("input_ids", "attention_mask"))
+        own = read[kept.bool()].tolist()
         if own != ids:
             raise NotApplicable(
                 f"the model reads {whole[:40]!r} as other tokens than its tokenizer gives (it "
@@ -423,8 +424,9 @@ def _ids(tokens: Sequence[Tokens], device: torch.device) -> Tensor:
     return torch.tensor([t.ids for t in tokens], device=device)
 
 
-def _preprocessed(model: Any, text: str, prompt: str, role: Role) -> dict[str, Tensor]:
+def _preprocessed(model: Any, text: str, prompt: str, role: Role) -> Mapping[str, object]:
+    """What the library makes of one text: tensors, and what else its version adds."""
     task = {} if role == "text" else {"task": role}
     if hasattr(model, "preprocess"):
-        return cast("dict[str, Tensor]", model.preprocess([text], prompt=prompt or None, **task))
-    return cast("dict[str, Tensor]", model.tokenize([prompt + text], **task))
+        return cast(Mapping[str, object], model.preprocess([text], prompt=prompt or None, **task))
+    return cast(Mapping[str, object], model.tokenize([prompt + text], **task))

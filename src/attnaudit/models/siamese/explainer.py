@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from attnaudit.errors import DataError, NotApplicable, SettingsError
+from attnaudit.models.cut import Verified
 from attnaudit.models.siamese.cache import Cache
 from attnaudit.models.siamese.contributions import (
     BUDGET,
@@ -22,7 +23,7 @@ from attnaudit.models.siamese.contributions import (
 )
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.jacobian import REVERSE_COST
-from attnaudit.models.siamese.own_score import Pair, check_scores, own_scores
+from attnaudit.models.siamese.own_score import Pair, check_scores, compared, own_scores
 from attnaudit.models.siamese.references import reference_of
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Role, Tokens, check_text
@@ -155,6 +156,22 @@ class PairExplainer:
         while window := list(islice(waiting, WINDOW)):
             yield from self._checked(window, progress)
 
+    def verify(self, pairs: Iterable[Pair]) -> Verified:
+        """Hold the scores that tables explain against the model's own.
+
+        Raises:
+            DataError: As `tables`.
+        """
+        some = list(checked_pairs(pairs))
+        self._refresh()
+        scores = [table.score for table in self._window(*self._sides(some), None)]
+        return compared(some, scores, own_scores(self.encoder, some))
+
+    def _sides(self, pairs: Sequence[Pair]) -> tuple[list[tuple[Text, Text]], dict[Text, Tokens]]:
+        first, second = self.encoder.roles
+        sides: list[tuple[Text, Text]] = [((first, a), (second, b)) for a, b in pairs]
+        return sides, self._read(text for pair in sides for text in pair)
+
     def _checked(self, pairs: list[Pair], progress: Report | None) -> list[PairTable]:
         """Tables whose scores are the model's own.
 
@@ -162,9 +179,7 @@ class PairExplainer:
             NotApplicable: The model's own scores are others.
         """
         self._refresh()
-        first, second = self.encoder.roles
-        sides: list[tuple[Text, Text]] = [((first, a), (second, b)) for a, b in pairs]
-        tokens = self._read(text for pair in sides for text in pair)
+        sides, tokens = self._sides(pairs)
         own = own_scores(self.encoder, pairs)
         used = self.cache.holds_any
         found = list(self._window(sides, tokens, progress))

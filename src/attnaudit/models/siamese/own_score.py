@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.errors import ModelError, NotApplicable, first_line
+from attnaudit.models.cut import Verified
 from attnaudit.models.siamese.layers import still
 from attnaudit.models.siamese.sides import sides_of
 from attnaudit.models.siamese.tokens import Role
@@ -54,6 +55,18 @@ def own_scores(encoder: SiameseEncoder, pairs: Sequence[Pair]) -> tuple[list[flo
     half = encoder.dtype in (torch.float16, torch.bfloat16)
     bar = (COARSE if half else FINE) * (torch.ones_like(size) if encoder.kind == "cosine" else size)
     return found.tolist(), bar.tolist()
+
+
+def compared(
+    pairs: Sequence[Pair], found: Sequence[float], own: tuple[Sequence[float], Sequence[float]]
+) -> Verified:
+    """Scores beside the model's own; a pair is named by its texts."""
+    gaps = [abs(score - mine) for score, mine in zip(found, own[0], strict=True)]
+    # a score that is no number is told of by those that compute it
+    differ = [
+        f"{a} | {b}" for (a, b), gap, bar in zip(pairs, gaps, own[1], strict=True) if gap > bar
+    ]
+    return Verified(len(pairs), max(gaps, default=0.0), max(own[1], default=FINE), tuple(differ))
 
 
 def check_scores(

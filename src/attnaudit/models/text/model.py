@@ -16,7 +16,7 @@ from attnaudit.data.records import Text
 from attnaudit.errors import DataError
 from attnaudit.models.cut import Batch, LinearDecode, Model, States
 from attnaudit.nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from attnaudit.nets.text.classifier import AttentionClassifier
+from attnaudit.nets.text.classifier import AttentionClassifier, log_probabilities
 from attnaudit.nets.text.deletion import has_deletions, leave_one_out
 from attnaudit.nets.text.inputs import Inputs, allowed_classes, question_ids, question_inputs
 from attnaudit.nets.text.vocabulary import PAD, UNK, Vocabulary, pad_sequences
@@ -105,6 +105,11 @@ class TextClassifier(Model):
     def decode(self, states: States, weights: Tensor) -> Tensor:
         """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
         return self.net.decode(states.hidden, weights, states.extra)
+
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """What the network gives in one pass."""
+        inputs = Inputs(batch.inputs, batch.present, batch.units, batch.extra)
+        return log_probabilities(self.net.run(inputs).logits)
 
     def linear(self, states: States) -> LinearDecode | None:
         """Scores and bias of a linear head; with two classes the first has both 0."""

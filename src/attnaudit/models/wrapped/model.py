@@ -6,9 +6,9 @@ import copy
 import hashlib
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from attnaudit.data.records import Text
@@ -82,6 +82,7 @@ class WrappedModel(Model):
         decode: Callable[[Tensor], Tensor],
         embed: Callable[[Tensor], Tensor] | None,
         linear_head: nn.Linear | None,
+        whole: Callable[[Tensor, Tensor], Tensor] | None,
         pad_value: int,
         mask_value: int | None,
         name: str | None,
@@ -93,7 +94,7 @@ class WrappedModel(Model):
         self.mask_value = mask_value
         self._tokenize, self._embed = tokenize, embed
         self._encode, self._attend, self._decode = encode, attend, decode
-        self._head = linear_head
+        self._head, self._whole = linear_head, whole
         self.gives: Outputs | None = None
         # what the user has frozen stays as it is where others train a copy
         self.trainable = frozenset(
@@ -101,7 +102,7 @@ class WrappedModel(Model):
         )
         refuse_broken(module, self.name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> WrappedModel:
+    def __deepcopy__(self, memo: dict[int, object]) -> WrappedModel:
         copied = copy.copy(self)
         copied.module = copy.deepcopy(self.module, memo)
         copied._head = copy.deepcopy(self._head, memo)
@@ -205,7 +206,7 @@ class WrappedModel(Model):
         check_states(states, batch, self.name)
         return states
 
-    def attend(self, states: States) -> Tensor:
+    def attend(self, states: States) -> Float[Tensor, "B L"]:
         """The user's weights, with instances that have no unit set to 0."""
         weights = self._run(self._attend, states.hidden, states.units)
         weights = _floats(weights, "attend", self.name).to(states.hidden.dtype)
@@ -228,6 +229,16 @@ class WrappedModel(Model):
             )
         return logits.to(pooled.dtype)
 
+    def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
+        """What the module gives when it is called as a whole."""
+        if self._whole is None:
+            raise NotApplicable(
+                f"{self.name} was wrapped without `whole`, so there is nothing to compare its cut "
+                "with. Pass whole=, a function of ids and `present` that calls the module"
+            )
+        outputs = _floats(self._run(self._whole, batch.inputs, batch.present), "whole", self.name)
+        return _log_probabilities(outputs, len(self.classes), self.name)
+
     def linear(self, states: States) -> LinearDecode | None:
         """Where the head is one linear layer, its product with every state."""
         if self._head is None:
@@ -241,7 +252,7 @@ class WrappedModel(Model):
             bias = torch.cat([torch.zeros_like(bias), bias])
         return LinearDecode(scores, bias)
 
-    def embed(self, batch: Batch) -> Tensor:
+    def embed(self, batch: Batch) -> Float[Tensor, "B L E"]:
         """The user's embeddings of the token ids."""
         if self._embed is None:
             raise NotApplicable(
@@ -280,6 +291,7 @@ def wrap(
     decode: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor] | None = None,
     linear_head: nn.Linear | None = None,
+    whole: Callable[[Tensor, Tensor], Tensor] | None = None,
     pad_value: int = 0,
     mask_value: int | None = None,
     name: str | None = None,
@@ -298,6 +310,8 @@ def wrap(
         embed: Ids `(B, T)` to vectors `(B, T, E)`. Gradient methods need it.
         linear_head: The layer, where `decode` is that one linear layer and nothing else: then
             candidates cost O(T) and the adversary of a two-class model is exact.
+        whole: `(ids, present)` to the outputs of the module as it is, in one call: what
+            `verify` compares the cut with.
         pad_value: The id of padding.
         mask_value: The id of an unknown or masked token, for erasure by masking.
         name: What reports call the model.
@@ -333,6 +347,7 @@ def wrap(
         decode=decode,
         embed=embed,
         linear_head=linear_head,
+        whole=whole,
         pad_value=pad_value,
         mask_value=mask_value,
         name=name,

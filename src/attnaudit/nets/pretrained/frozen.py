@@ -163,12 +163,15 @@ class FrozenTransformer(nn.Module):
         attended = real.clone()
         # a text without any piece attends to its padding: what comes of it is not looked at
         attended[:, 0] |= ~real.any(1)
-        outputs = self.transformer(
-            inputs_embeds=vectors,
-            attention_mask=attended.long(),
-            output_hidden_states=not self.last,
-            return_dict=True,
-        )
+        return self._states(inputs_embeds=vectors, attention_mask=attended.long())
+
+    def alone(self, ids: Int[Tensor, " S"]) -> Float[Tensor, "S H"]:
+        """The transformer's own states of the pieces of one text, as it takes ids itself."""
+        ids = ids.unsqueeze(0)
+        return self._states(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+
+    def _states(self, **inputs: Tensor) -> Float[Tensor, "B S H"]:
+        outputs = self.transformer(**inputs, output_hidden_states=not self.last, return_dict=True)
         hidden: Tensor = (
             outputs.last_hidden_state if self.last else outputs.hidden_states[self.layer]
         )

@@ -276,6 +276,18 @@ class SelectiveNet(nn.Module):
         outputs = torch.log_softmax(logits, dim=-1).view(len(vectors), count, -1)
         return outputs if weights.dim() == 3 else outputs.squeeze(1)
 
+    def forward(
+        self,
+        ids: Int[Tensor, "B L"],
+        present: Bool[Tensor, "B L"],
+        units: Bool[Tensor, "B L"],
+        extra: Mapping[str, Tensor],
+    ) -> Float[Tensor, "B C"]:
+        """Log-probabilities of a whole pass."""
+        read, seen = self.generator.embedding(ids), self.embedding(ids)
+        mask = self.mask(self.generator(read, present, units, extra), units)
+        return self.decode(seen, present, units, mask)
+
 
 def new_selective_net(
     config: SelectiveConfig,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 def masked_softmax(
-    energies: Float[Tensor, "*B L"], units: Bool[Tensor, "*B L"], dim: int = -1
+    energies: Float[Tensor, "*#B #L"], units: Bool[Tensor, "*#B #L"], dim: int = -1
 ) -> Float[Tensor, "*B L"]:
     """Softmax over the units; exactly 0 elsewhere, and all 0 where there is no unit.
 

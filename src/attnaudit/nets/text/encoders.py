@@ -40,15 +40,11 @@ class Encoder(nn.Module, ABC):
     Attributes:
         name: What configurations call it.
         description: One line for tables.
-        default_hidden: The hidden size of the papers.
-        context_free: True where a state depends on its own token alone.
         width: Size `H` of a hidden state.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
-    default_hidden: ClassVar[int] = 128
-    context_free: ClassVar[bool] = False
     width: int
 
     @abstractmethod
@@ -60,14 +56,19 @@ class Encoder(nn.Module, ABC):
     ) -> Float[Tensor, "B L H"]:
         """Hidden states where all present positions stand at the front."""
 
-    @abstractmethod
     def last_hidden(
         self,
         hidden: Float[Tensor, "B L H"],
         present: Bool[Tensor, "B L"],
         units: Bool[Tensor, "B L"],
     ) -> Float[Tensor, "B H"]:
-        """One vector for the whole sequence, from its hidden states; 0 where it is empty."""
+        """One vector for the whole sequence; 0 where it is empty.
+
+        By default the mean over present positions (the released code of the averaging encoder
+        divided by the padded length).
+        """
+        total = hidden.masked_fill(~present.unsqueeze(-1), 0.0).sum(dim=1)
+        return total / present.sum(dim=1, keepdim=True).clamp(min=1)
 
     def forward(
         self,
@@ -190,7 +191,6 @@ class AverageEncoder(Encoder):
 
     name = "average"
     description = "each token for itself, a linear map and tanh: a state sees no context"
-    context_free = True
 
     def __init__(self, embedding_dim: int, hidden: int) -> None:
         super().__init__()
@@ -201,18 +201,12 @@ class AverageEncoder(Encoder):
         """See `Encoder.read`."""
         return torch.tanh(self.projection(embedded)).masked_fill(~present.unsqueeze(-1), 0.0)
 
-    def last_hidden(self, hidden: Tensor, present: Tensor, units: Tensor) -> Tensor:
-        """The mean over present positions (the released code divided by the padded length)."""
-        total = hidden.masked_fill(~present.unsqueeze(-1), 0.0).sum(dim=1)
-        return total / present.sum(dim=1, keepdim=True).clamp(min=1)
-
 
 class IdentityEncoder(Encoder):
     """The inputs themselves: states that another network has made."""
 
     name = "identity"
     description = "the inputs as they are, where another network has encoded them"
-    context_free = True
 
     def __init__(self, embedding_dim: int, hidden: int) -> None:
         super().__init__()
@@ -221,11 +215,6 @@ class IdentityEncoder(Encoder):
     def read(self, embedded: Tensor, present: Tensor, units: Tensor) -> Tensor:
         """See `Encoder.read`."""
         return embedded.masked_fill(~present.unsqueeze(-1), 0.0)
-
-    def last_hidden(self, hidden: Tensor, present: Tensor, units: Tensor) -> Tensor:
-        """The mean over present positions."""
-        total = hidden.masked_fill(~present.unsqueeze(-1), 0.0).sum(dim=1)
-        return total / present.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 ENCODERS: dict[str, type[Encoder]] = {
