@@ -54,10 +54,18 @@ def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None)
             with whole_folder(place) as part:
                 model.save(part)
         of_model = partial(load, place, str(model.device))
-    if splits is None:
-        return Sent(of_model, partial(_read, _written(root, data)))
-    parts = {name: _written(root, part) for name, part in splits.items()}
-    return Sent(of_model, partial(_read, _written(root, data)), partial(_read_all, parts))
+    of_splits = None if splits is None else splits_sent_to(folder, splits)
+    return Sent(of_model, partial(_read, _written(root, data)), of_splits)
+
+
+def splits_sent_to(folder: Path, splits: Splits) -> Callable[[], Splits]:
+    """Write splits into the run folder, each once; how other processes get them.
+
+    Raises:
+        ModelError: Something cannot be written.
+    """
+    parts = {name: _written(folder / INPUTS, part) for name, part in splits.items()}
+    return partial(_read_all, parts)
 
 
 @dataclass(frozen=True)

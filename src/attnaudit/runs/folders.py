@@ -25,7 +25,6 @@ KINDS = {
     "audit": "an audit",
     "control": "controls",
     "shortcut": "a shortcut check",
-    "silent": "a run over seeds",
     "pairs": "an audit of pairs",
     "study": "a study",
     "model": "a model",
@@ -36,6 +35,8 @@ FILES = {
         "plan.json",
         "findings.json",
         "instances",
+        "seeds.parquet",
+        "weights.parquet",
         "drift.safetensors",
         "work.json",
         "report.html",
@@ -49,15 +50,6 @@ FILES = {
         "controls.html",
     ),
     "shortcut": ("findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"),
-    "silent": (
-        "plan.json",
-        "silent.json",
-        "seeds.parquet",
-        "weights.parquet",
-        "members",
-        "model",
-        "silent.html",
-    ),
     "pairs": ("findings.json", "card.md", "pairs.parquet"),
     "study": ("study.json", "claims.json", "results.parquet", "cells", "report.html", "summary.md"),
 }
@@ -65,7 +57,6 @@ FILES = {
 SHOWN = {
     "control": "; what the controls found is in its controls.html",
     "shortcut": "; what the check found is in its shortcut.html",
-    "silent": "; what the seeds show is in its silent.html",
     "pairs": "; what the audit found is in its card.md",
     "study": "; what the study found is in its report.html",
 }
@@ -77,9 +68,8 @@ KEYS = {
         "shortcut": {"default_units", "gate"},
         "pairs": {"sizes", "judgement"},
     },
-    "silent.json": {"silent": {"ensembles"}},
     "study.json": {"study": {"cells"}},
-    "plan.json": {"audit": {"model", "settings"}, "silent": {"key", "seeds"}},
+    "plan.json": {"audit": {"model", "settings"}},
 }
 """By which keys the files of earlier versions, which had no manifest, tell their kind."""
 
