@@ -8,7 +8,6 @@ from attnaudit.checks.ensembles import ensembles_picture, ensembles_table
 from attnaudit.checks.silent_failures import curve_picture, seeds_picture, seeds_table
 from attnaudit.evidence.seeds.grades import SILENT_KINDS
 from attnaudit.findings.findings import Estimate, Verdict
-from attnaudit.findings.wording import NOTHING, count, interval_of, number, value_of
 from attnaudit.findings.pictures import (
     ACCENT,
     MUTED,
@@ -23,6 +22,7 @@ from attnaudit.findings.pictures import (
     Table,
     Value,
 )
+from attnaudit.findings.wording import NOTHING, count, interval_of, number, value_of
 from attnaudit.report.blocks import Block, StudySection, Words
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
@@ -254,21 +254,18 @@ def _signal(records: Sequence[CellRecord]) -> StudySection:
         x = (min(p[0] for p in every), max(p[0] for p in every))
         low = min(p[1] for p in every)
         blocks.append(
-            (
-                Figure(
-                    "ceiling",
-                    "Weights below their ceiling",
-                    "Mean instance AUROC of all seeds, against how far keys are from other "
-                    "instances.",
-                    Curves(
-                        rows=tuple(drawn),
-                        x=x,
-                        y=(round(low - 0.05, 2), 1.0),
-                        axes=("Δ", "mean instance AUROC"),
-                    ),
-                    "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
-                    tuple(c.series for c in drawn),
-                )
+            Figure(
+                "ceiling",
+                "Weights below their ceiling",
+                "Mean instance AUROC of all seeds, against how far keys are from other instances.",
+                Curves(
+                    rows=tuple(drawn),
+                    x=x,
+                    y=(round(low - 0.05, 2), 1.0),
+                    axes=("Δ", "mean instance AUROC"),
+                ),
+                "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
+                tuple(c.series for c in drawn),
             )
         )
     blocks.append(
