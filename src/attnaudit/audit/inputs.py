@@ -45,16 +45,22 @@ class Sent:
     write: Callable[[], None] | None = None
 
 
-def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None) -> Sent:
+def sent_to(
+    folder: Path,
+    model: Model | None = None,
+    data: AnyDataset | None = None,
+    splits: Splits | None = None,
+) -> Sent:
     """How cells in other processes get a model and data by way of the run folder."""
     root = folder / INPUTS
-    place = root / f"model-{model.fingerprint()[:16]}"
-    every = [data, *(splits or {}).values()]
+    every = [*([] if data is None else [data]), *(splits or {}).values()]
+    sent = model if isinstance(model, _Savable) else None
+    place = root / ("model" if model is None else f"model-{model.fingerprint()[:16]}")
 
     def write() -> None:
-        if isinstance(model, _Savable) and not place.exists():
+        if sent is not None and not place.exists():
             with whole_folder(place) as part:
-                model.save(part)
+                sent.save(part)
         for one in every:
             where = _place(root, one).file.parent
             if not where.exists():
@@ -63,8 +69,8 @@ def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None)
 
     parts = {name: _place(root, part) for name, part in (splits or {}).items()}
     return Sent(
-        partial(load, place, str(model.device)) if isinstance(model, _Savable) else None,
-        partial(_read, _place(root, data)),
+        None if sent is None or model is None else partial(load, place, str(model.device)),
+        None if data is None else partial(_read, _place(root, data)),
         partial(_read_all, parts) if parts else None,
         write,
     )

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from attnaudit.checks.registry import GATES
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import RunError
 from attnaudit.evidence.batch.chunks import CHUNK, ROOM, read_instances
-from attnaudit.evidence.contract import Design, Evidence, Splits
+from attnaudit.evidence.contract import Design, Evidence, Splits, Tabled
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
@@ -61,11 +61,13 @@ class AuditResult:
         instances: One row per instance: predictions, scores of every attribution, and what every
             check measured on it; empty where no check read batches.
         pictures: Tables and pictures of each check as plain data, by its name.
+        frames: Tables that evidence has besides, such as one row per seed, by name.
     """
 
     report: AuditReport
     instances: pl.DataFrame = field(repr=False)
     pictures: Pictures = field(default_factory=dict, repr=False)
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,13 @@ def carry_out(
         # nothing was computed: this is still the audit of that time
         update = {"created": earlier.created, "seconds": earlier.seconds}
         report = result.report.model_copy(update=update)
-        result = AuditResult(report, result.instances, result.pictures)
+        result = replace(result, report=report)
     if keep:
         with store.held():
             store.keep_only(with_needs(asked.cells))
             store.write(ESTIMATES, _parquet(tidy(result.report)))
+            for name, frame in result.frames.items():
+                store.write(f"{name}.parquet", _parquet(frame))
             store.write(PICTURES, SHOWN.dump_json(result.pictures))
             store.write(FINDINGS, result.report)
     return result
@@ -248,10 +252,9 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
     pictures: Pictures = {}
     for check in asked.checks:
         found = check.conclude(evidence[check.name]) if check.name in evidence else []
-        found = found or [_not_applicable(check, plan)]
-        findings += found
-        if check.picture is not None and found[0].verdict is not Verdict.NOT_APPLICABLE:
+        if found and check.picture is not None:
             pictures[check.name] = tuple(check.picture(evidence[check.name], found))
+        findings += found or [_not_applicable(check, plan)]
     lines = tuple(_line(cell, done) for cell in with_needs(asked.cells))
     instances = _instances(store, lines)
     cautions = [*cautions_on(plan.data), *_too_long(plan, instances)]
@@ -264,7 +267,13 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
         judgement=judge(gate, findings, cautions, SUBJECTS.get(plan.data.reads)),
         cells=lines,
     )
-    return AuditResult(report, instances, pictures)
+    frames = {
+        name: frame
+        for one in evidence.values()
+        if isinstance(one, Tabled)
+        for name, frame in one.frames.items()
+    }
+    return AuditResult(report, instances, pictures, frames)
 
 
 def open_audit(folder: Path) -> AuditResult:

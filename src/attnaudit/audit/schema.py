@@ -70,7 +70,7 @@ class Plan(_Frozen):
         """How another plan differs, in words; None where this one asks for the same and more.
 
         The token budget is left out: it changes speed and memory, never results. So is what is
-        merely said of the data, whose fingerprint tells the records.
+        merely said of the data, whose fingerprint tells the records. Seeds may be added.
         """
         # data first: the classes that a model is fitted to are those of its data
         old, new = before.data, self.data
@@ -81,6 +81,9 @@ class Plan(_Frozen):
         changed = _changed(_settings(before), _settings(self)) or _changed(before.about, self.about)
         if changed:
             return f"with other settings ({', '.join(changed)})"
+        gone = sorted({*before.settings.seeds.which} - {*self.settings.seeds.which})
+        if gone:
+            return f"with {len(gone)} seeds that are not asked for now, such as {gone[0]}"
         left = [name for name in before.checks if name not in self.checks]
         if left:
             return f"with checks that are not asked for now ({', '.join(left)})"
@@ -89,7 +92,8 @@ class Plan(_Frozen):
 
 def _settings(plan: Plan) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = plan.settings.model_dump(
-        mode="json", exclude={"token_budget", "checks"}
+        mode="json",
+        exclude={"token_budget": True, "checks": True, "seeds": {"which", "at_once"}},
     )
     return found
 

@@ -7,17 +7,30 @@ from collections.abc import Sequence
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
 from attnaudit.checks.declaration import Check
+from attnaudit.checks.ensembles import ENSEMBLES
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.checks.seed_agreement import SEED_AGREEMENT
+from attnaudit.checks.silent_failures import SILENT_FAILURES
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
 GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 """What is asked before all else: nothing is judged where it fails."""
 CHECKS: dict[str, Check] = {
-    check.name: check for check in (AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH)
+    check.name: check
+    for check in (
+        AGREEMENT,
+        PERMUTATION,
+        ADVERSARY,
+        ERASURE,
+        GROUND_TRUTH,
+        SILENT_FAILURES,
+        SEED_AGREEMENT,
+        ENSEMBLES,
+    )
 }
 for _check in (*GATES.values(), *CHECKS.values()):
     declare(_check.words)

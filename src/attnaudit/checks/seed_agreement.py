@@ -1,4 +1,4 @@
-"""Do seeds agree on which instances matter? What can be known without instance labels."""
+"""Agreement of seeds: which instances matter to each; it needs no labels of instances."""
 
 from __future__ import annotations
 
@@ -11,21 +11,35 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attnaudit.checks.declaration import SEEDS, Check
+from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.layout import Layout
 from attnaudit.findings.estimates import above, average, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.pictures import Block, estimates_table
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.rank import kendall_tau, spearman
 from attnaudit.measures.ties import settled
 from attnaudit.measures.top_k import top_shares
-from attnaudit.silent.schema import Bars
 
-AGREEMENT = "seed_agreement"
+SAME_TOP = Bar(
+    "seed_agreement",
+    0.50,
+    "Share of bags in which two seeds give the same instance the largest weight, from which they "
+    "tell one story. Ours.",
+)
+LEAST_SEEDS = Bar(
+    "agreeing_seeds",
+    3,
+    "Fewer accurate seeds are one pair at most, which says nothing of the others. Ours.",
+    least=1,
+    most=math.inf,
+    whole=True,
+)
 MOST_PAIRS = 60
 """Pairs of seeds compared, at most; drawn by the seed of the settings."""
-LEAST_SEEDS = 3
-"""Fewer accurate seeds are one pair at most, which says nothing of the others."""
 KENDALL_CELLS = 2e8
 """Beyond so many pairs of instances Kendall's tau is left out, for its time."""
 NOTES = (
@@ -33,6 +47,19 @@ NOTES = (
     "The order of instances that say nothing is chance in a good network too, so that Spearman can "
     "be low where all seeds find the keys; the verdict rests on the top instance.",
 )
+
+
+def conclude(evidence: SeedEvidence) -> list[Finding]:
+    """Whether accurate seeds tell one story."""
+    return [
+        agreement_finding(
+            evidence.members.weights,
+            evidence.layout,
+            evidence.accurate,
+            evidence.settings,
+            evidence.good,
+        )
+    ]
 
 
 def pair_agreement(
@@ -113,19 +140,17 @@ def agreement_finding(
     weights: Float[Tensor, "S T"],
     layout: Layout,
     accurate: Sequence[int],
-    bars: Bars,
     settings: Settings,
     good: bool = True,
 ) -> Finding:
-    """Whether two trainings of the same network tell one story; needs no instance labels.
+    """Whether two training runs of the same network tell one story; needs no instance labels.
 
     Args:
         weights: One row a seed.
         layout: The bags.
         accurate: Places of the accurate seeds, on which the verdict rests; inconclusive with fewer
-            than `LEAST_SEEDS`.
-        bars: The bars.
-        settings: Confidence, resamples and seed.
+            than `agreeing_seeds`.
+        settings: Settings and bars.
         good: Whether enough seeds do their task.
     """
     estimates = []
@@ -149,18 +174,18 @@ def agreement_finding(
         sentence = "Too few accurate seeds to compare their weights."
         headline = None
     else:
-        verdict = above(headline, bars.agreement, settings.thresholds.least_instances)
-        if len(accurate) < LEAST_SEEDS:
+        verdict = above(headline, settings.bar(SAME_TOP), settings.least)
+        if len(accurate) < settings.bar(LEAST_SEEDS):
             verdict = Verdict.INCONCLUSIVE
         sentence = _sentence(verdict, estimates, headline)
     return Finding(
-        check=AGREEMENT,
+        check="seed_agreement",
         subject="weights",
         verdict=verdict,
         sentence=sentence,
         headline=headline,
         estimates=tuple(estimates),
-        thresholds={"agreement": bars.agreement, "least_seeds": float(LEAST_SEEDS)},
+        thresholds=settings.used(SAME_TOP, LEAST_SEEDS, LEAST_INSTANCES),
         notes=NOTES if headline is not None else (),
     )
 
@@ -176,6 +201,7 @@ def _sentence(verdict: Verdict, estimates: Sequence[Estimate], headline: Estimat
         f"{said}: two seeds have the same top instance in an average share of {spoken(headline)} "
         f"of the bags, {headline.null or 0.0:.2f} by chance; mean Spearman between their weights "
         f"is {spoken(rank)}. Both are means over bags and pairs of seeds."
+        + (" Do not show the weights of a single training run." if verdict is Verdict.FAIL else "")
     )
 
 
@@ -185,3 +211,33 @@ def _pairs(seeds: int, seed: int) -> list[tuple[int, int]]:
         return pairs
     drawn = np.random.default_rng(seed).choice(len(pairs), MOST_PAIRS, replace=False)
     return [pairs[i] for i in sorted(drawn.tolist())]
+
+
+def picture(evidence: SeedEvidence, findings: Sequence[Finding]) -> list[Block]:
+    """Every number of the agreement of seeds."""
+    return [estimates_table("Agreement of pairs of seeds", findings[0].estimates)]
+
+
+SEED_AGREEMENT = Check(
+    name="seed_agreement",
+    title="Agreement of seeds",
+    paper="ours, after Haab et al. 2022",
+    question="Do seeds agree on which instances matter?",
+    statistic="mean over bags of the share of pairs of seeds with the same top instance",
+    null="one over the number of instances, mean over bags",
+    higher_is_better=True,
+    group=SEEDS,
+    asks=Seeds(),
+    conclude=conclude,
+    decisive=False,
+    caveat="Seeds can agree and be wrong together.",
+    bars=(SAME_TOP, LEAST_SEEDS, LEAST_INSTANCES),
+    bar=SAME_TOP,
+    picture=picture,
+    words={
+        "same_top": Statistic(
+            "share with the same top", "bags in which two seeds weigh one instance most", True
+        )
+    },
+    cost="trains the network once per seed, side by side",
+)

@@ -1,159 +1,109 @@
-"""Silent failures: seeds that do their task and whose weights do not find the keys.
+"""Silent failures: do seeds do their task whose weights do not find the keys?
 
-The thresholds are ours (`Bars`), after the finding of Haab et al. (2022), whose own numbers are
-not known: high classification performance with weights that are not aligned with the truth.
+The bars are ours, after the finding of Haab et al. (2022), whose own numbers are not known: high
+classification performance with weights that are not aligned with the truth.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attnaudit.findings.estimates import share, spoken
+from attnaudit.checks.declaration import SEEDS, Check
+from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
+from attnaudit.evidence.seeds.grades import (
+    BARS,
+    SILENT_KINDS,
+    CurvePoint,
+    Grade,
+    accurate,
+    curve_of,
+)
+from attnaudit.findings.estimates import average, share, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
-from attnaudit.findings.settings import Settings
-from attnaudit.measures.bootstrap import bootstrap_interval, wilson_interval
-from attnaudit.silent.schema import Bars, Ceilings, CurvePoint, Grade
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    SECOND,
+    THIRD,
+    Block,
+    Curve,
+    Curves,
+    Figure,
+    Row,
+    Series,
+    Table,
+    Value,
+)
+from attnaudit.findings.settings import Bar, Settings
+from attnaudit.findings.wording import NOTHING, Statistic, number
 
-PERFORMANCE, SILENT = "performance", "silent_failures"
-SILENT_KINDS = ("inverted", "coverage", "other")
-STEPS = 0.025
-
-
-def bars_in_force(bars: Bars, ceilings: Ceilings) -> dict[str, float]:
-    """The bars as they apply, with what can be reached in view.
-
-    `bag` and `instance` are the smaller of the bar and what the ceiling leaves; `relative` is
-    there where the best instance AUROC is known and below 1.
-
-    Example:
-        >>> bars_in_force(Bars(), Ceilings(instance=0.921, bag=0.82))
-        {'bag': 0.77, 'instance': 0.8, 'relative': 0.821}
-    """
-    bag = bars.bag_bar
-    if ceilings.bag is not None:
-        bag = min(bag, round(ceilings.bag - bars.bag_room, 6))
-    found = {"bag": bag, "instance": bars.instance_bar}
-    if ceilings.instance is not None and ceilings.instance < 1:
-        found["relative"] = round(ceilings.instance - bars.instance_room, 6)
-        found["instance"] = min(bars.instance_bar, found["relative"])
-    return found
-
-
-def kind_of(row: Grade, force: Mapping[str, float], bars: Bars) -> str | None:
-    """Whether a seed is accurate and, if so, whether and how its weights fail.
-
-    Returns:
-        `inaccurate`, `fine`, or a silent failure: `inverted` (the weights point away from keys),
-        `coverage` (the top weight is on a key in the bags of some label, and others are passed
-        over) or `other`. None where bag AUC or instance AUROC is unknown.
-
-    Example:
-        >>> row = Grade(subject="seed 0", roc_auc=0.97, auroc=0.7, top_one=0.99)
-        >>> kind_of(row, bars_in_force(Bars(), Ceilings()), Bars())
-        'coverage'
-    """
-    if row.roc_auc is None or row.auroc is None:
-        return None
-    if not is_accurate(row, force):
-        return "inaccurate"
-    if row.auroc >= force["instance"]:
-        return "fine"
-    if row.auroc < bars.inverted:
-        return "inverted"
-    tops = [row.top_one or 0.0, *(top or 0.0 for _, top, _ in row.by_label.values())]
-    return "coverage" if max(tops) >= bars.coverage_top else "other"
-
-
-def is_accurate(row: Grade, force: Mapping[str, float]) -> bool:
-    """Whether a seed does its task: its bag AUC is known, and at its bar or above."""
-    return row.roc_auc is not None and row.roc_auc >= force["bag"]
-
-
-def accurate(rows: Sequence[Grade], force: Mapping[str, float]) -> list[Grade]:
-    """The seeds that do their task."""
-    return [row for row in rows if is_accurate(row, force)]
+LEAST_SEEDS = Bar(
+    "least_seeds",
+    20,
+    "With fewer accurate seeds nothing is said of rare failures. Ours.",
+    least=1,
+    most=math.inf,
+    whole=True,
+)
+KINDS = {
+    "fine": ("finds the keys", ACCENT, "circle"),
+    "inaccurate": ("does not do its task", MUTED, "square"),
+    "coverage": ("silent failure: coverage", SECOND, "diamond"),
+    "inverted": ("silent failure: inverted", SECOND, "triangle-up"),
+    "other": ("silent failure: other", THIRD, "diamond"),
+}
+"""What a seed is called, with colour and shape."""
+FIELDS = {
+    "roc_auc": "bag AUC",
+    "dev_roc_auc": "dev bag AUC",
+    "accuracy": "accuracy",
+    "auroc": "mean instance AUROC",
+    "average_precision": "mean AP",
+    "top_one": "top-1",
+    "mass": "mean mass",
+    "lift": "mean lift",
+    "coverage": "mean coverage",
+    "pooled_auroc": "pooled AUROC",
+    "least_type_share": "mean least type",
+}
+"""Columns of the table of seeds."""
+STATISTICS = {
+    "auroc": 0.5,
+    "average_precision": None,
+    "top_one": None,
+    "mass": None,
+    "lift": 1.0,
+    "coverage": None,
+    "pooled_auroc": 0.5,
+    "least_type_share": None,
+}
+"""What is expected of weights that say nothing; None: what random weights have on these bags."""
 
 
-def places_of(rows: Sequence[Grade], force: Mapping[str, float]) -> list[int]:
-    """The places of the seeds that do their task."""
-    return [place for place, row in enumerate(rows) if is_accurate(row, force)]
-
-
-def chosen_on_dev(rows: Sequence[Grade], force: Mapping[str, float]) -> list[int]:
-    """The places of the seeds whose bag AUC on the development bags reaches the bar.
-
-    A model of several seeds is made of these: choosing by the test bags would leave none to audit
-    it on. Development bags have chosen the epoch, so that their AUC is a little too high.
-    """
+def conclude(evidence: SeedEvidence) -> list[Finding]:
+    """How often a seed fails without a sign of it in its task."""
     return [
-        place
-        for place, row in enumerate(rows)
-        if row.dev_roc_auc is not None and row.dev_roc_auc >= force["bag"]
-    ]
-
-
-def curve_of(rows: Sequence[Grade], force: Mapping[str, float]) -> tuple[CurvePoint, ...]:
-    """P(instance AUROC < t | bag AUC at or above its bar) for t from 0 to 1, with intervals."""
-    values = np.array([row.auroc for row in accurate(rows, force) if row.auroc is not None])
-    if not len(values):
-        return ()
-    points = []
-    for bar in np.round(np.arange(0, 1 + STEPS / 2, STEPS), 3).tolist():
-        found = wilson_interval(int((values < bar).sum()), len(values))
-        points.append(
-            CurvePoint(
-                bar=bar, share=found.value or 0.0, low=found.low or 0.0, high=found.high or 0.0
-            )
+        silent_finding(
+            evidence.rows,
+            evidence.force,
+            evidence.settings,
+            evidence.good,
+            evidence.chance,
+            evidence.notes,
         )
-    return tuple(points)
-
-
-def gate(rows: Sequence[Grade], force: Mapping[str, float], bars: Bars) -> Finding:
-    """Whether enough seeds do their task to say anything of their weights.
-
-    Passes where `least_accurate` seeds or more do, fails where fewer do, and is inconclusive where
-    there are fewer seeds than that.
-    """
-    passed = len(accurate(rows, force))
-    aucs = np.array([np.nan if row.roc_auc is None else row.roc_auc for row in rows])
-    mean = _over_seeds(aucs, "roc_auc", "seeds", 0.5)
-    estimate = _share(passed, len(rows), "accurate_share", "seeds")
-    least = bars.least_accurate
-    verdict = (
-        Verdict.PASS
-        if passed >= least
-        else (Verdict.FAIL if len(rows) >= least else Verdict.INCONCLUSIVE)
-    )
-    said = (
-        f"{passed} of {len(rows)} seeds reach a bag AUC of {force['bag']:.2f} "
-        f"(mean over seeds {spoken(mean)})"
-    )
-    sentence = {
-        Verdict.PASS: f"The network does its task: {said}.",
-        Verdict.FAIL: f"The network is not good enough to audit: {said}. Give more training bags, "
-        "another network or another learning rate.",
-        Verdict.INCONCLUSIVE: f"Not enough seeds: {said}, and {least} accurate ones or more are "
-        "needed. Train more seeds.",
-    }[verdict]
-    return Finding(
-        check=PERFORMANCE,
-        subject="seeds",
-        verdict=verdict,
-        sentence=sentence,
-        headline=estimate,
-        estimates=(estimate, mean),
-        thresholds={"bag_bar": force["bag"], "least_accurate": float(bars.least_accurate)},
-    )
+    ]
 
 
 def silent_finding(
     rows: Sequence[Grade],
     force: Mapping[str, float],
-    bars: Bars,
+    settings: Settings,
     good: bool,
     chance: Grade | None = None,
+    notes: Sequence[str] = (),
 ) -> Finding:
     """How often a seed fails without a sign of it in its task.
 
@@ -161,16 +111,17 @@ def silent_finding(
     none, and is inconclusive with fewer.
 
     Args:
-        rows: One a seed, with its kind.
+        rows: One per seed, with its kind.
         force: The bars as they apply.
-        bars: The bars.
+        settings: Settings and bars.
         good: Whether the gate has passed.
         chance: The grade of random weights on the same bags: the null of what has no fixed one.
+        notes: What else a reader must know.
     """
     able = [row for row in accurate(rows, force) if row.auroc is not None]
     failures = [row for row in able if row.kind in SILENT_KINDS]
-    estimates = _estimates(rows, able, failures, force, chance)
-    headline = estimates[0]
+    estimates = _estimates(rows, able, failures, force, chance, settings)
+    headline, least = estimates[0], int(settings.bar(LEAST_SEEDS))
     verdict = Verdict.NOT_APPLICABLE
     if not any(row.auroc is not None for row in rows):
         sentence = (
@@ -183,31 +134,29 @@ def silent_finding(
         verdict = (
             Verdict.FAIL
             if failures
-            else (Verdict.PASS if len(able) >= bars.least_seeds else Verdict.INCONCLUSIVE)
+            else (Verdict.PASS if len(able) >= least else Verdict.INCONCLUSIVE)
         )
-        sentence = _sentence(rows, able, failures, headline, force, bars)
+        sentence = _sentence(able, failures, headline, least)
     return Finding(
-        check=SILENT,
+        check="silent_failures",
         subject="weights",
         verdict=verdict,
         sentence=sentence,
         headline=headline if verdict is not Verdict.NOT_APPLICABLE else None,
         estimates=tuple(estimates),
-        notes=tuple(_notes(able, failures, bars, verdict)),
+        notes=(*_notes(able, failures, least, verdict), *notes),
         thresholds={
             **{f"{name}_bar": value for name, value in force.items()},
-            "least_seeds": float(bars.least_seeds),
+            "least_seeds": float(least),
         },
     )
 
 
 def _sentence(
-    rows: Sequence[Grade],
     able: Sequence[Grade],
     failures: Sequence[Grade],
     headline: Estimate,
-    force: Mapping[str, float],
-    bars: Bars,
+    least: int,
 ) -> str:
     values = [row.auroc for row in able if row.auroc is not None]
     spread = f"mean instance AUROC of a seed from {min(values):.2f} to {max(values):.2f}"
@@ -215,19 +164,13 @@ def _sentence(
         bound = f"rates up to {min(1.0, 3 / len(able)):.0%} cannot be excluded (3 / {len(able)})"
         rare = (
             ""
-            if len(able) >= bars.least_seeds
-            else (f" With fewer than {bars.least_seeds} seeds this cannot speak about rare events.")
+            if len(able) >= least
+            else (f" With fewer than {least} seeds this cannot speak about rare events.")
         )
         return f"None of {len(able)} accurate seeds fails silently ({spread}); {bound}.{rare}"
-    kinds = [
-        f"{sum(r.kind == kind for r in failures)} {words}"
-        for kind, words in (
-            ("inverted", "inverted"),
-            ("coverage", "by coverage"),
-            ("other", "otherwise"),
-        )
-        if any(r.kind == kind for r in failures)
-    ]
+    counted = {"inverted": "inverted", "coverage": "by coverage", "other": "otherwise"}
+    numbers = {kind: sum(row.kind == kind for row in failures) for kind in SILENT_KINDS}
+    kinds = [f"{n} {counted[kind]}" for kind, n in numbers.items() if n]
     sentence = (
         f"{len(failures)} of {len(able)} accurate seeds fail silently: a share of "
         f"{spoken(headline)}, {', '.join(kinds)}; {spread}."
@@ -238,16 +181,16 @@ def _sentence(
             f" In bags with two types of keys, the type with less weight has on average "
             f"{float(np.mean(shares)):.2f} of the key mass (mean over these seeds)."
         )
-    return sentence
+    return f"{sentence} Do not show the weights of a single training run."
 
 
 def _notes(
-    able: Sequence[Grade], failures: Sequence[Grade], bars: Bars, verdict: Verdict
+    able: Sequence[Grade], failures: Sequence[Grade], least: int, verdict: Verdict
 ) -> list[str]:
     notes = []
-    if verdict is Verdict.FAIL and len(able) < bars.least_seeds:
+    if verdict is Verdict.FAIL and len(able) < least:
         notes.append(
-            f"The rate rests on {len(able)} accurate seeds; {bars.least_seeds} or more are needed "
+            f"The rate rests on {len(able)} accurate seeds; {least} or more are needed "
             "to speak about it, and 50 for events of 5 %."
         )
     if verdict is not Verdict.NOT_APPLICABLE:
@@ -264,18 +207,26 @@ def _estimates(
     failures: Sequence[Grade],
     force: Mapping[str, float],
     chance: Grade | None,
+    settings: Settings,
 ) -> list[Estimate]:
     known = [row for row in rows if row.auroc is not None]
+
+    def share_of(
+        successes: int, n: int, statistic: str, subject: str, group: str = "all"
+    ) -> Estimate:
+        flags = np.arange(n) < successes
+        return share(flags, settings, statistic=statistic, subject=subject, group=group)
+
     found = [
-        _share(len(failures), len(able), "silent_share", "accurate seeds"),
-        _share(len(failures), len(known), "silent_share", "all seeds"),
+        share_of(len(failures), len(able), "silent_share", "accurate seeds"),
+        share_of(len(failures), len(known), "silent_share", "all seeds"),
     ]
     for kind in SILENT_KINDS:
         here = sum(row.kind == kind for row in failures)
-        found.append(_share(here, len(able), "silent_share", "accurate seeds", kind))
+        found.append(share_of(here, len(able), "silent_share", "accurate seeds", kind))
     if "relative" in force:
         below = sum(row.auroc is not None and row.auroc < force["relative"] for row in able)
-        found.append(_share(below, len(able), "below_relative_share", "accurate seeds"))
+        found.append(share_of(below, len(able), "below_relative_share", "accurate seeds"))
     for group, some in (("all", known), ("accurate", able)):
         for statistic, null in STATISTICS.items():
             values = np.array(
@@ -283,7 +234,8 @@ def _estimates(
             )
             if null is None and chance is not None:
                 null = getattr(chance, statistic)
-            found.append(_over_seeds(values, statistic, "weights", null, group))
+            about = {"subject": "weights", "group": group}
+            found.append(average(values, settings, statistic=statistic, null=null, **about))
     return found
 
 
@@ -300,24 +252,146 @@ STATISTICS = {
 """What is expected of weights that say nothing; None: what random weights have on these bags."""
 
 
-def _share(successes: int, n: int, statistic: str, subject: str, group: str = "all") -> Estimate:
-    flags = np.arange(n) < successes
-    return share(flags.astype(float), Settings(), statistic=statistic, subject=subject, group=group)
+def requires(finding: Finding) -> str:
+    """What it takes to pass."""
+    least = finding.thresholds.get(LEAST_SEEDS.name)
+    return "" if least is None else f"no failure among {least:g} accurate seeds or more"
 
 
-def _over_seeds(
-    values: np.ndarray, statistic: str, subject: str, null: float | None, group: str = "all"
-) -> Estimate:
-    """The mean over seeds, with a bootstrap interval over seeds."""
-    found = bootstrap_interval(values)
-    return Estimate(
-        statistic=statistic,
-        subject=subject,
-        group=group,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        undefined=found.undefined,
-        null=null,
+def picture(evidence: SeedEvidence, findings: Sequence[Finding]) -> list[Block]:
+    """Every seed, the whole curve, what they compare to, and all of their numbers."""
+    force = evidence.force
+    figures = (
+        seeds_picture(evidence.rows, force["bag"], force["instance"]),
+        curve_picture(curve_of(evidence.rows, force)),
     )
+    blocks: list[Block] = [figure for figure in figures if figure is not None]
+    if evidence.references:
+        blocks.append(seeds_table(evidence.references, "For comparison"))
+    return [*blocks, seeds_table(evidence.rows, "All seeds", folded=True)]
+
+
+def seeds_picture(
+    rows: Sequence[Grade],
+    bag_bar: float,
+    instance_bar: float,
+    *,
+    name: str = "seeds",
+    title: str = "Every seed: its task, and its weights",
+) -> Figure | None:
+    """Bag AUC against instance AUROC, one mark a seed, with the two bars; None without truth."""
+    known = [(r.roc_auc, r.auroc, r) for r in rows if r.roc_auc is not None and r.auroc is not None]
+    if not known:
+        return None
+    x = (floor(min(bag_bar, *(auc for auc, _, _ in known))), 1.0)
+    y = (floor(min(instance_bar, *(area for _, area, _ in known))), 1.0)
+    bars = Series("bars", MUTED, "stroke")
+    drawn = [
+        Curve(bars, ((bag_bar, y[0], "bar of bag AUC"), (bag_bar, y[1], "bar of bag AUC"))),
+        Curve(
+            Series("bars of instances", MUTED, "stroke"),
+            (
+                (x[0], instance_bar, "bar of instance AUROC"),
+                (x[1], instance_bar, "bar of instance AUROC"),
+            ),
+        ),
+    ]
+    legend = []
+    for kind, (words, colour, shape) in KINDS.items():
+        points = tuple((auc, area, r.subject) for auc, area, r in known if r.kind == kind)
+        if points:
+            legend.append(Series(words, colour, shape))
+            drawn.append(Curve(legend[-1], points, joined=False))
+    said = "; ".join(
+        f"{sum(r.kind == kind for _, _, r in known)} {words}"
+        for kind, (words, _, _) in KINDS.items()
+        if any(r.kind == kind for _, _, r in known)
+    )
+    return Figure(
+        name,
+        title,
+        "One mark per seed. Right of the vertical bar a seed does its task; below the horizontal "
+        "bar its weights do not find the keys. Bottom right are the silent failures.",
+        Curves(rows=tuple(drawn), x=x, y=y, axes=("bag AUC", "mean instance AUROC")),
+        f"{said}.",
+        tuple(legend),
+    )
+
+
+def curve_picture(points: Sequence[CurvePoint], name: str = "curve") -> Figure | None:
+    """Share of accurate seeds whose instance AUROC is below each bar; None without truth."""
+    if not points:
+        return None
+    points, series = points[::2], Series("accurate seeds", ACCENT)
+    drawn = [Curve(series, tuple((p.bar, p.share, f"below {p.bar:g}") for p in points))]
+    for name_of, end in (("lower end", "low"), ("upper end", "high")):
+        places = tuple((p.bar, float(getattr(p, end)), name_of) for p in points)
+        drawn.append(Curve(Series(name_of, MUTED, "stroke"), places))
+    return Figure(
+        name,
+        "The whole curve",
+        "For each bar t: the share of accurate seeds whose mean instance AUROC is below t, with "
+        "Wilson intervals over seeds. Choose another bar, and read its rate.",
+        Curves(
+            rows=tuple(drawn),
+            x=(0.0, 1.0),
+            y=(0.0, 1.0),
+            axes=("bar t", "share of accurate seeds below t"),
+        ),
+        f"At 0.8 {number(next((p.share for p in points if p.bar == 0.8), None), percent=True)}.",
+        (series, Series("95 % interval", MUTED)),
+    )
+
+
+def seeds_table(rows: Sequence[Grade], title: str, folded: bool = False) -> Table:
+    """Every measure of every row."""
+    typed = max((len(r.type_mass) for r in rows), default=0)
+    head = (*FIELDS.values(), *(f"mean mass on type {k + 1}" for k in range(typed)), "kind")
+    made = []
+    for row in rows:
+        shares = (*row.type_mass, *[None] * (typed - len(row.type_mass)))
+        values = [Value(number(getattr(row, field))) for field in FIELDS]
+        values += [Value(number(share)) for share in shares]
+        made.append(Row(row.subject, (*values, Value(row.kind or NOTHING))))
+    return Table(
+        title,
+        "Means are over the bags of the test split.",
+        "weights",
+        head,
+        tuple(made),
+        folded=folded,
+    )
+
+
+def floor(value: float) -> float:
+    """A round number below."""
+    return max(0.0, round((value - 0.03) * 20 - 0.5) / 20)
+
+
+SILENT_FAILURES = Check(
+    name="silent_failures",
+    title="Silent failures",
+    paper="Haab et al. 2022",
+    question="Do seeds do their task whose weights do not find the keys?",
+    statistic="share of accurate seeds whose mean instance AUROC is below its bar",
+    null="0: every seed that does its task finds the keys",
+    higher_is_better=False,
+    needs=frozenset({"truth"}),
+    group=SEEDS,
+    asks=Seeds(),
+    conclude=conclude,
+    decisive=True,
+    caveat="All seeds see the same bags: rates are over seeds, not over data.",
+    bars=(*BARS, LEAST_SEEDS),
+    requires=requires,
+    picture=picture,
+    words={
+        "silent_share": Statistic("share of silent failures", "of the seeds", percent=True),
+        "accurate_share": Statistic("share of accurate seeds", "that do their task", percent=True),
+        "below_relative_share": Statistic(
+            "share below the ceiling's bar", "accurate seeds that stay far below it", percent=True
+        ),
+        "mass": Statistic("mean weight on keys", "share of the weight", percent=True),
+    },
+    cost="trains the network once per seed, side by side",
+)

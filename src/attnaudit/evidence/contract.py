@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+import polars as pl
 
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.findings.findings import Finding
@@ -52,6 +54,15 @@ class Evidence(Protocol):
     @property
     def gate(self) -> Finding | None:
         """Whether what the evidence is about is good enough to judge; None where not known."""
+
+
+@runtime_checkable
+class Tabled(Protocol):
+    """Evidence with tables that a run stores, besides those of its cells."""
+
+    @property
+    def frames(self) -> Mapping[str, pl.DataFrame]:
+        """The tables by name."""
 
 
 class Asked(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from attnaudit.attribution.contract import LONGEST
 from attnaudit.errors import SettingsError
@@ -61,6 +61,25 @@ ADVERSARY_JSD = Bar(
     "Divergence from which weights count as a different explanation (Wiegreffe & Pinter 2019, "
     "table of adversaries).",
 )
+
+
+class SeedSettings(BaseModel):
+    """From which seeds one network is trained, and what is made of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    which: tuple[int, ...] = Field(
+        tuple(range(24)), description="The seeds; a number stands for so many of them, from 0."
+    )
+    at_once: Positive = Field(8, description="Seeds trained side by side, and stored together.")
+    subsets: Positive = Field(
+        100, description="Ensembles drawn of each size, where there are more."
+    )
+
+    @field_validator("which", mode="before")
+    @classmethod
+    def _so_many(cls, given: object) -> object:
+        return tuple(range(given)) if isinstance(given, int) else given
 
 
 class Settings(BaseModel):
@@ -116,6 +135,7 @@ class Settings(BaseModel):
         ge=8,
         description="Nodes after which they stop all the same; the error left is reported.",
     )
+    seeds: SeedSettings = SeedSettings()
 
     def bar(self, bar: Bar) -> float:
         """The value of a bar: as set here, else as declared.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from attnaudit.data.bags.ceiling import bayes_bag_scores, bayes_ceiling
 from attnaudit.data.bags.modalities import Modality
@@ -10,7 +12,22 @@ from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.rules import Rule
 from attnaudit.errors import NotApplicable
 from attnaudit.measures.detection import roc_auc
-from attnaudit.silent.schema import Ceilings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Ceilings(BaseModel):
+    """What can be reached at best, where it is known.
+
+    Attributes:
+        instance: AUROC of the best score of single instances, or None.
+        bag: AUC of the best bag scores on the test bags, or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instance: Share | None = None
+    bag: Share | None = None
 
 
 def known_ceilings(

@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from attnaudit.evidence.seeds.grades import EnsembleRow
 from attnaudit.evidence.seeds.grading import bag_auc
 from attnaudit.evidence.seeds.layout import Layout
 from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.rank import average_ranks, spearman
 from attnaudit.measures.ties import settled
-from attnaudit.silent.schema import EnsembleRow
 
 AVERAGES = ("weights", "ranks")
 SIZES = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48)

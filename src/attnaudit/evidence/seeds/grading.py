@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.errors import NotApplicable
+from attnaudit.evidence.seeds.grades import Grade
 from attnaudit.evidence.seeds.layout import Layout
 from attnaudit.evidence.seeds.members import Members
 from attnaudit.measures.detection import (
@@ -24,7 +25,6 @@ from attnaudit.measures.detection import (
 )
 from attnaudit.measures.instances import key_type_mass, least_type_share, lift
 from attnaudit.measures.seeded import instance_uniform
-from attnaudit.silent.schema import Grade
 from attnaudit.training.evaluation import score
 
 MOST_TRAINED = 20_000
@@ -50,8 +50,8 @@ def grade_members(members: Members, layout: Layout) -> tuple[Grade, ...]:
             members.weights[place],
             members.outputs[place],
             seed=seed,
-            epoch=members.epochs[place],
-            dev=members.dev[place].get("dev_roc_auc"),
+            epoch=int(members.epochs[place]),
+            dev=float(members.dev[place]),
         )
         for place, seed in enumerate(members.seeds)
     )

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from hashlib import blake2b
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from jaxtyping import Float, Int
+from safetensors.torch import load, save
 from torch import Tensor
 
 from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, NotApplicable
+from attnaudit.evidence.contract import Splits
 from attnaudit.evidence.seeds.layout import check_seeds
-from attnaudit.files import tidy
+from attnaudit.evidence.seeds.network import SPLITS, Network
 from attnaudit.nets.bags.classifier import BagClassifier, BagConfig, new_bag_net
 from attnaudit.nets.bags.inputs import INSTANCES, bag_tensors
 from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.nets.text.classifier import log_probabilities
-from attnaudit.runs.code import code_fingerprint
-from attnaudit.runs.disk import read_noted, write_noted
-from attnaudit.training.bag_loop import DTYPES, BagOptions
+from attnaudit.progress import Report
+from attnaudit.runs.cell import Cell, Outcome, Place
+from attnaudit.runs.disk import read_sure, write_noted
+from attnaudit.runs.execute import run_cells, watched
+from attnaudit.runs.inputs import Input, holding
+from attnaudit.runs.store import AGAIN, Store
+from attnaudit.training.bag_loop import DTYPES
 from attnaudit.training.bag_seeds import train_many
 
 GROUP = 8
 """Seeds trained side by side and stored together."""
-FOLDER = "members"
-Report = Callable[[str, int, int], None]
+BAG_SECONDS = 9e-5
+"""CPU seconds of one bag in one epoch of one seed."""
+FILE = "members.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class Members:
         nets: One a seed.
         weights: `(S, T)` float32, the instances of all test bags laid end to end.
         outputs: `(S, n, C)` float32, log-probabilities of the test bags.
-        dev: The development metrics of each.
-        epochs: The epoch that each keeps.
+        dev: `(S,)` float64, bag AUC on the development bags; NaN where it is undefined.
+        epochs: `(S,)`, the epoch that each keeps.
     """
 
     config: BagConfig
@@ -52,30 +60,28 @@ class Members:
     nets: tuple[BagClassifier, ...]
     weights: Float[Tensor, "S T"]
     outputs: Float[Tensor, "S n C"]
-    dev: tuple[Mapping[str, float], ...]
-    epochs: tuple[int, ...]
+    dev: Float[Tensor, " S"]
+    epochs: Int[Tensor, " S"]
 
     def __len__(self) -> int:
         return len(self.seeds)
 
 
 def train_members(
-    config: BagConfig,
-    splits: Mapping[str, BagDataset],
+    network: Network,
+    splits: Splits,
     seeds: Sequence[int],
-    options: BagOptions | None = None,
     *,
     folder: str | Path | None = None,
     at_once: int = GROUP,
     progress: Report | None = None,
 ) -> Members:
-    """Train one network a seed, and read its weights on the test bags.
+    """Train one network per seed, and read its weights on the test bags.
 
     Args:
-        config: The network; its pool must learn weights.
-        splits: `train`, `dev` and `test`, labelled, scaled as they should be.
+        network: What is trained, and how; its pool must learn weights.
+        splits: `train`, `dev` and `test`, labelled, as they are before scaling.
         seeds: One or more, each once.
-        options: How to train; its seed is not read.
         folder: Where groups of finished seeds are kept: the same call trains no seed again that
             is there. None keeps nothing.
         at_once: Seeds that are trained side by side, and stored together.
@@ -88,42 +94,73 @@ def train_members(
         ModelError: Training diverges.
         RunError: The folder cannot be written.
     """
-    options = options or BagOptions()
-    check_members(config, splits, seeds)
-    key = key_of(config, splits, options)
-    groups = [tuple(seeds[i : i + at_once]) for i in range(0, len(seeds), at_once)]
-    parts: list[Members] = []
-    for done, group in enumerate(groups):
-        path = None if folder is None else _path(Path(folder), key, group)
-        found = None if path is None else _read(path, config, key, group)
-        if found is None:
-            stage = f"seeds {group[0]} to {group[-1]}" if len(group) > 1 else f"seed {group[0]}"
-            found = _train(config, splits, group, options, at_once, _told(progress, stage))
-            if path is not None:
-                _write(path, found, key)
-        parts.append(found)
-        if progress is not None:
-            progress("seeds", min((done + 1) * at_once, len(seeds)), len(seeds))
-    return _joined(parts)
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-"))
+        fingerprint = json.dumps({name: part.fingerprint for name, part in splits.items()})
+        held = stack.enter_context(holding(splits, fingerprint, name="the bags"))
+        cells = group_cells(network, held, seeds, at_once)
+        store = Store(Path(folder), "audit")
+        watch = None if progress is None else watched(progress)
+        run_cells(cells, store, device=network.options.device, watch=watch)
+        return read_members(network, cells, store)
 
 
-def check_members(
-    config: BagConfig, splits: Mapping[str, BagDataset], seeds: Sequence[int]
-) -> None:
-    """Refuse what cannot be trained and compared.
+def group_cells(
+    network: Network, splits: Input[Splits], seeds: Sequence[int], at_once: int = GROUP
+) -> list[Cell]:
+    """One cell per group of seeds that are trained side by side.
 
     Raises:
-        DataError: A split is missing.
+        DataError: A split is missing, or does not hold bags.
         NotApplicable: The pool has no weights, or equal ones.
         SettingsError: No seeds, or a seed twice.
     """
     check_seeds(seeds)
-    for split in ("train", "dev", "test"):
-        if split not in splits:
+    data = bags_of(splits.get())
+    check_pool(network.config)
+    known = {name: data[name].fingerprint for name in SPLITS}
+    spec = {**network.trained(), "data": known}
+    bags = len(data["train"]) * network.options.epochs
+    groups = [tuple(seeds[i : i + at_once]) for i in range(0, len(seeds), at_once)]
+    return [
+        Cell(
+            f"seeds {', '.join(map(str, group))}",
+            GroupWork(network, splits, group),
+            {**spec, "seeds": list(group)},
+            cost=bags * len(group) * BAG_SECONDS,
+            vital=True,
+        )
+        for group in groups
+    ]
+
+
+def bags_of(splits: Mapping[str, AnyDataset]) -> dict[str, BagDataset]:
+    """The three splits that seeds need.
+
+    Raises:
+        DataError: One is missing, or does not hold bags.
+    """
+    found = {}
+    for name in SPLITS:
+        part = splits.get(name)
+        if part is None:
             raise DataError(
-                f"there is no split {split!r}: seeds are trained on train, chosen on "
+                f"there is no split {name!r}: seeds are trained on train, chosen on "
                 "dev and compared on test"
             )
+        if not isinstance(part, BagDataset):
+            raise DataError(f"{part.name} does not hold bags: seeds are compared on bags")
+        found[name] = part
+    return found
+
+
+def check_pool(config: BagConfig) -> None:
+    """Refuse a pool that learns no weights.
+
+    Raises:
+        NotApplicable: It has no weights, or equal ones.
+    """
     new_bag_net(config, 0)  # refuses an unknown pool in its own words
     kind = BAG_POOLS[config.pool].weights
     if kind != "learned":
@@ -167,111 +204,73 @@ def read_weights(
     return weights, outputs
 
 
-def _train(
-    config: BagConfig,
-    splits: Mapping[str, BagDataset],
-    seeds: Sequence[int],
-    options: BagOptions,
-    at_once: int,
-    told: Callable[[int, int, Mapping[str, float]], None] | None,
-) -> Members:
-    fits = train_many(
-        config, splits["train"], splits["dev"], seeds, options, at_once=at_once, on_epoch=told
-    )
-    read = [read_weights(fit.net, splits["test"]) for fit in fits]
-    return Members(
-        config,
-        tuple(seeds),
-        tuple(fit.net for fit in fits),
-        torch.stack([weights for weights, _ in read]),
-        torch.stack([outputs for _, outputs in read]),
-        tuple(fit.dev for fit in fits),
-        tuple(fit.best_epoch for fit in fits),
-    )
+@dataclass(frozen=True)
+class GroupWork:
+    """Seeds that are trained side by side, and their weights on the test bags.
 
+    Attributes:
+        network: What is trained.
+        splits: The bags, as they were before scaling.
+        seeds: From which seeds.
+    """
 
-def _told(
-    progress: Report | None, stage: str
-) -> Callable[[int, int, Mapping[str, float]], None] | None:
-    if progress is None:
-        return None
-    report = progress
-    return lambda epoch, epochs, _: report(stage, epoch, epochs)
+    network: Network
+    splits: Input[Splits]
+    seeds: tuple[int, ...]
 
+    def __call__(self, cell: Cell, place: Place) -> Outcome:
+        """Train them, and store networks, weights and outputs in the cell's folder."""
+        splits = self.network.scaled(bags_of(self.splits.get()))
 
-def _joined(parts: Sequence[Members]) -> Members:
-    return Members(
-        parts[0].config,
-        tuple(seed for part in parts for seed in part.seeds),
-        tuple(net for part in parts for net in part.nets),
-        torch.cat([part.weights for part in parts]),
-        torch.cat([part.outputs for part in parts]),
-        tuple(row for part in parts for row in part.dev),
-        tuple(epoch for part in parts for epoch in part.epochs),
-    )
+        def told(epoch: int, epochs: int, _: Mapping[str, float]) -> None:
+            place.progress(cell.name, epoch, epochs)
 
-
-# --- a group of seeds on disk
-
-
-def key_of(config: BagConfig, splits: Mapping[str, BagDataset], options: BagOptions) -> str:
-    """A hash of what decides the numbers of a seed: network, data, training, code."""
-    about = {name: value for name, value in asdict(options).items() if name != "seed"}
-    data = [splits[name].fingerprint for name in ("train", "dev", "test")]
-    known = json.dumps([asdict(config), about, data, code_fingerprint(__name__)], sort_keys=True)
-    return blake2b(known.encode(), digest_size=16).hexdigest()
-
-
-def _path(folder: Path, key: str, seeds: Sequence[int]) -> Path:
-    some = blake2b(repr(tuple(seeds)).encode(), digest_size=3).hexdigest()
-    return folder / FOLDER / f"{key[:8]}-{seeds[0]}-{len(seeds)}-{some}.safetensors"
-
-
-def _write(path: Path, members: Members, key: str) -> None:
-    tensors = {"weights": members.weights, "outputs": members.outputs}
-    for place, net in enumerate(members.nets):
-        tensors |= {
-            f"net.{place}.{name}": value.detach().cpu().contiguous()
-            for name, value in net.state_dict().items()
-        }
-    about = {
-        "seeds": members.seeds,
-        "dev": [dict(d) for d in members.dev],
-        "epochs": members.epochs,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tidy(path.parent)
-    content = save(tensors, metadata={"key": key, "about": json.dumps(about)})
-    write_noted(path, content, path.parent)
-
-
-def _read(path: Path, config: BagConfig, key: str, seeds: Sequence[int]) -> Members | None:
-    """A finished group; None where there is none, or a damaged one."""
-    try:
-        if read_noted(path, path.parent) is None:
-            return None
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            about = json.loads(header["about"])
-            if header["key"] != key or about["seeds"] != list(seeds):
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        nets = []
-        for place, seed in enumerate(seeds):
-            start = f"net.{place}."
-            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-            dtype = next(iter(state.values())).dtype if state else DTYPES["float32"]
-            net = new_bag_net(config, seed, dtype)
-            net.load_state_dict(state)
-            nets.append(net)
-        return Members(
-            config,
-            tuple(seeds),
-            tuple(nets),
-            tensors["weights"],
-            tensors["outputs"],
-            tuple(about["dev"]),
-            tuple(about["epochs"]),
+        fits = train_many(
+            self.network.config,
+            splits["train"],
+            splits["dev"],
+            self.seeds,
+            replace(self.network.options, device=place.device),
+            at_once=len(self.seeds),
+            on_epoch=told,
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
-        return None
+        read = [read_weights(fit.net, splits["test"]) for fit in fits]
+        tensors = {
+            "weights": torch.stack([weights for weights, _ in read]),
+            "outputs": torch.stack([outputs for _, outputs in read]),
+            "seeds": torch.tensor(self.seeds),
+            "epochs": torch.tensor([fit.best_epoch for fit in fits]),
+            "dev": torch.tensor(
+                [fit.dev.get("dev_roc_auc", math.nan) for fit in fits], dtype=torch.float64
+            ),
+        }
+        for i, fit in enumerate(fits):
+            tensors |= {
+                f"net.{i}.{name}": value.detach().cpu().contiguous()
+                for name, value in fit.net.state_dict().items()
+            }
+        write_noted(place.folder / FILE, save(tensors), place.folder)
+        return Outcome(facts={"seeds": list(self.seeds)})
+
+
+def read_members(network: Network, cells: Sequence[Cell], store: Store) -> Members:
+    """The members of finished groups, in the order of the groups.
+
+    Raises:
+        RunError: What a group has stored is gone, or not what was written.
+    """
+    folders = [store.folder / cell.place for cell in cells]
+    groups = [load(read_sure(f / FILE, f, "group of seeds", AGAIN)) for f in folders]
+    nets = []
+    for group in groups:
+        for i, seed in enumerate(group["seeds"].tolist()):
+            start = f"net.{i}."
+            state = {k.removeprefix(start): v for k, v in group.items() if k.startswith(start)}
+            nets.append(new_bag_net(network.config, seed, DTYPES[network.options.dtype]))
+            nets[-1].load_state_dict(state)
+    joined = {
+        name: torch.cat([group[name] for group in groups])
+        for name in ("weights", "outputs", "dev", "epochs")
+    }
+    seeds = tuple(seed for group in groups for seed in group["seeds"].tolist())
+    return Members(network.config, seeds, tuple(nets), **joined)

@@ -16,6 +16,7 @@ from attnaudit.data.bags.splits import bag_folds
 from attnaudit.errors import DataError
 from attnaudit.evidence.seeds.layout import lay_out
 from attnaudit.evidence.seeds.members import train_members
+from attnaudit.evidence.seeds.network import Network
 from attnaudit.findings.estimates import average
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import roc_auc
@@ -61,7 +62,7 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         train, test = standardised(fold.train, fold.test)
         splits = {"train": train, "dev": train, "test": test}
         seeds = [1000 * fold.repeat + 100 * fold.fold + i for i in range(spec["members"])]
-        members = train_members(config, splits, seeds, options, folder=place.folder)
+        members = train_members(Network(config, options), splits, seeds, folder=place.folder)
         layout = lay_out(test)
         hits = (members.outputs.argmax(-1) == layout.labels).double().mean(0)
         found = pair_agreement(members.weights, layout)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from attnaudit.checks.ensembles import LEAST_SHARE
-from attnaudit.checks.silent_failures import SILENT_KINDS
+from attnaudit.evidence.seeds.grades import SILENT_KINDS, EnsembleRow
 from attnaudit.findings.findings import Verdict
 from attnaudit.measures.bootstrap import wilson_interval
-from attnaudit.silent.schema import EnsembleRow, SilentFile
 from attnaudit.studies.claims import above, below, claim_of, measured, over
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
-from attnaudit.studies.haab2022.measure import EVERY, POSITIVE
+from attnaudit.studies.haab2022.measure import EVERY, POSITIVE, Shown
 from attnaudit.studies.haab2022.paper import (
     ENSEMBLES,
     OURS,
@@ -57,10 +56,10 @@ def conclude(results: Results) -> tuple[Claim, ...]:
     )
 
 
-def file_of(record: CellRecord, bags: str = EVERY) -> SilentFile | None:
+def file_of(record: CellRecord, bags: str = EVERY) -> Shown | None:
     """What many seeds of a cell showed; None where it was not graded that way."""
     stored = record.facts.get(bags)
-    return None if stored is None else SilentFile.model_validate({**stored, "estimates": ()})
+    return None if stored is None else Shown.model_validate(stored)
 
 
 def good(record: CellRecord) -> bool:
@@ -77,7 +76,7 @@ def gain_of(rows: Sequence[EnsembleRow], members: int) -> Gain | None:
 
     Returns:
         The gain of the worst AUROC, the change of the share of silent failures among accurate
-        models (None where fewer than `LEAST_SHARE` of the ensembles are accurate, or no single
+        models (None where fewer than `least_share` of the ensembles are accurate, or no single
         seed is), and the row of the ensembles; None where there are not several.
     """
     weights = {row.members: row for row in rows if row.average == "weights"}
@@ -88,7 +87,7 @@ def gain_of(rows: Sequence[EnsembleRow], members: int) -> Gain | None:
         return None
     rate = None
     known = single.silent is not None and many.silent is not None
-    if known and (many.accurate or 0.0) >= LEAST_SHARE:
+    if known and (many.accurate or 0.0) >= LEAST_SHARE.value:
         assert single.silent is not None
         assert many.silent is not None
         rate = many.silent - single.silent
@@ -425,7 +424,7 @@ def _stories(results: Results) -> Claim:
 # --- helpers
 
 
-def _many(results: Results) -> Iterator[tuple[CellRecord, SilentFile, str]]:
+def _many(results: Results) -> Iterator[tuple[CellRecord, Shown, str]]:
     for record in results.where(part=MANY):
         for bags in (EVERY, POSITIVE):
             file = file_of(record, bags)

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
-from attnaudit.checks.silent_failures import SILENT_KINDS
+from attnaudit.checks.declaration import SEEDS
+from attnaudit.checks.registry import chosen_checks
 from attnaudit.data.bags.generated import generate_bag_splits
-from attnaudit.data.bags.records import BagDataset
-from attnaudit.evidence.seeds.ceilings import known_ceilings
-from attnaudit.evidence.seeds.layout import Layout, lay_out
-from attnaudit.evidence.seeds.members import Members, train_members
+from attnaudit.evidence.seeds.ceilings import Ceilings, known_ceilings
+from attnaudit.evidence.seeds.evidence import SeedEvidence
+from attnaudit.evidence.seeds.grades import (
+    SILENT_KINDS,
+    CurvePoint,
+    EnsembleRow,
+    Grade,
+    curve_of,
+)
+from attnaudit.evidence.seeds.members import train_members
+from attnaudit.evidence.seeds.network import Network
 from attnaudit.findings.estimates import average
-from attnaudit.findings.findings import Estimate
+from attnaudit.findings.findings import Estimate, Finding
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.instances import least_type_share
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.silent.run import SilentReport, conclude_silent
-from attnaudit.silent.schema import Ceilings
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
@@ -32,6 +40,30 @@ EVERY, POSITIVE = "every bag", "positive bags"
 """Which bags are graded."""
 BOTH_TYPES = ("conjunction", "exclusive_or")
 """Rules of two types of which bags of the other label may have one: graded both ways."""
+
+
+class Shown(BaseModel):
+    """What many seeds of a cell showed, graded in one way.
+
+    Attributes:
+        bars_in_force: The bars as they apply.
+        ceilings: What can be reached at best.
+        seeds: One row per seed.
+        references: Random, oracle, supervised and the ensemble of all seeds.
+        curve: Share of accurate seeds below each bar.
+        ensembles: By size.
+        findings: Performance, silent failures, agreement of seeds, ensembles.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bars_in_force: dict[str, float]
+    ceilings: Ceilings
+    seeds: tuple[Grade, ...]
+    references: tuple[Grade, ...]
+    curve: tuple[CurvePoint, ...]
+    ensembles: tuple[EnsembleRow, ...]
+    findings: tuple[Finding, ...]
 
 
 def measure(cell: Cell, place: Place) -> Outcome:
@@ -61,11 +93,11 @@ def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
     options = BagOptions(
         epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
     )
+    network = Network(config, options)
     members = train_members(
-        config,
+        network,
         splits,
         range(spec["members"]),
-        options,
         folder=place.folder,
         progress=place.progress,
     )
@@ -76,28 +108,34 @@ def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
     rows: list[Estimate] = []
     facts: dict[str, Any] = {"notes": splits["test"].notes}
     for name, graded in ways.items():
-        layout = lay_out(splits["test"], graded)
-        report = conclude(members, splits, layout, ceilings, options)
-        rows += [named(estimate, name) for estimate in report.report.estimates]
-        rows += [named(e, name) for e in over_bags(report, members, layout)]
-        facts[name] = json.loads(report.report.model_dump_json(exclude={"estimates"}))
+        asked = replace(network, graded=graded, ceilings=ceilings)
+        evidence = SeedEvidence(members, asked, splits, Settings())
+        shown = conclude(evidence)
+        found = [estimate for finding in shown.findings for estimate in finding.estimates]
+        rows += [named(estimate, name) for estimate in (*found, *over_bags(evidence))]
+        facts[name] = json.loads(shown.model_dump_json())
     return Outcome(rows, facts)
 
 
-def conclude(
-    members: Members,
-    splits: Mapping[str, BagDataset],
-    layout: Layout,
-    ceilings: Ceilings,
-    options: BagOptions,
-) -> SilentReport:
+def conclude(evidence: SeedEvidence) -> Shown:
     """What the members show."""
-    return conclude_silent(members, splits, layout, ceilings=ceilings, options=options)
+    findings = [evidence.gate]
+    for check in chosen_checks((SEEDS,)):
+        findings += check.conclude(evidence)
+    return Shown(
+        bars_in_force=evidence.force,
+        ceilings=evidence.network.ceilings,
+        seeds=evidence.rows,
+        references=tuple(evidence.references),
+        curve=curve_of(evidence.rows, evidence.force),
+        ensembles=evidence.ensembles,
+        findings=tuple(findings),
+    )
 
 
-def over_bags(report: SilentReport, members: Members, layout: Layout) -> list[Estimate]:
+def over_bags(evidence: SeedEvidence) -> list[Estimate]:
     """Means over bags of what accurate seeds, and silent failures among them, have on average."""
-    kinds = [row.kind for row in report.report.seeds]
+    layout, kinds = evidence.layout, [row.kind for row in evidence.rows]
     groups = {
         "accurate": [i for i, kind in enumerate(kinds) if kind not in (None, "inaccurate")],
         "silent": [i for i, kind in enumerate(kinds) if kind in SILENT_KINDS],
@@ -107,7 +145,7 @@ def over_bags(report: SilentReport, members: Members, layout: Layout) -> list[Es
     for group, places in groups.items():
         if not places:
             continue
-        weights = members.weights[places]
+        weights = evidence.members.weights[places]
         areas = layout.graded(weights, auroc).mean(0)
         found.append(_average(areas, "bag_auroc", group, 0.5))
         if layout.types > 1:
@@ -117,8 +155,7 @@ def over_bags(report: SilentReport, members: Members, layout: Layout) -> list[Es
                 return shares.masked_fill(~layout.known[rows], float("nan"))
 
             per_bag = layout.per_bag(weights, least).mean(0)
-            chance = next((r for r in report.report.references if r.subject == "random"), None)
-            null = None if chance is None else chance.least_type_share
+            null = None if evidence.chance is None else evidence.chance.least_type_share
             found.append(_average(per_bag, "bag_least_type", group, null))
     return found
 

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attnaudit.checks.silent_failures import SILENT_KINDS
+from attnaudit.checks.ensembles import ensembles_picture, ensembles_table
+from attnaudit.checks.silent_failures import curve_picture, seeds_picture, seeds_table
+from attnaudit.evidence.seeds.grades import SILENT_KINDS
 from attnaudit.findings.findings import Estimate, Verdict
-from attnaudit.findings.wording import NOTHING, count, interval_of, number, value_of
-from attnaudit.report.blocks import (
-    Block,
-    Picture,
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    SECOND,
+    Curve,
+    Curves,
+    Figure,
+    IntervalRow,
+    Intervals,
     Row,
-    StudySection,
-    StudyTable,
+    Series,
+    Table,
     Value,
-    Words,
 )
-from attnaudit.report.charts import ACCENT, MUTED, Figure, IntervalRow, Series, interval_rows
-from attnaudit.report.curves import Curve, curves
-from attnaudit.report.figures import SECOND
-from attnaudit.report.silent import (
-    curve_picture,
-    ensembles_picture,
-    ensembles_table,
-    seeds_picture,
-    seeds_table,
-)
-from attnaudit.silent.schema import SilentFile
+from attnaudit.findings.wording import NOTHING, count, interval_of, number, value_of
+from attnaudit.report.blocks import Block, StudySection, Words
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
 from attnaudit.studies.haab2022.conclude import file_of
-from attnaudit.studies.haab2022.measure import EVERY, POSITIVE
+from attnaudit.studies.haab2022.measure import EVERY, POSITIVE, Shown
 from attnaudit.studies.schema import CellRecord
 
 HEAD = (
@@ -106,9 +103,9 @@ def _grid(records: Sequence[CellRecord]) -> StudySection:
             drawn.append((setting_of(record.spec), found))
     blocks: list[Block] = []
     if drawn:
-        blocks.append(Picture(_settings(drawn)))
+        blocks.append(_settings(drawn))
     blocks.append(
-        StudyTable(
+        Table(
             "Every setting",
             "Means over seeds; instance AUROC and lift are means over bags first. "
             "Ceiling: the best score of single instances, where it is known. Supervised: a "
@@ -129,7 +126,7 @@ def _grid(records: Sequence[CellRecord]) -> StudySection:
     )
 
 
-def _cells(record: CellRecord, file: SilentFile) -> tuple[Value, ...]:
+def _cells(record: CellRecord, file: Shown) -> tuple[Value, ...]:
     gate = file.findings[0]
     able = gate.headline
     rows = {row.subject: row for row in file.references}
@@ -166,9 +163,9 @@ def _settings(drawn: Sequence[tuple[str, Estimate]]) -> Figure:
         "How well accurate seeds find the keys",
         "Mean instance AUROC over bags, of the mean over accurate seeds; 0.5 by chance. Settings "
         "without an accurate seed are left out.",
-        interval_rows(
-            rows,
-            (Series("accurate seeds", ACCENT),),
+        Intervals(
+            rows=tuple(rows),
+            series=(Series("accurate seeds", ACCENT),),
             domain=(round(low, 2), 1.0),
             axis="mean instance AUROC",
         ),
@@ -203,7 +200,7 @@ def _many(records: Sequence[CellRecord]) -> StudySection:
             if bags == EVERY:
                 figures.insert(1, curve_picture(file.curve, f"curve-{place}"))
             blocks.append(Words(about, tuple(finding.sentence for finding in file.findings)))
-            blocks += [Picture(figure) for figure in figures if figure is not None]
+            blocks += [figure for figure in figures if figure is not None]
             blocks.append(seeds_table((*file.references, *file.seeds), about, folded=True))
             blocks.append(ensembles_table(file.ensembles, folded=True))
     spec = records[0].spec
@@ -257,22 +254,22 @@ def _signal(records: Sequence[CellRecord]) -> StudySection:
         x = (min(p[0] for p in every), max(p[0] for p in every))
         low = min(p[1] for p in every)
         blocks.append(
-            Picture(
-                Figure(
-                    "ceiling",
-                    "Weights below their ceiling",
-                    "Mean instance AUROC of all seeds, against how far keys are from other "
-                    "instances.",
-                    curves(
-                        drawn, x=x, y=(round(low - 0.05, 2), 1.0), axes=("Δ", "mean instance AUROC")
-                    ),
-                    "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
-                    tuple(c.series for c in drawn),
-                )
+            Figure(
+                "ceiling",
+                "Weights below their ceiling",
+                "Mean instance AUROC of all seeds, against how far keys are from other instances.",
+                Curves(
+                    rows=tuple(drawn),
+                    x=x,
+                    y=(round(low - 0.05, 2), 1.0),
+                    axes=("Δ", "mean instance AUROC"),
+                ),
+                "; ".join(f"{c.series.name} {number(c.points[-1][1], 3)}" for c in drawn) + ".",
+                tuple(c.series for c in drawn),
             )
         )
     blocks.append(
-        StudyTable(
+        Table(
             "By size of the signal",
             "",
             "signal",
@@ -304,7 +301,7 @@ def _classic(records: Sequence[CellRecord]) -> StudySection:
         "Repeated 10-fold cross-validation; instances have no labels, so that seeds can only be "
         "compared with each other.",
         (
-            StudyTable(
+            Table(
                 "Accuracy, and agreement of two seeds on bags they were not trained on",
                 "Means over bags and pairs of seeds, with intervals over bags.",
                 "set",

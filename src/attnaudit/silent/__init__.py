@@ -1,1 +1,0 @@
-"""Silent failures: what is not yet in the one house."""
