@@ -117,7 +117,7 @@ class SelectiveModel(SavedModel):
         seen, read = self.net.embedding(batch.inputs), self.net.generator.embedding(batch.inputs)
         return self._states(batch, seen, read)
 
-    def embed(self, batch: Batch) -> Float[Tensor, "B L 2E"]:
+    def embed(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """The vectors that the downstream network sees, and beside them those of the generator."""
         return self.net.embed(batch.inputs)
 
