@@ -16,12 +16,13 @@ from transformers import DebertaV2Config, DebertaV2Model, T5Config, T5EncoderMod
 
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.models.siamese.contributions import contributions
-from attnaudit.models.siamese.encoder import CutTextWarning, PrecisionWarning, SiameseEncoder
+from attnaudit.models.siamese.encoder import PrecisionWarning, SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
 from attnaudit.models.siamese.jacobian import Path as Line
 from attnaudit.models.siamese.jacobian import forward_parts, reverse_products
 from attnaudit.models.siamese.load import load_siamese
 from attnaudit.models.siamese.path import EVEN, Stretch
+from attnaudit.models.siamese.reader import CutTextWarning
 from attnaudit.models.siamese.references import REFERENCES, reference_of
 from tests.tiny_siamese import dense, tiny_siamese
 from tests.tiny_transformers import MORE_FAMILIES

@@ -13,12 +13,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from attnaudit.measures.adversary_dual import GAIN, STARTS, divergence_terms, dual_bound
 from attnaudit.measures.adversary_exact import check_epsilon, slab
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.masks import by_length, check_mask, compact_index, finite_rows
@@ -29,12 +28,6 @@ EXHAUSTIVE = 7
 ASSIGNMENT_LIMIT = 200
 """Up to so many units, assignments are solved and pairs swapped; beyond, orders are sorted."""
 
-DUAL_STEPS = 20
-"""Assignments per instance; the dual is usually solved after four to eight."""
-
-STARTS = 6
-"""From so many orders per instance pairs are swapped."""
-
 HEAVY = 64
 """Of a long instance, swaps have one end at so many heavy units or as many others."""
 
@@ -44,17 +37,11 @@ LONG_SWAPS = 60
 BEYOND = 1e3
 """Divergences are below this: what is worth less is outside the slab."""
 
-GAIN = 1e-12
-"""A smaller gain in divergence is rounding."""
-
 MARGIN = 1e-12
 """Orders aim so far inside ε, so that rounding does not carry them beyond it."""
 
 CELLS_AT_ONCE = 1 << 14
 """How many pairs of units are looked at in one step; bounds memory."""
-
-Array = npt.NDArray[np.float64]
-Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -219,7 +206,7 @@ class _Slice:
             a, s = self.a[rows, :n], self.s[rows, :n]
             orders = torch.tensor(list(itertools.permutations(range(n))), device=a.device)
             columns = torch.arange(n, device=a.device)
-            terms = _terms(a)
+            terms = divergence_terms(a)
             value = torch.zeros(len(rows), len(orders), dtype=a.dtype, device=a.device)
             reach = torch.zeros_like(value)
             for t in columns.tolist():
@@ -267,9 +254,9 @@ class _Slice:
         starts = np.tile(np.arange(width), (len(self.a), STARTS, 1))
         bounds = np.empty(len(self.a))
         count, high = self.real.sum(-1).tolist(), self.high.tolist()
-        terms, a, s = (x.cpu().numpy() for x in (_terms(self.a), self.a, self.s))
+        terms, a, s = (x.cpu().numpy() for x in (divergence_terms(self.a), self.a, self.s))
         for row, n in enumerate(count):
-            found, bounds[row] = _dual(terms[row, :n, :n], a[row, :n], s[row, :n], high[row])
+            found, bounds[row] = dual_bound(terms[row, :n, :n], a[row, :n], s[row, :n], high[row])
             starts[row, 1 : len(found) + 1, :n] = found
         start = torch.from_numpy(starts).to(self.a.device)
         start[:, -1] = self._as_order(self.tilted()[0])
@@ -364,51 +351,3 @@ class _Slice:
 def _entropy(x: Tensor) -> Tensor:
     """The terms −x ln x of x ≥ 0, with 0 ln 0 = 0."""
     return x.clamp_min(torch.finfo(x.dtype).tiny).log_().mul_(x).neg_()
-
-
-def _terms(a: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """`[r, i, t]`: the divergence's term where weight i stands on unit t."""
-    p, q = a.unsqueeze(-1), a.unsqueeze(-2)
-    entropy = torch.special.entr(p + q) - torch.special.entr(p) - torch.special.entr(q)
-    terms: Tensor = 0.5 * (entropy + (p + q) * math.log(2))
-    return terms
-
-
-def _dual(terms: Array, a: Array, s: Array, high: float) -> tuple[list[Order], float]:
-    """Minimises max_π Σ f − μ (Σ p s − high) over μ ≥ 0, which bounds every feasible order.
-
-    As a function of μ this is an upper envelope of lines, one per order. The next μ is where the
-    best line known on either side of `high` meet; when no order is above that point, it is the
-    minimum.
-
-    Returns:
-        The last orders on both sides, and the bound.
-    """
-    gain, columns = np.outer(a, s), np.arange(len(a))
-    above = _opposite(a)
-    value = {True: float(terms[above, columns].sum()), False: 0.0}
-    reach = {True: float(a[above] @ s), False: float(a @ s)}
-    found, bound = [above], math.inf
-    for _ in range(DUAL_STEPS):
-        slope = (value[True] - value[False]) / max(reach[True] - reach[False], 1e-300)
-        if not (0 <= slope < 1e12):
-            break
-        row, column = linear_sum_assignment(terms - slope * gain, maximize=True)
-        order = np.empty_like(columns)
-        order[column] = row
-        worth, sum_ = float(terms[order, columns].sum()), float(a[order] @ s)
-        level = worth - slope * (sum_ - high)
-        bound = min(bound, level)
-        side = sum_ > high
-        if level <= value[side] - slope * (reach[side] - high) + GAIN:
-            break
-        value[side], reach[side] = worth, sum_
-        found.append(order)
-    return found[-(STARTS - 2) :], bound
-
-
-def _opposite(a: Array) -> Order:
-    up = np.argsort(a, kind="stable")
-    order = np.empty_like(up)
-    order[up] = up[::-1]
-    return order

@@ -18,8 +18,9 @@ from attnaudit.models.pretrained.model import PretrainedClassifier, load_pretrai
 from attnaudit.models.seen import read_splits
 from attnaudit.models.selective.model import FORMAT as SELECTIVE
 from attnaudit.models.selective.model import SelectiveModel, load_selective
+from attnaudit.models.text.model import FORMAT as TEXT
 from attnaudit.models.text.model import TextClassifier, load_classifier
-from attnaudit.nets.checkpoint import CONFIG, FORMAT, no_header, read_header
+from attnaudit.nets.checkpoint import CONFIG, no_header, read_header
 from attnaudit.nets.devices import check_device
 
 Loaded: TypeAlias = TextClassifier | PretrainedClassifier | SelectiveModel | BagModel | Ensemble
@@ -36,7 +37,7 @@ def load_ensemble(folder: Path) -> Ensemble:
 
 
 LOADERS: dict[str, Callable[[Path], Loaded]] = {
-    FORMAT: load_classifier,
+    TEXT: load_classifier,
     PRETRAINED: load_pretrained,
     SELECTIVE: load_selective,
     BAGS: load_bag_model,

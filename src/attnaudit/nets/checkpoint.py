@@ -7,12 +7,11 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -20,72 +19,18 @@ from torch import Tensor, nn
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.files import JSON_LIMIT, read_bytes, read_json, tidy, whole_folder, writable
 from attnaudit.manifest import MANIFEST, changes, contents, known_manifest, seal
-from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.text.vocabulary import Vocabulary
 
-FORMAT = "attnaudit-classifier"
-VERSION = 1
 Kind = TypeVar("Kind")
 Net = TypeVar("Net", bound=nn.Module)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 CONFIG, PARAMETERS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
 HELD_OUT = ("test.jsonl", "test.npz")
 """The split held out, which may be taken away where the model goes and the data must not."""
 SAVED = (CONFIG, PARAMETERS, VOCABULARY, "splits.json", *HELD_OUT)
 """What the folder of a model held before there were manifests."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What `config.json` holds.
-
-    Attributes:
-        format: Always `FORMAT`: how `load` knows what it has before it.
-        version: Of the format.
-        name: What reports call the model.
-        config: What the network is made of.
-    """
-
-    format: str
-    version: int
-    name: str
-    config: ClassifierConfig
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A network as it is stored.
-
-    Attributes:
-        name: What reports call the model.
-        net: The network, on the CPU.
-        vocabulary: Its words.
-    """
-
-    name: str
-    net: AttentionClassifier
-    vocabulary: Vocabulary
-
-
-def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, overwrite: bool = False) -> None:
-    """Write a checkpoint into a folder that is new, or empty.
-
-    Args:
-        folder: Where to.
-        checkpoint: The network.
-        overwrite: Replace a model that attnaudit saved there.
-
-    Raises:
-        ModelError: The folder cannot be written, or holds something already.
-    """
-    header = Header(FORMAT, VERSION, checkpoint.name, checkpoint.net.config)
-    files = {
-        PARAMETERS: state_bytes(checkpoint.net),
-        VOCABULARY: checkpoint.vocabulary.to_json().encode(),
-        CONFIG: header_bytes(header),
-    }
-    write_files(Path(folder), files, overwrite=overwrite)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:
@@ -198,8 +143,8 @@ def refuse_changed(folder: Path) -> None:
         )
 
 
-def header_bytes(header: Any) -> bytes:
-    """A header, which is a dataclass, as the text of `config.json`."""
+def header_bytes(header: DataclassInstance) -> bytes:
+    """A header as the text of `config.json`."""
     return json.dumps(dataclasses.asdict(header), indent=2, ensure_ascii=False).encode()
 
 
@@ -209,7 +154,7 @@ def state_bytes(module: nn.Module) -> bytes:
     return save({name: value.detach().cpu().contiguous() for name, value in state.items()})
 
 
-def read_header(folder: str | Path) -> dict[str, Any] | None:
+def read_header(folder: str | Path) -> dict[str, object] | None:
     """The object in a folder's `config.json`, or None where there is none that can be read."""
     try:
         header = read_json(Path(folder) / CONFIG)
@@ -306,28 +251,6 @@ def read_vocabulary(path: Path) -> Vocabulary:
         return Vocabulary.from_json(read_bytes(path, JSON_LIMIT).decode())
     except (DataError, OSError, ValueError) as error:
         raise ModelError(f"{path}: {error}") from error
-
-
-def load_checkpoint(folder: str | Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
-
-    Raises:
-        ModelError: A file is missing, damaged, of another version, or does not fit the others;
-            or a parameter is NaN or infinite.
-    """
-    folder = Path(folder)
-    for name in (CONFIG, VOCABULARY, PARAMETERS):
-        if not (folder / name).is_file():
-            raise ModelError(
-                f"{folder / name}: no such file. A classifier is a folder with {CONFIG}, "
-                f"{VOCABULARY} and {PARAMETERS}, as its save method writes them"
-            )
-    header = checked_header(folder, Header, FORMAT, VERSION)
-    vocabulary = read_vocabulary(folder / VOCABULARY)
-    net = load_state(
-        folder / PARAMETERS, lambda: AttentionClassifier(header.config, len(vocabulary))
-    )
-    return Checkpoint(header.name, net, vocabulary)
 
 
 def _check(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

@@ -20,8 +20,9 @@ from attnaudit.data.bags.records import Bag
 from attnaudit.data.bags.scaling import Scaling
 from attnaudit.data.kinds import BAGS
 from attnaudit.errors import DataError, ModelError
-from attnaudit.models.cut import Batch, LinearDecode, Model, States
+from attnaudit.models.cut import Batch, LinearDecode, States
 from attnaudit.models.encoded import at_once
+from attnaudit.models.saved import PooledModel
 from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
 from attnaudit.nets.bags.pooling import WeightedMean
 from attnaudit.nets.checkpoint import (
@@ -31,7 +32,6 @@ from attnaudit.nets.checkpoint import (
     header_bytes,
     load_state,
     state_bytes,
-    write_files,
 )
 from attnaudit.nets.selective.readout import means_without
 
@@ -76,7 +76,7 @@ class _Stored(nn.Module):
             self.register_buffer("deviation", scaling.deviation.to(dtype))
 
 
-class BagModel(Model):
+class BagModel(PooledModel):
     """A classifier of bags under the contract of the cut.
 
     Positions are instances, and all of them are units. Inputs are instances, flattened, after
@@ -102,6 +102,8 @@ class BagModel(Model):
     pad_value = 0.0
     mask_value = None
     kind = BAGS
+
+    net: BagClassifier
 
     def __init__(
         self,
@@ -158,18 +160,6 @@ class BagModel(Model):
         hidden, extra = self.net.encode(embedded, batch.present)
         return States(hidden, batch.units, extra)
 
-    def attend(self, states: States) -> Float[Tensor, "B L"]:
-        """The weights shown: 0 on padding, summing to 1 over a bag.
-
-        Raises:
-            NotApplicable: The pool has none.
-        """
-        return self.net.attend(states.hidden, states.units, states.extra)
-
-    def decode(self, states: States, weights: Tensor) -> Tensor:
-        """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
-        return self.net.decode(states.hidden, weights, states.extra)
-
     def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
         """What the network gives in one pass."""
         outputs: Tensor = self.net(batch.inputs, batch.present)
@@ -220,32 +210,13 @@ class BagModel(Model):
             digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.net.parameters()).device
-
-    def to(self, device: torch.device | str) -> BagModel:
-        """Move the parameters to another device; the model itself is returned."""
-        self.net.to(device)
-        return self
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model as a folder that `load` reads.
-
-        Args:
-            folder: Where to; it is made.
-            overwrite: Replace a model that attnaudit saved there.
-
-        Raises:
-            ModelError: The folder cannot be written, or holds something already.
-        """
+    def files(self) -> dict[str, bytes]:
+        """Parameters with the scaling, and configuration."""
         header = Header(
             FORMAT, VERSION, self.name, self.scaling is not None, self.features, self.net.config
         )
         stored = _Stored(self.net, self.scaling)
-        files = {PARAMETERS: state_bytes(stored), CONFIG: header_bytes(header)}
-        write_files(Path(folder), files, overwrite=overwrite)
+        return {PARAMETERS: state_bytes(stored), CONFIG: header_bytes(header)}
 
 
 def load_bag_model(folder: Path) -> BagModel:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,8 @@ from torch import Tensor
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.manifest import MANIFEST
-from attnaudit.models.cut import Batch, LinearDecode, Model, States
+from attnaudit.models.cut import Batch, LinearDecode, States
+from attnaudit.models.saved import PooledModel
 from attnaudit.models.wrapped.model import module_fingerprint, refuse_broken
 from attnaudit.nets.checkpoint import (
     CONFIG,
@@ -27,7 +29,6 @@ from attnaudit.nets.checkpoint import (
     header_bytes,
     load_state,
     state_bytes,
-    write_files,
 )
 from attnaudit.nets.pretrained.frozen import NONE, FrozenTransformer
 from attnaudit.nets.pretrained.load import load_transformer
@@ -65,7 +66,7 @@ class Header:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-class PretrainedClassifier(Model):
+class PretrainedClassifier(PooledModel):
     """Attention pooling and a linear head on the states of a frozen transformer.
 
     Units are the words of a record, whatever word pieces they are made of: one state and one
@@ -82,6 +83,7 @@ class PretrainedClassifier(Model):
     """
 
     pad_value = NONE
+    net: AttentionClassifier
 
     def __init__(
         self, encoder: FrozenTransformer, net: AttentionClassifier, name: str | None = None
@@ -123,14 +125,6 @@ class PretrainedClassifier(Model):
         """States from given word vectors, through the whole transformer."""
         return States(self.encoder(embedded, batch.inputs, batch.present), batch.units)
 
-    def attend(self, states: States) -> Float[Tensor, "B L"]:
-        """The weights: 0 off the units, summing to 1 over them."""
-        return self.net.attend(states.hidden, states.units)
-
-    def decode(self, states: States, weights: Tensor) -> Tensor:
-        """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
-        return self.net.decode(states.hidden, weights)
-
     def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
         """The pooling of what the transformer gives for the ids of each text by itself."""
         real = self.encoder.real(batch.inputs) & batch.present.unsqueeze(-1)
@@ -162,29 +156,16 @@ class PretrainedClassifier(Model):
         config = json.dumps(dataclasses.asdict(self.net.config), sort_keys=True)
         return module_fingerprint(self.net, self.transformer_fingerprint, config)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.encoder.device
-
-    def to(self, device: torch.device | str) -> PretrainedClassifier:
+    def to(self, device: torch.device | str) -> Self:
         """Move the parameters to another device; the model itself is returned."""
         self.encoder.to(device)
-        self.net.to(device)
-        return self
+        return super().to(device)
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the pooling, and where the transformer came from, as a folder that `load` reads.
+    def files(self) -> dict[str, bytes]:
+        """The pooling, and where the transformer came from.
 
         The transformer itself is not copied: its name or folder is noted, and a hash by which
         another one is noticed.
-
-        Args:
-            folder: Where to; it is made.
-            overwrite: Replace a model that attnaudit saved there.
-
-        Raises:
-            ModelError: The folder cannot be written, or holds something already.
         """
         header = Header(
             FORMAT,
@@ -195,8 +176,7 @@ class PretrainedClassifier(Model):
             self.transformer_fingerprint,
             self.net.config,
         )
-        files = {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)}
-        write_files(Path(folder), files, overwrite=overwrite)
+        return {PARAMETERS: state_bytes(self.net), CONFIG: header_bytes(header)}
 
 
 def pooling_config(

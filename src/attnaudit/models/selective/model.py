@@ -15,7 +15,8 @@ from torch import Tensor
 
 from attnaudit.data.records import Text, TextPair
 from attnaudit.errors import DataError
-from attnaudit.models.cut import Batch, Model, States
+from attnaudit.models.cut import Batch, States
+from attnaudit.models.saved import SavedModel
 from attnaudit.models.wrapped.model import module_fingerprint, refuse_broken
 from attnaudit.nets.checkpoint import (
     CONFIG,
@@ -26,7 +27,6 @@ from attnaudit.nets.checkpoint import (
     load_state,
     read_vocabulary,
     state_bytes,
-    write_files,
 )
 from attnaudit.nets.selective.net import SelectiveConfig, SelectiveNet, new_selective_net
 from attnaudit.nets.text.inputs import question_ids, question_inputs
@@ -55,7 +55,7 @@ class Header:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-class SelectiveModel(Model):
+class SelectiveModel(SavedModel):
     """A vocabulary and a selective network, under the contract of the cut.
 
     The states are the static word vectors that the downstream network sees, and the weights are
@@ -80,6 +80,7 @@ class SelectiveModel(Model):
         ('hard mask of 2+pool', [1.0, 1.0])
     """
 
+    net: SelectiveNet
     pad_value = PAD
     mask_value = UNK
 
@@ -116,7 +117,7 @@ class SelectiveModel(Model):
         seen, read = self.net.embedding(batch.inputs), self.net.generator.embedding(batch.inputs)
         return self._states(batch, seen, read)
 
-    def embed(self, batch: Batch) -> Float[Tensor, "B L 2E"]:
+    def embed(self, batch: Batch) -> Float[Tensor, "B L D"]:
         """The vectors that the downstream network sees, and beside them those of the generator."""
         return self.net.embed(batch.inputs)
 
@@ -154,32 +155,13 @@ class SelectiveModel(Model):
         config = json.dumps(asdict(self.net.config), sort_keys=True)
         return module_fingerprint(self.net, config, self.vocabulary.to_json())
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.net.embedding.weight.device
-
-    def to(self, device: torch.device | str) -> SelectiveModel:
-        """Move the parameters to another device; the model itself is returned."""
-        self.net.to(device)
-        return self
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model as a folder that `load` reads.
-
-        Args:
-            folder: Where to; it is made.
-            overwrite: Replace a model that attnaudit saved there.
-
-        Raises:
-            ModelError: The folder cannot be written, or holds something already.
-        """
-        files = {
+    def files(self) -> dict[str, bytes]:
+        """Parameters, vocabulary and configuration."""
+        return {
             PARAMETERS: state_bytes(self.net),
             VOCABULARY: self.vocabulary.to_json().encode(),
             CONFIG: header_bytes(Header(FORMAT, VERSION, self.name, self.net.config)),
         }
-        write_files(Path(folder), files, overwrite=overwrite)
 
 
 def new_selective(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import jvp, vmap
 
-from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError, first_line
-from attnaudit.models.siamese.boundaries import past_marks
+from attnaudit.errors import NotApplicable, SettingsError, first_line
 from attnaudit.models.siamese.fingerprint import fingerprint_of
 from attnaudit.models.siamese.layers import (
     Stamp,
@@ -27,6 +26,7 @@ from attnaudit.models.siamese.layers import (
     width_of,
     words_replaced,
 )
+from attnaudit.models.siamese.reader import TextReader
 from attnaudit.models.siamese.references import Reference
 from attnaudit.models.siamese.structure import (
     check_weights,
@@ -39,18 +39,13 @@ from attnaudit.models.siamese.structure import (
 )
 from attnaudit.models.siamese.supported import check_object
 from attnaudit.models.siamese.table import ScoreKind
-from attnaudit.models.siamese.tokens import Role, Tokens, check_text
+from attnaudit.models.siamese.tokens import Role, Tokens
 from attnaudit.nets.positions import positions_of
-from attnaudit.nets.pretrained.words import UNBOUNDED, UnknownWordsWarning
 
 Tail = Callable[[Float[Tensor, "n t h"]], Float[Tensor, "n d"]]
 REPLAY, COARSE = 1e-4, 0.05
 """How far, of its length, an embedding from the cut states may lie from that of the whole model, in
 single precision and in half."""
-
-
-class CutTextWarning(UserWarning):
-    """A text is longer than the model reads; the message says what was cut."""
 
 
 class PrecisionWarning(UserWarning):
@@ -122,7 +117,9 @@ class SiameseEncoder:
                 PrecisionWarning,
                 stacklevel=3,
             )
-        self._positions = positions_of(self.transformer, self.stack)
+        self.reader = TextReader(
+            model, self.tokenizer, self.sides, positions_of(self.transformer, self.stack)
+        )
         self._width: int | None = None
         self._skips: bool | None = None
         self._fingerprint: tuple[Stamp, str] | None = None
@@ -159,8 +156,7 @@ class SiameseEncoder:
     @property
     def limit(self) -> int | None:
         """How many tokens of a text the model reads; None for all of them."""
-        most = self.model.max_seq_length
-        return None if most is None or most >= UNBOUNDED else int(most)
+        return self.reader.limit
 
     @property
     def stamp(self) -> Stamp:
@@ -199,83 +195,7 @@ class SiameseEncoder:
             ModelError: A text with more tokens than the model has positions.
         """
         chosen = self.roles[0] if role is None else role
-        return [self._tokens(place, text, chosen) for place, text in enumerate(texts)]
-
-    def _tokens(self, place: int, text: str, role: Role) -> Tokens:
-        check_text(text, f"text {place}")
-        prompt, limit = self.sides[role].prompt, self.limit
-        whole, shift = prompt + text, len(prompt)
-        read = self.tokenizer(
-            whole,
-            truncation=limit is not None,
-            max_length=limit or UNBOUNDED,
-            verbose=False,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-        )
-        ids, mapping = read["input_ids"], read["offset_mapping"]
-        self._check_length(whole, ids)
-        self._check_ids(text, whole, ids, role)
-        spans = [(max(start - shift, 0), max(end - shift, 0)) for start, end in mapping]
-        special = [
-            bool(flag) or (shift > 0 and end <= shift)
-            for flag, (_, end) in zip(read["special_tokens_mask"], mapping, strict=True)
-        ]
-        offsets = [(0, 0) if flag else span for flag, span in zip(special, spans, strict=True)]
-        if not any(end > start for start, end in offsets):
-            raise DataError(
-                f"text {place} ({text[:40]!r}) has no token that the model reads, beside those "
-                "that it adds to every text"
-            )
-        cut = ""
-        if limit is not None and len(ids) >= limit:
-            cut = text[past_marks(text, max(end for _, end in offsets)) :].strip()
-        if cut:
-            warnings.warn(
-                f"the text {text[:40]!r}… is longer than the {limit} tokens that the model reads; "
-                f"{len(cut)} characters at its end, from {cut[:40]!r} on, have no part in the "
-                "score",
-                CutTextWarning,
-                stacklevel=4,
-            )
-        own = [one for one, flag in zip(ids, special, strict=True) if not flag]
-        unknown = set(own) == {self.tokenizer.unk_token_id}
-        if unknown:
-            warnings.warn(
-                f"the model knows no word of {text[:40]!r} and reads it as "
-                f"{' '.join([str(self.tokenizer.unk_token)] * min(len(own), 5))}: any text of "
-                f"{len(own)} unknown {'words' if len(own) > 1 else 'word'} has the same score",
-                UnknownWordsWarning,
-                stacklevel=4,
-            )
-        pieces = tuple(self.tokenizer.convert_ids_to_tokens(ids))
-        return Tokens(text, tuple(ids), pieces, tuple(offsets), tuple(special), cut, role, unknown)
-
-    def _check_length(self, whole: str, ids: list[int]) -> None:
-        if self._positions is not None and len(ids) > self._positions:
-            raise ModelError(
-                f"{whole[:40]!r} has {len(ids)} tokens, but the model has {self._positions} "
-                f"positions and max_seq_length is {self.model.max_seq_length}; set max_seq_length "
-                f"to {self._positions} or less"
-            )
-
-    def _check_ids(self, text: str, whole: str, ids: list[int], role: Role) -> None:
-        """What is attributed to must be what the model reads."""
-        try:
-            features = _preprocessed(self.model, text, self.sides[role].prompt, role)
-        # the model's own code may fail in any way, as where max_seq_length is None
-        except Exception as error:
-            raise ModelError(
-                f"the model itself fails to read {whole[:40]!r}: {type(error).__name__}: "
-                f"{next(iter(str(error).splitlines()), '')[:200]}; try model.encode on it"
-            ) from error
-        read, kept = (cast(Tensor, features[name])[0] for name in ("input_ids", "attention_mask"))
-        own = read[kept.bool()].tolist()
-        if own != ids:
-            raise NotApplicable(
-                f"the model reads {whole[:40]!r} as other tokens than its tokenizer gives (it "
-                "changes texts before it reads them), so no token can be shown in the text"
-            )
+        return [self.reader.read(place, text, chosen) for place, text in enumerate(texts)]
 
     # --- passes
 
@@ -422,11 +342,3 @@ class SiameseEncoder:
 
 def _ids(tokens: Sequence[Tokens], device: torch.device) -> Tensor:
     return torch.tensor([t.ids for t in tokens], device=device)
-
-
-def _preprocessed(model: Any, text: str, prompt: str, role: Role) -> Mapping[str, object]:
-    """What the library makes of one text: tensors, and what else its version adds."""
-    task = {} if role == "text" else {"task": role}
-    if hasattr(model, "preprocess"):
-        return cast(Mapping[str, object], model.preprocess([text], prompt=prompt or None, **task))
-    return cast(Mapping[str, object], model.tokenize([prompt + text], **task))

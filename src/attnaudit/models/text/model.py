@@ -5,24 +5,56 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from pydantic import ConfigDict
 from torch import Tensor
 
 from attnaudit.data.records import Text
-from attnaudit.errors import DataError
-from attnaudit.models.cut import Batch, LinearDecode, Model, States
-from attnaudit.nets.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from attnaudit.nets.text.classifier import AttentionClassifier, log_probabilities
+from attnaudit.errors import DataError, ModelError
+from attnaudit.models.cut import Batch, LinearDecode, States
+from attnaudit.models.saved import PooledModel
+from attnaudit.nets.checkpoint import (
+    CONFIG,
+    PARAMETERS,
+    VOCABULARY,
+    checked_header,
+    header_bytes,
+    load_state,
+    read_vocabulary,
+    state_bytes,
+)
+from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig, log_probabilities
 from attnaudit.nets.text.deletion import has_deletions, leave_one_out
 from attnaudit.nets.text.inputs import Inputs, allowed_classes, question_ids, question_inputs
 from attnaudit.nets.text.vocabulary import PAD, UNK, Vocabulary, pad_sequences
 
+FORMAT, VERSION = "attnaudit-classifier", 1
 
-class TextClassifier(Model):
+
+@dataclass(frozen=True)
+class Header:
+    """What `config.json` of a saved model holds.
+
+    Attributes:
+        format: Always `FORMAT`: how `load` knows what it has before it.
+        version: Of the format.
+        name: What reports call the model.
+        config: What the network is made of.
+    """
+
+    format: str
+    version: int
+    name: str
+    config: ClassifierConfig
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+class TextClassifier(PooledModel):
     """A vocabulary and a classifier, under the contract of the cut.
 
     The parameters are frozen: what is audited is not trained. (The network stays in training
@@ -49,6 +81,7 @@ class TextClassifier(Model):
         (1, 4, 2)
     """
 
+    net: AttentionClassifier
     pad_value = PAD
     mask_value = UNK
 
@@ -98,14 +131,6 @@ class TextClassifier(Model):
         inputs = Inputs(batch.inputs, batch.present, batch.units, batch.extra)
         return States(hidden, batch.units, self.net.beside(inputs, embedded))
 
-    def attend(self, states: States) -> Float[Tensor, "B L"]:
-        """The weights: 0 off the units, summing to 1 over them."""
-        return self.net.attend(states.hidden, states.units, states.extra)
-
-    def decode(self, states: States, weights: Tensor) -> Tensor:
-        """Log-probabilities `(B, C)` for weights `(B, L)`; `(B, K, C)` for `(B, K, L)`."""
-        return self.net.decode(states.hidden, weights, states.extra)
-
     def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
         """What the network gives in one pass."""
         inputs = Inputs(batch.inputs, batch.present, batch.units, batch.extra)
@@ -141,36 +166,32 @@ class TextClassifier(Model):
             digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.net.head.weight.device
-
-    def to(self, device: torch.device | str) -> TextClassifier:
-        """Move the parameters to another device; the model itself is returned."""
-        self.net.to(device)
-        return self
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model as a folder that `load_classifier` reads.
-
-        Args:
-            folder: Where to; it is made.
-            overwrite: Replace a model that attnaudit saved there.
-
-        Raises:
-            ModelError: The folder cannot be written, or holds something already.
-        """
-        checkpoint = Checkpoint(self.name, self.net, self.vocabulary)
-        save_checkpoint(folder, checkpoint, overwrite=overwrite)
+    def files(self) -> dict[str, bytes]:
+        """Parameters, vocabulary and configuration."""
+        return {
+            PARAMETERS: state_bytes(self.net),
+            VOCABULARY: self.vocabulary.to_json().encode(),
+            CONFIG: header_bytes(Header(FORMAT, VERSION, self.name, self.net.config)),
+        }
 
 
 def load_classifier(folder: str | Path) -> TextClassifier:
     """Read a model that `TextClassifier.save` wrote.
 
     Raises:
-        ModelError: The folder is no such model, or it is damaged; the message names the file and
-            the tensor.
+        ModelError: A file is missing, damaged, of another version, or does not fit the others;
+            or a parameter is NaN or infinite; the message names the file and the tensor.
     """
-    checkpoint = load_checkpoint(folder)
-    return TextClassifier(checkpoint.net, checkpoint.vocabulary, checkpoint.name)
+    folder = Path(folder)
+    for name in (CONFIG, VOCABULARY, PARAMETERS):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"{folder / name}: no such file. A classifier is a folder with {CONFIG}, "
+                f"{VOCABULARY} and {PARAMETERS}, as its save method writes them"
+            )
+    header = checked_header(folder, Header, FORMAT, VERSION)
+    vocabulary = read_vocabulary(folder / VOCABULARY)
+    net = load_state(
+        folder / PARAMETERS, lambda: AttentionClassifier(header.config, len(vocabulary))
+    )
+    return TextClassifier(net, vocabulary, header.name)

@@ -218,7 +218,7 @@ class SelectiveNet(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PAD)
         self.downstream = DOWNSTREAMS[config.downstream](config)
 
-    def embed(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L 2E"]:
+    def embed(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L D"]:
         """The vectors that `f` sees, with those that `g` reads beside them."""
         return torch.cat([self.embedding(ids), self.generator.embedding(ids)], dim=-1)
 

@@ -10,8 +10,8 @@ from attnaudit.data.pairs.scored_pairs import ScoredPair
 from attnaudit.errors import MissingExtra
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.settings import Settings
-from attnaudit.models.siamese.encoder import CutTextWarning
 from attnaudit.models.siamese.parts_of_speech import part_of_speech_table
+from attnaudit.models.siamese.reader import CutTextWarning
 from attnaudit.models.siamese.words import by_words
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.moeller2023.agreement import measure_agreement
