@@ -22,7 +22,7 @@ from attnaudit.studies.haab2022 import HAAB2022
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOptions, plan, quick
 from attnaudit.studies.haab2022.classic import measure_classic
 from attnaudit.studies.haab2022.conclude import conclude, file_of, gain_of
-from attnaudit.studies.haab2022.page import _cells
+from attnaudit.studies.haab2022.page import cells_of
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
@@ -287,7 +287,7 @@ def test_too_few_seeds_leave_exclusive_or_undecided() -> None:
     claim = next(c for c in conclude(results) if c.id == "exclusive_or_is_not_audited")
     assert claim.holds is Holds.UNDECIDED
     assert "not enough seeds" in " ".join(
-        v.differs for v in _cells(cell, file_of(results.records[0]))
+        v.differs for v in cells_of(cell, file_of(results.records[0]))
     )
 
 

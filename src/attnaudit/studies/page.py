@@ -94,7 +94,7 @@ def summarise_study(finished: Finished) -> StudySummary:
     """The plain data of a page. Picks and words; computes no statistic."""
     report, results = finished.report, finished.results
     page = PAGES.get(report.study)
-    sections = tuple(page(results)) if page is not None and results.records else ()
+    made = page(results) if page is not None and results.records else ()
     return StudySummary(
         title=report.title,
         paper=report.paper,
@@ -107,7 +107,7 @@ def summarise_study(finished: Finished) -> StudySummary:
         ),
         claims=tuple(_claim(c) for c in report.claims),
         missing=tuple((m.what, m.reason) for m in report.missing),
-        sections=sections,
+        sections=tuple(section for section in made if section.blocks),
         cells=tuple(
             (c.name, "done" if c.status == "done" else f"failed: {c.reason}", duration(c.seconds))
             for c in report.cells

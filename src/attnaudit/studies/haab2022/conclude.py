@@ -172,7 +172,7 @@ def _presence(results: Results) -> Claim:
 
 def _silent(results: Results) -> Claim:
     parts = []
-    for record, file, bags in _many(results):
+    for record, file, bags in graded(results.where(part=MANY)):
         finding = file.findings[1]
         share = measured(finding.headline, "share of accurate seeds (0 to 1)")
         holds = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
@@ -199,7 +199,7 @@ def _silent(results: Results) -> Claim:
 
 def _one_type(results: Results) -> Claim:
     parts = []
-    for record, _, bags in _many(results):
+    for record, _, bags in graded(results.where(part=MANY)):
         if bags != EVERY:
             continue
         for group, counts in (("silent", True), ("accurate", False)):
@@ -267,7 +267,7 @@ def _rarer(results: Results) -> Claim:
 
 
 def _gains(results: Results) -> Iterator[tuple[str, float, float | None, EnsembleRow]]:
-    for record, file, bags in _many(results):
+    for record, file, bags in graded(results.where(part=MANY)):
         for members in SIZES:
             found = gain_of(file.ensembles, members)
             if found is not None:
@@ -425,8 +425,9 @@ def _stories(results: Results) -> Claim:
 # --- helpers
 
 
-def _many(results: Results) -> Iterator[tuple[CellRecord, SilentFile, str]]:
-    for record in results.where(part=MANY):
+def graded(records: Sequence[CellRecord]) -> Iterator[tuple[CellRecord, SilentFile, str]]:
+    """What many seeds of cells showed, and on which bags they were graded."""
+    for record in records:
         for bags in (EVERY, POSITIVE):
             file = file_of(record, bags)
             if file is not None:

@@ -42,7 +42,7 @@ def conclude(results: Results) -> tuple[Claim, ...]:
 
 def _performance(results: Results, paper: Paper) -> Claim:
     def parts(data: str, attention: str) -> Iterator[Part]:
-        stated = paper.accuracy(data, "bilstm", attention)
+        stated = paper.performance(data, "bilstm", attention)
 
         def near(found: Measured | None) -> Holds:
             return Holds.NOT_MEASURED if stated is None else above(found, stated - NEAR)
