@@ -18,12 +18,11 @@ from attnaudit.findings.wording import count, number, spoken
 from attnaudit.report.blocks import Picture, Row, StudyTable, Write, picture, table, told
 from attnaudit.report.charts import Guide, Series
 from attnaudit.report.curves import Curve, Violin, curves, violins
+from attnaudit.studies.claims import PAPERS
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord
 
 ENCODERS = {"bilstm": "BiLSTM", "cnn": "CNN"}
-PAPERS = ("bilstm", "additive")
-"""Encoder and attention of the papers' main model."""
 WEIGHTS = [f"max weight [{low:.2f}, {min(high, 1.0):.2f})" for low, high in pairwise(BINS)]
 """Groups of texts by their largest weight."""
 T = TypeVar("T")
@@ -35,11 +34,6 @@ def kept(read: Callable[[], T]) -> T | None:
         return read()
     except (RunError, pl.exceptions.PolarsError, OSError):
         return None
-
-
-def config_of(record: CellRecord) -> tuple[str, str]:
-    """Encoder and attention of a cell."""
-    return str(record.spec["encoder"]), str(record.spec["attention"])
 
 
 @dataclass(frozen=True)
@@ -90,15 +84,13 @@ def shown_of(results: Results, titles: Mapping[str, str], kind: type[S]) -> Iter
     for name, title in titles.items():
         records = results.where(data=name)
         if records:
-            main = min(
-                records, key=lambda r: (*map(str.__ne__, config_of(r), PAPERS), r.spec["seed"])
-            )
+            main = min(records, key=lambda r: (*map(str.__ne__, r.model, PAPERS), r.spec["seed"]))
             yield kind(name, title, tuple(records), main, results.folder_of(main))
 
 
 def model_of(record: CellRecord) -> str:
     """Encoder and attention of a cell, as people write them."""
-    encoder, attention = config_of(record)
+    encoder, attention = record.model
     return f"{ENCODERS.get(encoder, encoder)} + {attention}"
 
 

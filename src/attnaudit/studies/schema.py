@@ -129,6 +129,11 @@ class CellRecord(_Frozen):
     facts: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
 
+    @property
+    def model(self) -> tuple[str, str]:
+        """Its encoder and attention."""
+        return str(self.spec["encoder"]), str(self.spec["attention"])
+
 
 class Missing(_Frozen):
     """A data set, or another part of a study, that is not measured, with the reason."""

@@ -40,7 +40,6 @@ from attnaudit.studies.jain2019.settings import SETTINGS, difference_of
 from attnaudit.studies.pieces import (
     WEIGHTS,
     Shown,
-    config_of,
     kept,
     model_of,
     said_of,
@@ -174,7 +173,7 @@ def _performance(one: Audited, paper: Paper) -> StudyTable | None:
 
     def values(record: CellRecord) -> Iterator[Value]:
         for name in names:
-            stated = paper.performance(one.name, *config_of(record), name)
+            stated = paper.performance(one.name, *record.model, name)
             yield beside(find(record.rows, name, "model"), stated, CLOSE_SCORE)
             yield theirs(stated)
 
@@ -196,7 +195,7 @@ def _tau_table(one: Audited, paper: Paper) -> StudyTable | None:
     def values(record: CellRecord, group: str, theirs: str) -> Iterator[Value]:
         for pair in PAIRS:
             mean, std, sig = (
-                paper.tau(one.name, *config_of(record), pair, theirs, what)
+                paper.tau(one.name, *record.model, pair, theirs, what)
                 for what in ("mean", "std", "sig")
             )
             ours = beside(find(record.rows, "kendall_tau", pair, group), mean, CLOSE_TAU)
@@ -272,7 +271,7 @@ def _moved(one: Audited, paper: Paper) -> Picture | None:
     if MOVED not in one.columns:
         return None
     drawn = [
-        (group, frame, paper.permutation(one.name, *config_of(one.main), _bin(group)))
+        (group, frame, paper.permutation(one.name, *one.main.model, _bin(group)))
         for group, frame in by_max_weight(one.columns)
     ]
     words = ("permutation", "output change under permuted weights")
@@ -321,7 +320,7 @@ def _bins_table(one: Audited, paper: Paper) -> StudyTable | None:
     def values(record: CellRecord, place: int, prefix: str) -> Iterator[Value]:
         for group in WEIGHTS:
             found = find(record.rows, "median_tvd_q50", "weights", prefix + group)
-            stated = paper.permutation(one.name, *config_of(record), _bin(group))
+            stated = paper.permutation(one.name, *record.model, _bin(group))
             quarters = _quarters(stated, place, TWO if one.pair else 1)
             median = told(found, finely)
             yield Value(median.text, f"n = {count(found.n)}" if found else "")
@@ -346,7 +345,7 @@ def _bins_table(one: Audited, paper: Paper) -> StudyTable | None:
 
 def _adversary(one: Audited, paper: Paper) -> Iterator[Block | None]:
     def values(record: CellRecord) -> Iterator[Value]:
-        stated = paper.adversary(one.name, *config_of(record), "mean")
+        stated = paper.adversary(one.name, *record.model, "mean")
         largest = {kind: find(record.rows, "max_jsd", kind) for kind in KINDS}
         yield beside(largest["search"], stated, CLOSE_TAU)
         yield theirs(stated)
@@ -380,7 +379,7 @@ def _adversary(one: Audited, paper: Paper) -> Iterator[Block | None]:
     yield _histograms(one, "adversary", words, drawn, ((0, 0.7), DIVERGENCE), DIFFERENT)
     kind = "search" if columns["search"] in one.columns else "exact"
     if columns[kind] in one.columns:
-        stated = paper.adversary_by_class(one.name, *config_of(one.main))
+        stated = paper.adversary_by_class(one.name, *one.main.model)
         rows: list[Drawn] = [("all texts", one.columns, stated)]
         rows += [(group, frame, ()) for group, frame in by_max_weight(one.columns)]
         words = ("adversary-bins", f"the {KINDS[kind]}, by the largest weight")

@@ -32,12 +32,11 @@ from attnaudit.report.charts import ACCENT, INK, MUTED, Guide, IntervalRow, Seri
 from attnaudit.report.controls import LN2, SOURCES
 from attnaudit.report.curves import Curve, Half, Violin
 from attnaudit.report.figures import PALETTE, SECOND, SHAPES, THIRD
+from attnaudit.studies.claims import PAPERS
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.pieces import (
-    PAPERS,
     WEIGHTS,
     Shown,
-    config_of,
     curve_picture,
     kept,
     model_of,
@@ -91,7 +90,7 @@ class Controlled(Shown):
 
     def label(self, record: CellRecord) -> str:
         """The set, and what tells its cells apart."""
-        several = len({config_of(r) for r in self.records}) > 1 or config_of(record) != PAPERS
+        several = len({r.model for r in self.records}) > 1 or record.model != PAPERS
         model = [model_of(record)] if several else []
         return ", ".join([self.title, *model, *self.seed_of(record)])
 
@@ -190,7 +189,7 @@ def _f1(words: tuple[str, str], head: Sequence[str], rows: Sequence[Row]) -> Stu
 def _uniform(shown: Sequence[Controlled], paper: Paper) -> StudyTable | None:
     def values(one: Controlled, record: CellRecord) -> Iterator[Value]:
         for name in ("learned", *WITH):
-            stated = paper.f1(one.name, name) if config_of(record) == PAPERS else None
+            stated = paper.f1(one.name, name) if record.model == PAPERS else None
             yield _here(find(record.rows, "f1", f"uniform/{name}"), stated)
             if name in ("learned", "uniform"):
                 yield theirs(stated, finely)
@@ -309,7 +308,7 @@ def _seeds_table(one: Controlled) -> StudyTable | None:
 def _guide(shown: Sequence[Controlled], paper: Paper) -> StudyTable | None:
     def values(one: Controlled, record: CellRecord) -> Iterator[Value]:
         for source in SOURCES:
-            stated = paper.guided(one.name, source) if config_of(record) == PAPERS else None
+            stated = paper.guided(one.name, source) if record.model == PAPERS else None
             yield _here(find(record.rows, "f1", f"guide/{source}"), stated)
             yield theirs(stated, finely)
 
@@ -349,7 +348,7 @@ def _tradeoff(one: Controlled, paper: Paper) -> Picture | None:
     if not points["adversary"]:
         return None
     strength, x, y = (paper.adversary(one.name, what) for what in ("strength", "jsd", "tvd"))
-    if x is not None and y is not None and config_of(one.main) == PAPERS:
+    if x is not None and y is not None and one.main.model == PAPERS:
         points["paper"].append((x, y, f"λ = {strength:g}"))
     some = {kind: found for kind, found in points.items() if found}
     top = max(y for found in some.values() for _, y, _ in found)
