@@ -21,7 +21,8 @@ from attnaudit.studies.declaration import Cell, Place, Results, Study
 from attnaudit.studies.haab2022 import HAAB2022
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOptions, plan, quick
 from attnaudit.studies.haab2022.classic import measure_classic
-from attnaudit.studies.haab2022.conclude import conclude, file_of, gain_of
+from attnaudit.studies.haab2022.conclude import conclude
+from attnaudit.studies.haab2022.graded import file_of, gain_of
 from attnaudit.studies.haab2022.page import cells_of
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study

@@ -436,7 +436,7 @@ def test_numbers_come_from_the_file_first() -> None:
     assert given.permutation(*ours, "[0.00,0.25)")[0]["median"] == 0.02
     assert given.permutation(*ours, "[0.25,0.50)") == []
     assert given.performance("reviews", "bilstm", "additive") is None
-    assert Paper({"results": [1]}).accuracy(*ours) == 0.81
+    assert Paper({"results": [1]}).performance(*ours) == 0.81
 
 
 def test_the_cited_numbers_are_those_of_the_result_files() -> None:

@@ -126,11 +126,14 @@ def above(found: Measured | None, bar: float) -> Holds:
     return Holds.NO if found.high < bar else Holds.UNDECIDED
 
 
+def opposite(answer: Holds) -> Holds:
+    """No for yes, and yes for no."""
+    return {Holds.YES: Holds.NO, Holds.NO: Holds.YES}.get(answer, answer)
+
+
 def below(found: Measured | None, bar: float) -> Holds:
     """Yes where the whole interval lies below the bar, no where it lies above."""
-    turned = {Holds.YES: Holds.NO, Holds.NO: Holds.YES}
-    answer = above(found, bar)
-    return turned.get(answer, answer)
+    return opposite(above(found, bar))
 
 
 def undecided(found: Measured | None) -> Holds:
@@ -143,9 +146,11 @@ def near_chance(record: CellRecord) -> bool:
     return record.facts.get("gate") == "fail"
 
 
-def part_of(of: str, found: Measured | None, rule: Rule, counts: bool = True) -> Part:
+def part_of(
+    of: str, found: Measured | None, rule: Rule, counts: bool = True, half: str = ""
+) -> Part:
     """A part with its answer."""
-    return Part(of=of, measured=found, holds=rule(found), counts=counts)
+    return Part(of=of, measured=found, holds=rule(found), counts=counts, half=half)
 
 
 def shown(part: Part) -> Part:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -14,10 +15,19 @@ import polars as pl
 from attnaudit.errors import RunError
 from attnaudit.findings.estimates import BINS
 from attnaudit.findings.findings import Estimate
-from attnaudit.findings.wording import count, number, spoken
-from attnaudit.report.blocks import Picture, Row, StudyTable, Write, picture, table, told
-from attnaudit.report.charts import Guide, Series
+from attnaudit.findings.wording import NOTHING, count, number, spoken
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, StudyTable, Value
+from attnaudit.report.charts import (
+    Distribution,
+    Figure,
+    Guide,
+    IntervalRow,
+    Series,
+    distribution_rows,
+    interval_rows,
+)
 from attnaudit.report.curves import Curve, Violin, curves, violins
+from attnaudit.report.vega import Spec
 from attnaudit.studies.claims import PAPERS
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord
@@ -26,6 +36,9 @@ ENCODERS = {"bilstm": "BiLSTM", "cnn": "CNN"}
 WEIGHTS = [f"max weight [{low:.2f}, {min(high, 1.0):.2f})" for low, high in pairwise(BINS)]
 """Groups of texts by their largest weight."""
 T = TypeVar("T")
+Write = Callable[[float | None], str]
+finely: Write = partial(number, digits=3)
+percent: Write = partial(number, percent=True)
 
 
 def kept(read: Callable[[], T]) -> T | None:
@@ -183,3 +196,114 @@ def curve_picture(
     x, y = domain
     spec = curves(drawn, x=x, y=y, axes=axes, scale=scale)
     return picture(name, *words, spec, said, (curve.series for curve in drawn))
+
+
+def told(found: Estimate | None, write: Write = number) -> Value:
+    """A number as it stands in a table, with its interval in small print."""
+    if found is None or found.value is None:
+        return Value(NOTHING)
+    ends = [write(end) for end in (found.low, found.high) if end is not None]
+    return Value(write(found.value), " to ".join(ends))
+
+
+def beside(
+    found: Estimate | None,
+    stated: float | None,
+    close: float,
+    write: Write = number,
+    paper: str = "",
+) -> Value:
+    """A number of ours, marked where the paper's lies further than `close` from its interval.
+
+    Args:
+        found: Ours.
+        stated: The paper's, or None.
+        close: In units of the number.
+        write: How ours is written.
+        paper: How the paper's is, where not to two digits.
+    """
+    here = told(found, write)
+    if found is None or found.value is None or stated is None:
+        return here
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    if low - close <= stated <= high + close:
+        return here
+    side = "above" if found.value > stated else "below"
+    said = f"{side} the paper's {paper or number(stated)} by more than {close} beyond the interval"
+    return replace(here, differs=said)
+
+
+def theirs(stated: float | None, write: Write = number) -> Value:
+    """A number of the paper's."""
+    return Value(write(stated), paper=True)
+
+
+def table(
+    title: str,
+    caption: str,
+    first: str,
+    head: Sequence[str],
+    rows: Iterable[Row],
+    folded: bool = False,
+) -> StudyTable | None:
+    """A table without the columns in which no row has a value; None without any."""
+    rows = tuple(rows)
+    kept = [i for i in range(len(head)) if any(r.values[i].text != NOTHING for r in rows)]
+    shown = tuple(Row(r.name, tuple(r.values[i] for i in kept), r.inner) for r in rows)
+    heads = tuple(head[i] for i in kept)
+    return StudyTable(title, caption, first, heads, shown, folded) if kept else None
+
+
+def picture(
+    name: str,
+    title: str,
+    caption: str,
+    spec: Spec,
+    said: Iterable[str],
+    legend: Iterable[Series] = (),
+) -> Picture:
+    """A picture with its words; what it shows is said in parts."""
+    return Picture(Figure(name, title, caption, spec, "; ".join(said), tuple(legend)))
+
+
+def section(id: str, title: str, lead: str, *blocks: Block | None) -> StudySection:
+    """A part of the page, of the blocks that there are."""
+    return StudySection(id, title, lead, tuple(b for b in blocks if b is not None))
+
+
+def interval_picture(
+    name: str,
+    words: tuple[str, str],
+    rows: Sequence[IntervalRow],
+    series: Sequence[Series],
+    domain: tuple[float, float],
+    axis: str,
+    said: Iterable[str],
+    guides: Sequence[Guide] = (),
+) -> Picture:
+    """Intervals one above the other, under a title and a caption."""
+    spec = interval_rows(rows, series, domain=domain, axis=axis, guides=guides)
+    return picture(name, *words, spec, said, series if len(series) > 1 else ())
+
+
+def ends_of(rows: Iterable[IntervalRow]) -> list[float]:
+    """Every value and every end of intervals."""
+    known = [e for row in rows for e in row.estimates if e is not None]
+    return [x for e in known for x in (e.value, e.low, e.high) if x is not None]
+
+
+def histogram_picture(
+    name: str,
+    words: tuple[str, str],
+    rows: Sequence[Distribution],
+    domain: tuple[float, float],
+    axis: str,
+    guide: Guide,
+) -> Picture | None:
+    """Histograms of the texts, with their means; None where there is nothing to draw."""
+    if not rows:
+        return None
+    spec = distribution_rows(rows, domain=domain, bins=40, axis=axis, guides=(guide,))
+    said = said_of((row.label, row.estimate) for row in rows)
+    return picture(name, words[0], f"{words[1]} Heights are scaled within each row.", spec, said)

@@ -7,26 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.wording import count, duration
-from attnaudit.report.blocks import (
-    Picture,
-    Row,
-    StudySection,
-    StudyTable,
-    Value,
-    Words,
-    picture,
-    section,
-    table,
-    told,
-)
-from attnaudit.report.charts import ACCENT, Guide, IntervalRow, Series, interval_rows
+from attnaudit.report.blocks import Picture, Row, StudySection, StudyTable, Value, Words
+from attnaudit.report.charts import ACCENT, Guide, IntervalRow, Series
 from attnaudit.report.figures import FOURTH, SECOND, THIRD
 from attnaudit.studies.bai2021.conclude import over_seeds
 from attnaudit.studies.bai2021.measure import ERASED
 from attnaudit.studies.bai2021.settings import HELD_OUT, JOINT, METHODS, PRETRAIN, SETTINGS, WEIGHT
 from attnaudit.studies.claims import measured
 from attnaudit.studies.declaration import Results
-from attnaudit.studies.pieces import Column
+from attnaudit.studies.pieces import Column, ends_of, interval_picture, section, table, told
 from attnaudit.studies.schema import CellRecord
 
 COLOURS = {JOINT: ACCENT, PRETRAIN: SECOND, HELD_OUT: FOURTH, WEIGHT: THIRD}
@@ -152,20 +141,17 @@ def _gaps(results: Results) -> Picture | None:
     if not rows:
         return None
     series = tuple(Series(METHODS[m], COLOURS[m]) for m in methods)
-    known = [e for row in rows for e in row.estimates if e is not None]
-    ends = [x for e in known for x in (e.value, e.low, e.high) if x is not None]
-    spec = interval_rows(
+    ends = ends_of(rows)
+    return interval_picture(
+        "gaps",
+        (
+            "What models read beyond a neutral judge",
+            "One row a setting, one mark a method: mean over seeds with its interval.",
+        ),
         rows,
         series,
-        domain=(min(0.0, *ends) - 0.03, max(0.1, *ends) + 0.03),
-        axis="gap",
-        guides=(Guide(0.0, "none"),),
-    )
-    return picture(
-        "gaps",
-        "What models read beyond a neutral judge",
-        "One row a setting, one mark a method: mean over seeds with its interval.",
-        spec,
+        (min(0.0, *ends) - 0.03, max(0.1, *ends) + 0.03),
+        "gap",
         ("Gaps of all settings and methods; the table below has the numbers.",),
-        series,
+        (Guide(0.0, "none"),),
     )

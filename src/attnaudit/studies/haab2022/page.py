@@ -7,34 +7,24 @@ from collections.abc import Iterator, Sequence
 from attnaudit.checks.silent_failures import SILENT_KINDS
 from attnaudit.findings.findings import Estimate, Verdict
 from attnaudit.findings.wording import NOTHING, count, interval_of, number, value_of
-from attnaudit.report.blocks import (
-    Block,
-    Picture,
-    Row,
-    StudySection,
-    Value,
-    Words,
+from attnaudit.report import silent
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, Value, Words
+from attnaudit.report.charts import ACCENT, MUTED, IntervalRow, Series
+from attnaudit.report.curves import Curve
+from attnaudit.report.figures import SECOND
+from attnaudit.silent.schema import SilentFile
+from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
+from attnaudit.studies.haab2022.graded import file_of, graded
+from attnaudit.studies.haab2022.measure import EVERY
+from attnaudit.studies.pieces import (
+    curve_picture,
+    ends_of,
     finely,
-    picture,
+    interval_picture,
     section,
     table,
 )
-from attnaudit.report.charts import ACCENT, MUTED, IntervalRow, Series, interval_rows
-from attnaudit.report.curves import Curve
-from attnaudit.report.figures import SECOND
-from attnaudit.report.silent import (
-    curve_picture,
-    ensembles_picture,
-    ensembles_table,
-    seeds_picture,
-    seeds_table,
-)
-from attnaudit.silent.schema import SilentFile
-from attnaudit.studies import pieces
-from attnaudit.studies.declaration import Results, find
-from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
-from attnaudit.studies.haab2022.conclude import file_of, graded
-from attnaudit.studies.haab2022.measure import EVERY
 from attnaudit.studies.schema import CellRecord
 
 HEAD = (
@@ -170,19 +160,19 @@ def _settings(records: Sequence[CellRecord]) -> Picture | None:
     ]
     if not drawn:
         return None
-    low = min(0.4, *((e.low if e.low is not None else e.value or 0.0) - 0.05 for _, e in drawn))
-    spec = interval_rows(
-        [IntervalRow(name, (found,)) for name, found in drawn],
-        (Series("accurate seeds", ACCENT),),
-        domain=(round(low, 2), 1.0),
-        axis="mean instance AUROC",
-    )
-    return picture(
+    rows = [IntervalRow(name, (found,)) for name, found in drawn]
+    low = min(0.4, *(end - 0.05 for end in ends_of(rows)))
+    return interval_picture(
         "settings",
-        "How well accurate seeds find the keys",
-        "Mean instance AUROC over bags, of the mean over accurate seeds; 0.5 by chance. Settings "
-        "without an accurate seed are left out.",
-        spec,
+        (
+            "How well accurate seeds find the keys",
+            "Mean instance AUROC over bags, of the mean over accurate seeds; 0.5 by chance. "
+            "Settings without an accurate seed are left out.",
+        ),
+        rows,
+        (Series("accurate seeds", ACCENT),),
+        (round(low, 2), 1.0),
+        "mean instance AUROC",
         (f"{name} {value_of(found)}" for name, found in drawn),
     )
 
@@ -193,16 +183,18 @@ def _many(record: CellRecord, place: int) -> Iterator[Block]:
         bar, bag_bar = file.bars_in_force["instance"], file.bars_in_force["bag"]
         name = f"{place}-{bags.split(' ')[0]}".replace("every", "all")
         figures = [
-            seeds_picture(file.seeds, bag_bar, bar, name=f"seeds-{name}", title=f"Seeds: {about}"),
-            curve_picture(file.curve, f"curve-{place}") if bags == EVERY else None,
-            ensembles_picture(
+            silent.seeds_picture(
+                file.seeds, bag_bar, bar, name=f"seeds-{name}", title=f"Seeds: {about}"
+            ),
+            silent.curve_picture(file.curve, f"curve-{place}") if bags == EVERY else None,
+            silent.ensembles_picture(
                 file.ensembles, bar, name=f"ensembles-{name}", title=f"Ensembles: {about}"
             ),
         ]
         yield Words(about, tuple(finding.sentence for finding in file.findings))
         yield from (Picture(figure) for figure in figures if figure is not None)
-        yield seeds_table((*file.references, *file.seeds), about, folded=True)
-        yield ensembles_table(file.ensembles, folded=True)
+        yield silent.seeds_table((*file.references, *file.seeds), about, folded=True)
+        yield silent.ensembles_table(file.ensembles, folded=True)
 
 
 def _signal(records: Sequence[CellRecord]) -> Iterator[Block | None]:
@@ -230,7 +222,7 @@ def _signal(records: Sequence[CellRecord]) -> Iterator[Block | None]:
     drawn = [Curve(SIGNAL_HEAD[name], tuple(some)) for name, some in points.items() if some]
     x, y = [p[0] for c in drawn for p in c.points], [p[1] for c in drawn for p in c.points]
     if len(records) > 1 and drawn:
-        yield pieces.curve_picture(
+        yield curve_picture(
             "ceiling",
             (
                 "Weights below their ceiling",

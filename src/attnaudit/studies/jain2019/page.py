@@ -20,16 +20,8 @@ from attnaudit.report.blocks import (
     Texts,
     Value,
     Words,
-    beside,
-    finely,
-    percent,
-    picture,
-    section,
-    table,
-    theirs,
-    told,
 )
-from attnaudit.report.charts import ACCENT, MUTED, Distribution, Guide, Series, distribution_rows
+from attnaudit.report.charts import ACCENT, MUTED, Distribution, Guide, Series
 from attnaudit.report.curves import LEGEND_HERE, LEGEND_PAPER, Half, Violin
 from attnaudit.report.figures import PALETTE, SECOND, THIRD
 from attnaudit.report.instances import shown_instances
@@ -40,10 +32,17 @@ from attnaudit.studies.jain2019.settings import SETTINGS, difference_of
 from attnaudit.studies.pieces import (
     WEIGHTS,
     Shown,
+    beside,
+    finely,
+    histogram_picture,
     kept,
     model_of,
-    said_of,
+    percent,
+    section,
     shown_of,
+    table,
+    theirs,
+    told,
     violin_picture,
     weights_label,
     weights_of,
@@ -225,28 +224,6 @@ def _share(significant: float | None) -> str:
     return "" if significant is None else f"{percent(significant)} sig."
 
 
-def _histograms(
-    one: Audited,
-    kind: str,
-    words: tuple[str, str],
-    rows: Sequence[Distribution],
-    across: tuple[tuple[float, float], str],
-    guide: Guide,
-) -> Picture | None:
-    """Histograms of the texts, with their means; None where there is nothing to draw."""
-    if not rows:
-        return None
-    title, caption = words
-    domain, axis = across
-    return picture(
-        f"{kind}-{one.name}",
-        f"{one.titled}: {title}",
-        f"{caption} Heights are scaled within each row.",
-        distribution_rows(rows, domain=domain, bins=40, axis=axis, guides=(guide,)),
-        said_of((row.label, row.estimate) for row in rows),
-    )
-
-
 def _tau_picture(one: Audited) -> Picture | None:
     rows = [
         Distribution(
@@ -260,11 +237,11 @@ def _tau_picture(one: Audited) -> Picture | None:
         if f"agreement/tau.{pair}" in one.columns
     ]
     words = (
-        "tau over test texts",
+        f"{one.titled}: tau over test texts",
         "One histogram a pair. The dot is the mean, the line its interval.",
     )
-    across = ((-1.0, 1.0), "Kendall tau-b (−1 to 1)")
-    return _histograms(one, "tau", words, rows, across, Guide(0, "unrelated 0"))
+    axis = "Kendall tau-b (−1 to 1)"
+    return histogram_picture(f"tau-{one.name}", words, rows, (-1, 1), axis, Guide(0, "unrelated 0"))
 
 
 def _moved(one: Audited, paper: Paper) -> Picture | None:
@@ -372,11 +349,12 @@ def _adversary(one: Audited, paper: Paper) -> Iterator[Block | None]:
         if column in one.columns
     ]
     words = (
-        "how different other weights can be",
+        f"{one.titled}: how different other weights can be",
         "Texts by the largest Jensen-Shannon divergence of other weights that leave the prediction "
         "where it was (change of .05 at most). .69 is nothing in common.",
     )
-    yield _histograms(one, "adversary", words, drawn, ((0, 0.7), DIVERGENCE), DIFFERENT)
+    name = f"adversary-{one.name}"
+    yield histogram_picture(name, words, drawn, (0, 0.7), DIVERGENCE, DIFFERENT)
     kind = "search" if columns["search"] in one.columns else "exact"
     if columns[kind] in one.columns:
         stated = paper.adversary_by_class(one.name, *one.main.model)

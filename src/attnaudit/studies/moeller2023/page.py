@@ -7,22 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from attnaudit.findings.wording import NOTHING, count, number
-from attnaudit.report.blocks import (
-    Block,
-    Picture,
-    Row,
-    StudySection,
-    StudyTable,
-    Value,
-    Words,
-    Write,
-    finely,
-    percent,
-    section,
-    table,
-    theirs,
-    told,
-)
+from attnaudit.report.blocks import Block, Picture, Row, StudySection, StudyTable, Value, Words
 from attnaudit.report.charts import ACCENT, MUTED, Series
 from attnaudit.report.curves import Curve
 from attnaudit.report.figures import PALETTE, SECOND
@@ -38,7 +23,18 @@ from attnaudit.studies.moeller2023.cells import (
 from attnaudit.studies.moeller2023.paper import NEGATIVE_SHARE, TOP_SHARE, UNVERIFIED
 from attnaudit.studies.moeller2023.shares import CURVE, FULL, PLAIN
 from attnaudit.studies.moeller2023.steps import CONVERGED, OURS, PAPERS
-from attnaudit.studies.pieces import Column, curve_picture, table_of
+from attnaudit.studies.pieces import (
+    Column,
+    Write,
+    curve_picture,
+    finely,
+    percent,
+    section,
+    table,
+    table_of,
+    theirs,
+    told,
+)
 from attnaudit.studies.schema import CellRecord
 
 MOST_DRAWN = 400

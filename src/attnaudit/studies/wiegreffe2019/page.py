@@ -13,22 +13,8 @@ from attnaudit.controls.run import open_controls
 from attnaudit.findings.estimates import by_max_weight, values_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.wording import NOTHING, count, number, typeset
-from attnaudit.report.blocks import (
-    Picture,
-    Row,
-    StudySection,
-    StudyTable,
-    Value,
-    Words,
-    Write,
-    beside,
-    finely,
-    picture,
-    section,
-    table,
-    theirs,
-)
-from attnaudit.report.charts import ACCENT, INK, MUTED, Guide, IntervalRow, Series, interval_rows
+from attnaudit.report.blocks import Picture, Row, StudySection, StudyTable, Value, Words
+from attnaudit.report.charts import ACCENT, INK, MUTED, Guide, IntervalRow, Series
 from attnaudit.report.controls import LN2, SOURCES
 from attnaudit.report.curves import Curve, Half, Violin
 from attnaudit.report.figures import PALETTE, SECOND, SHAPES, THIRD
@@ -37,11 +23,19 @@ from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.pieces import (
     WEIGHTS,
     Shown,
+    Write,
+    beside,
     curve_picture,
+    ends_of,
+    finely,
+    interval_picture,
     kept,
     model_of,
     said_of,
+    section,
     shown_of,
+    table,
+    theirs,
     violin_picture,
     weights_label,
     weights_of,
@@ -216,34 +210,26 @@ def _lost(shown: Sequence[Controlled]) -> Picture | None:
     rows = [row for row in every if any(row.estimates)]
     if not rows:
         return None
-    spec = interval_rows(
+    ends = [0.0, *ends_of(rows)]
+    room = max(0.02, 0.08 * (max(ends) - min(ends)))
+    return interval_picture(
+        "lost",
+        (
+            "F1 lost without learned weights",
+            "F1 of learned weights less that of each replacement, on the same texts. At 0 nothing "
+            "is lost.",
+        ),
         rows,
         series,
-        domain=_room(rows),
-        axis="difference of F1",
-        guides=(Guide(0, "nothing lost 0"),),
-    )
-    return picture(
-        "lost",
-        "F1 lost without learned weights",
-        "F1 of learned weights less that of each replacement, on the same texts. At 0 nothing is "
-        "lost.",
-        spec,
+        (min(ends) - room, max(ends) + room),
+        "difference of F1",
         said_of(
             (f"{row.label}, {s.name}", e)
             for row in rows
             for s, e in zip(series, row.estimates, strict=True)
         ),
-        series,
+        (Guide(0, "nothing lost 0"),),
     )
-
-
-def _room(rows: Sequence[IntervalRow]) -> tuple[float, float]:
-    """An axis that holds every interval, and 0."""
-    known = [e for row in rows for e in row.estimates if e is not None]
-    ends = [0.0, *(x for e in known for x in (e.value, e.low, e.high) if x is not None)]
-    room = max(0.02, 0.08 * (max(ends) - min(ends)))
-    return min(ends) - room, max(ends) + room
 
 
 def _violins(one: Controlled) -> Picture | None:
