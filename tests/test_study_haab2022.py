@@ -95,11 +95,11 @@ def test_the_quick_study_is_small(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"data": ("no_rule",)}, "'no_rule' is not known in data"),
-        ({"pools": ("max",)}, "'max' is not known in pools"),
-        ({"pools": ("mean",)}, "'mean' is not known in pools"),
-        ({"modalities": ("sounds",)}, "'sounds' is not known in modalities"),
-        ({"heads": ("deep",)}, "'deep' is not known in heads"),
+        ({"data": ("no_rule",)}, "'no_rule' is no rule or classic set"),
+        ({"pools": ("max",)}, "'max' is no pool"),
+        ({"pools": ("mean",)}, "'mean' is no pool"),
+        ({"modalities": ("sounds",)}, "'sounds' is no modality"),
+        ({"heads": ("deep",)}, "'deep' is no head"),
     ],
 )
 def test_unknown_names(given: dict[str, object], message: str) -> None:

@@ -41,8 +41,9 @@ from attnaudit.studies.pieces import (
     weights_of,
 )
 from attnaudit.studies.schema import CellRecord
+from attnaudit.studies.texts import AUDIT_FOLDER
 from attnaudit.studies.wiegreffe2019.conclude import DIFFERENT, EPSILON, STABLE
-from attnaudit.studies.wiegreffe2019.measure import AUDIT_FOLDER, CONTROLS_FOLDER
+from attnaudit.studies.wiegreffe2019.measure import CONTROLS_FOLDER
 from attnaudit.studies.wiegreffe2019.paper import HALVED, RECALLED, Paper
 from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, difference_of
 
