@@ -72,11 +72,7 @@ class Curve:
 
 
 def violins(
-    rows: Sequence[Violin],
-    *,
-    domain: tuple[float, float],
-    axis: str,
-    guides: Sequence[Guide] = (),
+    rows: Sequence[Violin], *, domain: tuple[float, float], axis: str, guides: Sequence[Guide] = ()
 ) -> Spec:
     """Densities one above the other, with median and quartiles here, and the paper's beside.
 
@@ -111,13 +107,7 @@ def violins(
         *_guides(guides, y, scale, len(rows), HEAD / ROW, (0.26, 0.98)),
         _chart(areas)
         .mark_area(opacity=0.4, line=False, interpolate="monotone")
-        .encode(
-            _x("x", axis, scale),
-            y,
-            alt.Y2("y2"),
-            colour,
-            alt.Detail("id:N"),
-        ),
+        .encode(_x("x", axis, scale), y, alt.Y2("y2"), colour, alt.Detail("id:N")),
         *_boxes(marks, y, scale),
         *_names(names, y, scale, domain),
     ]
@@ -160,11 +150,7 @@ def curves(
         return alt.Scale(domain=list(domain), nice=False, **kind)
 
     across = _x("x", axes[0], scaled(x))
-    up = alt.Y(
-        "y:Q",
-        scale=scaled(y),
-        axis=alt.Axis(title=axes[1], grid=True, tickCount=6),
-    )
+    up = alt.Y("y:Q", scale=scaled(y), axis=alt.Axis(title=axes[1], grid=True, tickCount=6))
     colour = alt.Color("colour:N", scale=None, legend=None)
     lines = [v for v in values if v["row"] in joined]
     layers = [

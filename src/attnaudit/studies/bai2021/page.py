@@ -132,8 +132,7 @@ def _gaps(results: Results) -> Picture | None:
     methods = [m for m in METHODS if results.where(method=m)]
     every = [
         IntervalRow(
-            setting.title,
-            tuple(_mean(results.where(setting=name, method=m), GAP) for m in methods),
+            setting.title, tuple(_mean(results.where(setting=name, method=m), GAP) for m in methods)
         )
         for name, setting in SETTINGS.items()
     ]

@@ -83,18 +83,16 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         for scores in repeat_scores.values()
     ]
     majority = max(Counter(bag.label for bag in data).values()) / len(data)
-    rows = [
-        average(_means(correct), Settings(), statistic="accuracy", subject="seeds", null=majority)
+    means: list[tuple[np.ndarray, str, str, float | None]] = [
+        (_means(correct), "accuracy", "seeds", majority)
     ]
-    rows += [
-        average(
-            _means(values),
-            Settings(),
-            statistic=name,
-            subject="seed~seed",
-            null=float(np.mean(nulls[name])) if nulls[name] else None,
-        )
+    means += [
+        (_means(values), name, "seed~seed", float(np.mean(nulls[name])) if nulls[name] else None)
         for name, values in agreed.items()
+    ]
+    rows = [
+        average(values, Settings(), statistic=name, subject=subject, null=null)
+        for values, name, subject, null in means
     ]
     facts = {
         "bags": len(data),

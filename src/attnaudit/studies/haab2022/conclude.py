@@ -24,14 +24,7 @@ from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
 from attnaudit.studies.haab2022.graded import draw_of, file_of, gain_of, good, graded
 from attnaudit.studies.haab2022.measure import EVERY
-from attnaudit.studies.haab2022.paper import (
-    ENSEMBLES,
-    OURS,
-    PUBLISHED,
-    RANGE,
-    REFLECTIVE,
-    SILENT,
-)
+from attnaudit.studies.haab2022.paper import ENSEMBLES, OURS, PUBLISHED, RANGE, REFLECTIVE, SILENT
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
 
 FOUND, PRESENCE = 0.8, 0.95

@@ -24,13 +24,8 @@ def measure_agreement(
     first = tables_of(encoder_of(spec, place), pairs, spec, place, "approximate")
     second = tables_of(encoder_of(spec, place, spec["exact"]), pairs, spec, place, "exact")
     values = [agreement(a, b) for a, b in zip(first, second, strict=True)]
-    row = average(
-        np.array(values),
-        Settings(),
-        statistic="rank_agreement",
-        subject="approximate and exact",
-        null=0.0,
-    )
+    named = {"statistic": "rank_agreement", "subject": "approximate and exact"}
+    row = average(np.array(values), Settings(), **named, null=0.0)
     return Outcome((row,))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,17 +78,13 @@ def tables_of(
             content = json.dumps(made).encode()
             write_noted(file, content, place.folder)
         # always read, so that sums are the same to the last bit however often it was interrupted
-        found += _stored(content)
+        found += stored_tables(content)
         place.progress("pairs", len(found), len(pairs))
     return found
 
 
-def read_tables(folder: Path) -> list[PairTable]:
-    """Every table that a cell kept in a folder, in the order of its pairs."""
-    return [table for file in sorted(folder.glob("*.json")) for table in _stored(file.read_bytes())]
-
-
-def _stored(content: bytes) -> list[PairTable]:
+def stored_tables(content: bytes) -> list[PairTable]:
+    """The tables of a file, in the order of its pairs."""
     return [_read(one) for one in json.loads(content)]
 
 

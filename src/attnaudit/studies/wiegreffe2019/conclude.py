@@ -223,10 +223,7 @@ def _trained_adversary(results: Results, paper: Paper, note: str) -> Claim:
         return value("mean_jsd", f"trained_adversary/{best}", JSD)(record)
 
     parts = counted(
-        results,
-        found,
-        lambda m: above(m, DIFFERENT),
-        stated=lambda d: paper.adversary(d, "jsd"),
+        results, found, lambda m: above(m, DIFFERENT), stated=lambda d: paper.adversary(d, "jsd")
     )
     tried = value("mean_jsd", "trained_adversary/uniform", JSD)
     none = [r for r in results.records if tried(r) and not r.facts.get("best_adversary")]

@@ -44,10 +44,7 @@ def measure(cell: Cell, place: Place) -> Outcome:
     folder = place.folder / CONTROLS_FOLDER
     work = prepare_controls(splits, _design(spec, place.device), spec["controls"], folder)
     report = finish_controls(
-        work,
-        spec["controls"],
-        settings=settings,
-        watch=watched(place.progress, len(work.waiting)),
+        work, spec["controls"], settings=settings, watch=watched(place.progress, len(work.waiting))
     )
     rows = [*under_checks((report.report.gate, *report.findings)), *_of_seeds(report, settings)]
     if spec["search"]:

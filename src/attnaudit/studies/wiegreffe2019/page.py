@@ -52,6 +52,12 @@ CLOSE = 0.03
 THERE = "the paper*"
 STAR = f" *Numbers of the paper are {RECALLED}; its TVD is {HALVED}."
 """Stands under every table and picture that shows some."""
+RELEASED = (
+    "Epochs are chosen on a development split here; the released code chose them on the test "
+    "split.",
+    "The strength λ weighs the divergence against the whole output distance of two classes. The "
+    "released code takes half that distance, so the paper's λ is shown doubled.",
+)
 SEEDS_WORDS, SEARCH_WORDS = "other seeds", "Jain & Wallace's adversary"
 TRAINED = "trained_adversary/"
 SERIES = {
@@ -161,24 +167,16 @@ def _differences(shown: Sequence[Controlled]) -> Iterator[str]:
         said = difference_of(one.name, one.main.spec)
         most = one.main.spec["adversary_epochs"]
         yield f"{one.sizes}, adversaries at most {most}. {said[0].upper()}{said[1:]}."
-    yield (
-        "Epochs are chosen on a development split here; the released code chose them on the test "
-        "split."
-    )
-    yield (
-        "The strength λ weighs the divergence against the whole output distance of two classes. "
-        "The released code takes half that distance, so the paper's λ is shown doubled."
-    )
+    yield from RELEASED
     for one in shown:
         for record in one.records:
             failed = (note for note in record.notes if note.startswith("training "))
             yield from (f"{one.title}, {model_of(record)}: {note}." for note in failed)
 
 
-def _f1(words: tuple[str, str], head: Sequence[str], rows: Sequence[Row]) -> StudyTable | None:
+def _f1(title: str, about: str, head: Sequence[str], rows: Sequence[Row]) -> StudyTable | None:
     """F1 beside the paper's, of which it is said how they are known."""
-    title, caption = words
-    return table(title, f"Intervals below.{caption}{_star(rows)}", "data set", head, rows)
+    return table(title, f"Intervals below.{about}{_star(rows)}", "data set", head, rows)
 
 
 def _uniform(shown: Sequence[Controlled], paper: Paper) -> StudyTable | None:
@@ -189,26 +187,20 @@ def _uniform(shown: Sequence[Controlled], paper: Paper) -> StudyTable | None:
             if name in ("learned", "uniform"):
                 yield theirs(stated, finely)
 
-    words = (
-        "F1 with learned attention and with replacements",
-        " The paper has uniform weights only; the others are ours.",
-    )
+    about = " The paper has uniform weights only; the others are ours."
     head = ("learned", THERE, "uniform", THERE, "fixed random", "by position", "by word alone")
     rows = [Row(one.label(r), tuple(values(one, r))) for one in shown for r in one.records]
-    return _f1(words, head, rows)
+    return _f1("F1 with learned attention and with replacements", about, head, rows)
 
 
 def _lost(shown: Sequence[Controlled]) -> Picture | None:
     """What each replacement loses, set by set."""
     series = [Series(WITH[n], PALETTE[i], SHAPES[i]) for i, n in enumerate(WITH)]
-    every = [
-        IntervalRow(
-            one.title,
-            tuple(find(one.main.rows, "f1_difference", f"uniform/{n}") for n in WITH),
-        )
+    found = {
+        one.title: tuple(find(one.main.rows, "f1_difference", f"uniform/{n}") for n in WITH)
         for one in shown
-    ]
-    rows = [row for row in every if any(row.estimates)]
+    }
+    rows = [IntervalRow(title, some) for title, some in found.items() if any(some)]
     if not rows:
         return None
     ends = [0.0, *ends_of(rows)]
@@ -250,10 +242,7 @@ def _violins(one: Controlled) -> Picture | None:
         for name, part in (("all texts", frame), *by_max_weight(frame))
         if not part.is_empty()
     ]
-    guides = (
-        Guide(STABLE, f"stable {STABLE:g}"),
-        Guide(DIFFERENT, f"clearly different {DIFFERENT:g}", dashed=False),
-    )
+    far = Guide(DIFFERENT, f"clearly different {DIFFERENT:g}", dashed=False)
     return violin_picture(
         f"seeds-{one.name}",
         f"{one.titled}: divergence of the weights, by the largest weight",
@@ -261,7 +250,7 @@ def _violins(one: Controlled) -> Picture | None:
         (0.7, "Jensen-Shannon divergence (0 to 0.69)"),
         "other seeds above the line, the adversary below" if found is not None else "",
         [Series(*named) for named in drawn.values()],
-        guides,
+        (Guide(STABLE, f"stable {STABLE:g}"), far),
     )
 
 
@@ -305,9 +294,9 @@ def _guide(shown: Sequence[Controlled], paper: Paper) -> StudyTable | None:
         for record in one.records
         if find(record.rows, "f1", "guide/base")
     ]
-    words = ("F1 of a context-free model under four sources of weights", "")
+    title = "F1 of a context-free model under four sources of weights"
     heads = ("uniform", "learned by itself", "the LSTM's", "the adversary's")
-    return _f1(words, [h for head in heads for h in (head, THERE)], rows)
+    return _f1(title, "", [h for head in heads for h in (head, THERE)], rows)
 
 
 def _models(record: CellRecord) -> Iterator[tuple[str, str, str, Estimate, Estimate]]:
@@ -387,11 +376,7 @@ def _strengths(one: Controlled, paper: Paper) -> StudyTable | None:
 
 
 def _accuracies(tasks: Sequence[Controlled]) -> StudyTable | None:
-    names = (
-        ("accuracy", "learned"),
-        ("accuracy", "uniform"),
-        ("accuracy_difference", "uniform"),
-    )
+    names = (("accuracy", "learned"), ("accuracy", "uniform"), ("accuracy_difference", "uniform"))
     rows = [
         Row(
             one.label(record),
