@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from attnaudit.findings.findings import Estimate
 
 STUDY_SCHEMA = 1
+Spec = Mapping[str, Any]
+"""All that decides a cell's numbers, by name."""
 
 
 class _Frozen(BaseModel):

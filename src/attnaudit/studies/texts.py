@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.data.named.paper import PaperSettings
@@ -17,6 +16,7 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.studies.declaration import Cell, Limit, Place
 from attnaudit.studies.options import ListOptions
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import GENERATED, splits_of
 
 AUDIT_FOLDER = "audit"
@@ -25,7 +25,6 @@ COST = {"bilstm": 1.0, "cnn": 0.6, "average": 0.3}
 """Of an encoder, beside the LSTM's; others count as the LSTM."""
 TRAIN_COST, TEST_COST = 3.5e-5, 0.018
 """CPU seconds of a training unit (300 numbers a word, 128 hidden) and of an audited text."""
-Spec = Mapping[str, Any]
 
 
 class TextOptions(ListOptions):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -64,7 +64,7 @@ class BaiOptions(ListOptions):
     attentions: ClassVar[None] = None  # type: ignore[misc]
 
 
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Generated tasks before a sum, two seeds; default tokens on SST where `data_dir` has it."""
     settings = ["order/hard/pool", "order/soft/pool", "bow/hard/pool"]
     data = ["order", "bow"]

@@ -40,8 +40,9 @@ from attnaudit.studies.bai2021.settings import (
     WEIGHT,
 )
 from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import splits_of
-from attnaudit.studies.texts import Spec, notes_of, under_checks
+from attnaudit.studies.texts import notes_of, under_checks
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import FitOptions
 

@@ -16,7 +16,7 @@ from attnaudit.nets.bags.classifier import HEADS
 from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.studies.declaration import Cell, Names, Planned
 from attnaudit.studies.options import UntrainedOptions, check_names
-from attnaudit.studies.schema import Missing
+from attnaudit.studies.schema import Missing, Spec
 from attnaudit.studies.sources import GIVE
 
 GRID, SIGNAL, MANY, CLASSIC = "grid", "signal", "many", "classic"
@@ -71,7 +71,7 @@ class HaabOptions(UntrainedOptions):
     fold_epochs: Whole = 40
 
 
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Presence, conjunction, exclusive or and absence on digits, and Musk1 where it is there."""
     there = data_dir is not None and (mil_folder(data_dir) / "musk1.npz").is_file()
     rules = ("presence", "conjunction", "exclusive_or", "absence")
@@ -106,7 +106,7 @@ def mil_folder(data_dir: Path) -> Path:
     return data_dir / "mil" if (data_dir / "mil").is_dir() else data_dir
 
 
-def setting_of(spec: Any) -> str:
+def setting_of(spec: Spec) -> str:
     """Rule, modality, pool and head of a cell, in words."""
     if spec["part"] == CLASSIC:
         return f"{spec['data']}, {spec['pool']}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from attnaudit.measures.detection import roc_auc
 from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.haab2022.cells import mil_folder
+from attnaudit.studies.schema import Spec
 from attnaudit.training.bag_loop import BagOptions
 
 FOLDS = 10
@@ -29,7 +29,7 @@ RATE, DECAY, BATCH, HIDDEN, ATTENTION = 1e-3, 5e-3, 8, 64, 64
 """After Ilse et al. (2018), supplement, with fewer epochs and small batches instead of one bag."""
 
 
-def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
+def measure_classic(spec: Spec, place: Place) -> Outcome:
     """Accuracy over bags, and agreement of seeds on the bags that they were not trained on.
 
     The last epoch is kept (lowest training loss): no bag is set aside for choosing one.

@@ -25,6 +25,7 @@ from attnaudit.silent.schema import Ceilings
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
+from attnaudit.studies.schema import Spec
 from attnaudit.training.bag_loop import BagOptions
 
 DEV = 100
@@ -45,7 +46,7 @@ def measure(cell: Cell, place: Place) -> Outcome:
     return _generated(cell.spec, place)
 
 
-def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
+def _generated(spec: Spec, place: Place) -> Outcome:
     modality = {"delta": spec["delta"]} if spec["modality"] == "gaussian" else {}
     splits = generate_bag_splits(
         spec["data"],

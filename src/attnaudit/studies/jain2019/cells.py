@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from attnaudit.data.named.paper import PaperSettings
 from attnaudit.nets.text.attentions import ATTENTIONS
@@ -11,8 +10,9 @@ from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Limit, Names, Planned
 from attnaudit.studies.jain2019.settings import GENERATED, REAL, SETTINGS, training_of
 from attnaudit.studies.options import check_names
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import folder_of, known_sets
-from attnaudit.studies.texts import COST, Spec, TextOptions, costs_of, text_cells
+from attnaudit.studies.texts import COST, TextOptions, costs_of, text_cells
 
 
 class JainOptions(TextOptions):
@@ -28,7 +28,7 @@ class JainOptions(TextOptions):
     permutations: Limit = 100
 
 
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Small sizes on generated data; SST and bAbI join where `data_dir` has them."""
     there = [n for n in ("sst", "babi_1") if (folder := folder_of(n, data_dir)) and folder.is_dir()]
     return {

@@ -23,7 +23,8 @@ from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Outcome, Place
-from attnaudit.studies.texts import Spec, audited, notes_of, splits_for
+from attnaudit.studies.schema import Spec
+from attnaudit.studies.texts import audited, notes_of, splits_for
 from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
 

@@ -17,7 +17,7 @@ from attnaudit.models.siamese.references import REFERENCES
 from attnaudit.nets.pretrained.load import place_of
 from attnaudit.studies.declaration import Cell, Names, Planned
 from attnaudit.studies.options import UntrainedOptions, check_names
-from attnaudit.studies.schema import Missing
+from attnaudit.studies.schema import Missing, Spec
 from attnaudit.studies.sources import GENERATED, GIVE, _digest
 
 DATA = ("stsb", GENERATED)
@@ -63,7 +63,7 @@ class MoellerOptions(UntrainedOptions):
     agreement_pairs: Whole = 60
 
 
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Few generated pairs, and as many of STS-B where `data_dir` has it."""
     there = data_dir is not None and (data_dir / "stsb").is_dir()
     return {
@@ -160,7 +160,7 @@ def title_of_model(model: str) -> str:
     return "MiniLM" if model == "minilm" else Path(model).name or model
 
 
-def setting_of(spec: Any) -> str:
+def setting_of(spec: Spec) -> str:
     """Data, model, layer and reference of a cell, in words."""
     return (
         f"{title_of_data(spec['data'])}, {title_of_model(spec['model'])}, layer {spec['layer']}, "
@@ -168,11 +168,11 @@ def setting_of(spec: Any) -> str:
     )
 
 
-def _name(spec: dict[str, Any]) -> str:
+def _name(spec: Spec) -> str:
     return f"{setting_of(spec)}, {spec['pairs']} pairs"
 
 
-def _cost(spec: dict[str, Any]) -> float:
+def _cost(spec: Spec) -> float:
     """CPU seconds of a pair, roughly: a deeper layer leaves less of the model and fewer nodes."""
     left: float = max(DEPTH - spec["layer"], 1) / DEPTH
     return ONE_PAIR * left**2 * (SHORT if spec["data"] == GENERATED else 1.0)

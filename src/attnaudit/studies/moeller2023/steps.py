@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from attnaudit.models.siamese.path import Stretch, rule_of
 from attnaudit.models.siamese.references import Reference, reference_of
 from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.studies.declaration import Outcome, Place
+from attnaudit.studies.schema import Spec
 
 OWN = (6, 8, 12, 16, 24, 32)
 """Numbers of nodes of our own rule."""
@@ -113,7 +113,7 @@ def matrix(a: Tensor, b: Tensor, one: One, other: One) -> Float[Tensor, "ta tb"]
 
 
 def measure_steps(
-    encoder: SiameseEncoder, pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place
+    encoder: SiameseEncoder, pairs: Sequence[ScoredPair], spec: Spec, place: Place
 ) -> Outcome:
     """Errors of matrices and sums by rule and number of nodes."""
     words = encoder.transformer.get_input_embeddings().weight.detach()  # type: ignore[operator]

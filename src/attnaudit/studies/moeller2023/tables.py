@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,13 +19,14 @@ from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Place
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import GENERATED
 
 AT_ONCE = 40
 """Pairs that are made together, and lost together where a run is interrupted."""
 
 
-def pairs_of(spec: Mapping[str, Any], place: Place) -> tuple[ScoredPair, ...]:
+def pairs_of(spec: Spec, place: Place) -> tuple[ScoredPair, ...]:
     """The scored pairs of a cell, from the test split.
 
     Raises:
@@ -38,7 +39,7 @@ def pairs_of(spec: Mapping[str, Any], place: Place) -> tuple[ScoredPair, ...]:
     )
 
 
-def encoder_of(spec: Mapping[str, Any], place: Place, model: str = "") -> SiameseEncoder:
+def encoder_of(spec: Spec, place: Place, model: str = "") -> SiameseEncoder:
     """The encoder of a cell, or another model at its layer.
 
     Raises:
@@ -51,7 +52,7 @@ def encoder_of(spec: Mapping[str, Any], place: Place, model: str = "") -> Siames
 def tables_of(
     encoder: SiameseEncoder,
     pairs: Sequence[ScoredPair],
-    spec: Mapping[str, Any],
+    spec: Spec,
     place: Place,
     kept: str = "tables",
 ) -> list[PairTable]:

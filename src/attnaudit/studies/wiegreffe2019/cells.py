@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -21,8 +21,9 @@ from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Names, Planned
 from attnaudit.studies.options import check_names
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import known_sets
-from attnaudit.studies.texts import COST, Spec, TextOptions, costs_of, text_cells
+from attnaudit.studies.texts import COST, TextOptions, costs_of, text_cells
 from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, Role, named, training_of
 
 STOPS = 0.4
@@ -59,7 +60,7 @@ class WiegreffeOptions(TextOptions):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
 
 
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Generated data, fewer seeds and strengths; on the tasks only what tells them apart."""
     tasks = [named(role)[:1] for role in (Role.NECESSARY, Role.USELESS)]
     return {

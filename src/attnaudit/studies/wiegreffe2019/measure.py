@@ -19,7 +19,8 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.text.model import load_classifier
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.jain2019.measure import HINGE
-from attnaudit.studies.texts import Spec, audited, notes_of, splits_for, under_checks
+from attnaudit.studies.schema import Spec
+from attnaudit.studies.texts import audited, notes_of, splits_for, under_checks
 from attnaudit.training.text_loop import TrainOptions
 
 CONTROLS_FOLDER = "controls"
