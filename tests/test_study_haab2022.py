@@ -21,8 +21,9 @@ from attnaudit.studies.declaration import Cell, Place, Results, Study
 from attnaudit.studies.haab2022 import HAAB2022
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOptions, plan, quick
 from attnaudit.studies.haab2022.classic import measure_classic
-from attnaudit.studies.haab2022.conclude import conclude, file_of, gain_of
-from attnaudit.studies.haab2022.page import _cells
+from attnaudit.studies.haab2022.conclude import conclude
+from attnaudit.studies.haab2022.graded import file_of, gain_of
+from attnaudit.studies.haab2022.page import cells_of
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
@@ -94,11 +95,11 @@ def test_the_quick_study_is_small(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"data": ("no_rule",)}, "'no_rule' is not known in data"),
-        ({"pools": ("max",)}, "'max' is not known in pools"),
-        ({"pools": ("mean",)}, "'mean' is not known in pools"),
-        ({"modalities": ("sounds",)}, "'sounds' is not known in modalities"),
-        ({"heads": ("deep",)}, "'deep' is not known in heads"),
+        ({"data": ("no_rule",)}, "'no_rule' is no rule or classic set"),
+        ({"pools": ("max",)}, "'max' is no pool"),
+        ({"pools": ("mean",)}, "'mean' is no pool"),
+        ({"modalities": ("sounds",)}, "'sounds' is no modality"),
+        ({"heads": ("deep",)}, "'deep' is no head"),
     ],
 )
 def test_unknown_names(given: dict[str, object], message: str) -> None:
@@ -287,7 +288,7 @@ def test_too_few_seeds_leave_exclusive_or_undecided() -> None:
     claim = next(c for c in conclude(results) if c.id == "exclusive_or_is_not_audited")
     assert claim.holds is Holds.UNDECIDED
     assert "not enough seeds" in " ".join(
-        v.differs for v in _cells(cell, file_of(results.records[0]))
+        v.differs for v in cells_of(cell, file_of(results.records[0]))
     )
 
 

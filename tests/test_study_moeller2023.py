@@ -42,7 +42,7 @@ from attnaudit.studies.moeller2023.shares import (
     paired_gap,
 )
 from attnaudit.studies.moeller2023.steps import EVENLY, PAPERS, completeness, one_of
-from attnaudit.studies.moeller2023.tables import read_tables
+from attnaudit.studies.moeller2023.tables import stored_tables
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
@@ -213,7 +213,8 @@ def test_without_spacy_the_other_numbers_are_measured(
 
 def test_rows_are_what_the_tables_say(finished: Finished) -> None:
     for record in finished.results.where(part=TABLES):
-        tables = read_tables(finished.results.folder_of(record) / "tables")
+        files = sorted((finished.results.folder_of(record) / "tables").glob("*.json"))
+        tables = [table for file in files for table in stored_tables(file.read_bytes())]
         assert len(tables) == PAIRS
         scores = np.array([t.score for t in tables])
         sums = {

@@ -23,9 +23,10 @@ from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
+from attnaudit.studies.texts import AUDIT_FOLDER
 from attnaudit.studies.wiegreffe2019 import WIEGREFFE2019
 from attnaudit.studies.wiegreffe2019.conclude import AS_WELL, LOSE
-from attnaudit.studies.wiegreffe2019.measure import AUDIT_FOLDER, CONTROLS_FOLDER
+from attnaudit.studies.wiegreffe2019.measure import CONTROLS_FOLDER
 from attnaudit.studies.wiegreffe2019.paper import CITED, COLUMNS, ROWS, Paper
 from attnaudit.studies.wiegreffe2019.settings import (
     SETTINGS,

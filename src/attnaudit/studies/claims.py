@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attnaudit.findings.findings import Estimate
-from attnaudit.studies.schema import Claim, Holds, Measured, Part
+from attnaudit.studies.declaration import find
+from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
 
 EVERYWHERE = (
     "Holds where it holds in every data set that counts, fails where it fails in more than half "
@@ -21,6 +22,12 @@ SEEDS = (
 )
 
 
+PAPERS = ("bilstm", "additive")
+"""Encoder and attention of the model of which the papers say the most."""
+Found = Callable[[CellRecord], Measured | None]
+Rule = Callable[[Measured | None], Holds]
+
+
 class Partial(Measured):
     """A mean over seeds of which some have no value: shown, with how many, and deciding nothing."""
 
@@ -32,6 +39,11 @@ def measured(estimate: Estimate | None, unit: str) -> Measured | None:
     return Measured(
         value=estimate.value, low=estimate.low, high=estimate.high, n=estimate.n, unit=unit
     )
+
+
+def value(statistic: str, subject: str, unit: str, group: str = "all") -> Found:
+    """What finds an estimate in a cell."""
+    return lambda record: measured(find(record.rows, statistic, subject, group), unit)
 
 
 def over(found: Sequence[Measured | None], unit: str | None = None) -> Measured | None:
@@ -94,6 +106,11 @@ def difference(first: Measured | None, second: Measured | None, unit: str) -> Me
     return kind(value=value, low=low, high=high, n=min(first.n, second.n), unit=unit)
 
 
+def less(first: float | None, second: float | None) -> float | None:
+    """A difference of two of the paper's numbers, where it has both."""
+    return None if first is None or second is None else first - second
+
+
 def above(found: Measured | None, bar: float) -> Holds:
     """Yes where the whole interval lies above the bar, no where it lies below.
 
@@ -109,11 +126,85 @@ def above(found: Measured | None, bar: float) -> Holds:
     return Holds.NO if found.high < bar else Holds.UNDECIDED
 
 
+def opposite(answer: Holds) -> Holds:
+    """No for yes, and yes for no."""
+    return {Holds.YES: Holds.NO, Holds.NO: Holds.YES}.get(answer, answer)
+
+
 def below(found: Measured | None, bar: float) -> Holds:
     """Yes where the whole interval lies below the bar, no where it lies above."""
-    turned = {Holds.YES: Holds.NO, Holds.NO: Holds.YES}
-    answer = above(found, bar)
-    return turned.get(answer, answer)
+    return opposite(above(found, bar))
+
+
+def undecided(found: Measured | None) -> Holds:
+    """The answer where what was measured can tell nothing."""
+    return Holds.NOT_MEASURED if found is None else Holds.UNDECIDED
+
+
+def near_chance(record: CellRecord) -> bool:
+    """Whether a model is not good enough to say anything about."""
+    return record.facts.get("gate") == "fail"
+
+
+def part_of(
+    of: str, found: Measured | None, rule: Rule, counts: bool = True, half: str = ""
+) -> Part:
+    """A part with its answer."""
+    return Part(of=of, measured=found, holds=rule(found), counts=counts, half=half)
+
+
+def shown(part: Part) -> Part:
+    """The same part, which is shown and does not count."""
+    return part.model_copy(update={"counts": False})
+
+
+def seed_parts(
+    found: Sequence[tuple[int, Measured | None]],
+    named: Callable[[str], str],
+    rule: Rule,
+    stated: float | None,
+    doubtful: bool,
+) -> Iterator[Part]:
+    """The mean over seeds, and where there are several, every seed for information.
+
+    Args:
+        found: Seeds and their numbers.
+        named: From what tells a seed, or nothing, to the name of the part.
+        rule: From the number to the answer.
+        stated: The paper's own number.
+        doubtful: Whether the models can tell nothing: nothing is decided, and nothing counts.
+    """
+    several = [(f"seed {seed}", one) for seed, one in found] if len(found) > 1 else []
+    whole = [("", over([one for _, one in found]))] if found else []
+    for seed, one in (*whole, *several):
+        part = part_of(named(seed), one, undecided if doubtful else rule, not (seed or doubtful))
+        yield part.model_copy(update={"paper": stated})
+
+
+def stood_in(found: Iterable[tuple[bool, bool, Part]]) -> list[Part]:
+    """Parts, of which generated data count only where nothing of the paper's was measured.
+
+    Args:
+        found: Whether the data stand in for the paper's, whether the model is the one that
+            counts, and the part.
+    """
+    known = [(stands, part if first else shown(part), first) for stands, first, part in found]
+    # a set that can tell nothing is not replaced by generated data either
+    real = any(first and part.measured is not None and not stands for stands, part, first in known)
+    return [shown(part) if real and stands else part for stands, part, _ in known]
+
+
+def data_notes(
+    records: Sequence[CellRecord], said: Sequence[str], stands_in: Sequence[bool]
+) -> list[str]:
+    """How the data of a study differ from the paper's, set by set, limits first."""
+    limited = {r.spec["train_limit"] for r in records} - {None}
+    generated = bool(stands_in) and all(stands_in)
+    return [
+        *(["Generated data stand in for the paper's, which were not given"] if generated else []),
+        *([f"At most {min(limited):,} training texts a set"] if limited else []),
+        *said,
+    ]
 
 
 def decide(parts: Sequence[Part], halves: Sequence[str] = ("",)) -> Holds:

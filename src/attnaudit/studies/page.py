@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnaudit.findings.pictures import Figure, Table
 from attnaudit.findings.wording import NOTHING, count, duration, number, typeset
-from attnaudit.report.blocks import Picture, StudySection, StudyTable
-from attnaudit.report.charts import Figure
+from attnaudit.report.blocks import StudySection
 from attnaudit.report.files import write_text
 from attnaudit.report.markdown import _prose
 from attnaudit.report.page import render_page
@@ -87,14 +87,14 @@ class StudySummary:
     @property
     def figures(self) -> tuple[Figure, ...]:
         """Every picture of the page."""
-        return tuple(b.figure for s in self.sections for b in s.blocks if isinstance(b, Picture))
+        return tuple(b.figure for s in self.sections for b in s.blocks if isinstance(b, Figure))
 
 
 def summarise_study(finished: Finished) -> StudySummary:
     """The plain data of a page. Picks and words; computes no statistic."""
     report, results = finished.report, finished.results
     page = PAGES.get(report.study)
-    sections = tuple(page(results)) if page is not None and results.records else ()
+    made = page(results) if page is not None and results.records else ()
     return StudySummary(
         title=report.title,
         paper=report.paper,
@@ -107,7 +107,7 @@ def summarise_study(finished: Finished) -> StudySummary:
         ),
         claims=tuple(_claim(c) for c in report.claims),
         missing=tuple((m.what, m.reason) for m in report.missing),
-        sections=sections,
+        sections=tuple(section for section in made if section.blocks),
         cells=tuple(
             (c.name, "done" if c.status == "done" else f"failed: {c.reason}", duration(c.seconds))
             for c in report.cells
@@ -158,7 +158,7 @@ def render_study_markdown(finished: Finished) -> str:
         lines += ["## Not measured", ""]
         lines += [f"- {_cell(what)}: {_cell(why)}" for what, why in s.missing] + [""]
     for section in s.sections:
-        tables = [b for b in section.blocks if isinstance(b, StudyTable)]
+        tables = [b for b in section.blocks if isinstance(b, Table)]
         if tables:
             lines += [f"## {_cell(section.title)}", "", _cell(section.lead), ""]
         for table in tables:
@@ -238,7 +238,7 @@ def _part(part: Part) -> PartRow:
     )
 
 
-def _table(table: StudyTable) -> list[str]:
+def _table(table: Table) -> list[str]:
     """A table as Markdown."""
     lines = [f"**{_cell(table.title)}**", ""]
     if table.caption:

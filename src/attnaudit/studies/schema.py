@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from attnaudit.runs.cell import CellRecord as CellRecord
 
 STUDY_SCHEMA = 2
+Spec = Mapping[str, JsonValue]
+"""All that decides a cell's numbers, by name."""
 
 
 class _Frozen(BaseModel):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from attnaudit.errors import SettingsError
 from attnaudit.studies.bai2021.settings import (
@@ -18,7 +18,8 @@ from attnaudit.studies.bai2021.settings import (
     WEIGHT,
     Setting,
 )
-from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
+from attnaudit.studies.declaration import Cell, Limit, Names, Planned
+from attnaudit.studies.options import ListOptions, check_names
 from attnaudit.studies.sources import GENERATED, known_sets
 
 COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 3.0, WEIGHT: 1.4}
@@ -26,7 +27,7 @@ COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 3.0, WEIGHT: 1.4}
 Whole = Annotated[int, Field(ge=1)]
 
 
-class BaiOptions(Options):
+class BaiOptions(ListOptions):
     """Options of this study.
 
     Attributes:
@@ -62,14 +63,8 @@ class BaiOptions(Options):
     encoders: ClassVar[None] = None  # type: ignore[misc]
     attentions: ClassVar[None] = None  # type: ignore[misc]
 
-    @field_validator("settings", "methods", "seeds", mode="before")
-    @classmethod
-    def _one_is_several(cls, given: Any) -> Any:
-        """`--set methods=joint` and `--set seeds=0` give one text."""
-        return (given,) if isinstance(given, str) else given
 
-
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Generated tasks before a sum, two seeds; default tokens on SST where `data_dir` has it."""
     settings = ["order/hard/pool", "order/soft/pool", "bow/hard/pool"]
     data = ["order", "bow"]
@@ -95,7 +90,10 @@ def plan(options: BaiOptions, data_dir: Path | None) -> Planned:
     Raises:
         SettingsError: No such setting or method, or nothing is left.
     """
-    _check(options)
+    check_names(
+        (options.settings, SETTINGS, "setting of this study"),
+        (options.methods, METHODS, "method of this study"),
+    )
     wanted = {
         name: SETTINGS[name] for name in options.settings if SETTINGS[name].data in options.data
     }
@@ -127,36 +125,15 @@ def _cell(
     sources: dict[str, str],
     options: BaiOptions,
 ) -> Cell:
+    same = ("train_limit", "test_limit", "epochs", "hidden", "embedding_dim", "judges")
     spec = {
         "setting": name,
-        "data": setting.data,
         "source": sources.get(setting.data, GENERATED),
-        "variant": setting.variant,
-        "mask": setting.mask,
-        "downstream": setting.downstream,
-        "k": setting.k,
         "method": method,
         "seed": seed,
-        "train_limit": options.train_limit,
-        "test_limit": options.test_limit,
-        "epochs": options.epochs,
-        "hidden": options.hidden,
-        "embedding_dim": options.embedding_dim,
-        "judges": options.judges,
-        "judge_epochs": options.judge_epochs,
+        **{part: getattr(setting, part) for part in ("data", "variant", "mask", "downstream", "k")},
+        **{option: getattr(options, option) for option in (*same, "judge_epochs")},
         "explanations": options.explanations and not setting.generated and setting.variant != ONLY,
     }
     cost = setting.cost * COSTS[method] * options.epochs / 20
     return Cell(f"{setting.title}, {METHODS[method]}, seed {seed}", spec, cost)
-
-
-def _check(options: BaiOptions) -> None:
-    for what, given, known in (
-        ("setting", options.settings, SETTINGS),
-        ("method", options.methods, METHODS),
-    ):
-        for name in given:
-            if name not in known:
-                raise SettingsError(
-                    f"{name!r} is no {what} of this study; there are: {', '.join(known)}."
-                )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.stats import t
@@ -21,13 +21,14 @@ from attnaudit.studies.bai2021.settings import (
     SETTINGS,
     WEIGHT,
 )
-from attnaudit.studies.claims import above, below, claim_of, measured
-from attnaudit.studies.declaration import Results, find
-from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
+from attnaudit.studies.claims import Found, Rule, above, below, claim_of, part_of, shown, value
+from attnaudit.studies.declaration import Results
+from attnaudit.studies.schema import Claim, Holds, Measured, Part
 
 BARS = ShortcutBars()
 GOOD = 0.9
 """Accuracy from which a task counts as done."""
+REMEDIES = (PRETRAIN, HELD_OUT, WEIGHT)
 CONFIDENCE = 0.95
 LEAST_SEEDS = 3
 """Fewer seeds give no interval where nothing else does."""
@@ -36,8 +37,9 @@ SEEDS = (
     "The value is the mean over seeds; its interval is Student's t over seeds, and at least that "
     "over texts. A generated task is drawn anew for every seed."
 )
-Found = Callable[[CellRecord], Measured | None]
-Holding = Callable[[Measured | None], Holds]
+gap_of = value("gap", "model", "balanced accuracy beyond a neutral judge")
+accuracy_of = value("accuracy", f"{PERFORMANCE}/model", "accuracy")
+leak_of = value("leak", "leak/weights", "balanced accuracy of a probe beyond chance")
 
 
 def conclude(results: Results) -> tuple[Claim, ...]:
@@ -48,15 +50,8 @@ def conclude(results: Results) -> tuple[Claim, ...]:
         _defaults(results),
         _form(results),
         _without(results),
-        _helps(results, PRETRAIN, "hard"),
-        _helps(results, PRETRAIN, "soft"),
-        _helps(results, HELD_OUT, "hard"),
-        _helps(results, HELD_OUT, "soft"),
-        _helps(results, WEIGHT, "hard"),
-        _helps(results, WEIGHT, "soft"),
-        _cost(results, PRETRAIN),
-        _cost(results, HELD_OUT),
-        _cost(results, WEIGHT),
+        *(_helps(results, m, mask) for m in REMEDIES for mask in ("hard", "soft")),
+        *(_cost(results, method) for method in REMEDIES),
     )
 
 
@@ -79,43 +74,19 @@ def over_seeds(found: Sequence[Measured | None]) -> Measured | None:
     known = [m for m in found if m is not None]
     if not known or len(known) < len(found):
         return None
-    unit = f"{known[0].unit}; mean of {len(known)} seeds"
+    unit, n = f"{known[0].unit}; mean of {len(known)} seeds", min(m.n for m in known)
     if len(known) == 1:
         return known[0]
-    if len(known) < LEAST_SEEDS and all(m.low is None for m in known):
-        mean = float(np.mean([m.value for m in known]))
-        return Measured(value=mean, n=min(m.n for m in known), unit=unit)
     values = np.array([m.value for m in known])
+    mean = float(values.mean())
+    if len(known) < LEAST_SEEDS and all(m.low is None for m in known):
+        return Measured(value=mean, n=n, unit=unit)
     reach = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * values.std(ddof=1)
     reach /= math.sqrt(len(values))
     low = np.mean([m.value - m.low for m in known if m.low is not None] or [0.0])
     high = np.mean([m.high - m.value for m in known if m.high is not None] or [0.0])
-    mean, down, up = float(values.mean()), float(np.hypot(reach, low)), float(np.hypot(reach, high))
-    return Measured(
-        value=mean,
-        low=mean - down,
-        high=mean + up,
-        n=min(m.n for m in known),
-        unit=unit,
-    )
-
-
-def gap_of(record: CellRecord) -> Measured | None:
-    """What the model reads beyond a neutral judge."""
-    unit = "balanced accuracy beyond a neutral judge"
-    return measured(find(record.rows, "gap", "model"), unit)
-
-
-def accuracy_of(record: CellRecord) -> Measured | None:
-    """The accuracy of the model."""
-    return measured(find(record.rows, "accuracy", f"{PERFORMANCE}/model"), "accuracy")
-
-
-def leak_of(record: CellRecord) -> Measured | None:
-    """What a probe of the weights predicts beyond the larger class."""
-    return measured(
-        find(record.rows, "leak", "leak/weights"), "balanced accuracy of a probe beyond chance"
-    )
+    down, up = float(np.hypot(reach, low)), float(np.hypot(reach, high))
+    return Measured(value=mean, low=mean - down, high=mean + up, n=n, unit=unit)
 
 
 def by_seed(
@@ -162,7 +133,7 @@ def _exist(results: Results) -> Claim:
 
 def _clean(results: Results) -> Claim:
     return claim_of(
-        list(_parts(results, HONEST, gap_of, lambda m: below(m, BARS.gap))),
+        _parts(results, HONEST, gap_of, lambda m: below(m, BARS.gap)),
         id="honest_weights_are_clean",
         claim="Where honest weights suffice, a neutral judge of them does as well as the model.",
         paper=f"Not in the paper: a negative control of ours. {UNKNOWN}",
@@ -173,7 +144,7 @@ def _clean(results: Results) -> Claim:
 def _defaults(results: Results) -> Claim:
     names = tuple(n for n, s in SETTINGS.items() if s.variant == ONLY)
     return claim_of(
-        list(_parts(results, names, gap_of, lambda m: above(m, BARS.gap))),
+        _parts(results, names, gap_of, lambda m: above(m, BARS.gap)),
         id="default_tokens_tell",
         claim="On real text, weights on nothing but default tokens carry the label.",
         paper="That weights on meaningless default tokens can depend on the label. "
@@ -184,7 +155,7 @@ def _defaults(results: Results) -> Claim:
 
 def _form(results: Results) -> Claim:
     return claim_of(
-        list(_parts(results, NEEDS_A_CODE, leak_of, lambda m: above(m, BARS.leak))),
+        _parts(results, NEEDS_A_CODE, leak_of, lambda m: above(m, BARS.leak)),
         id="form_tells",
         claim="Where a model needs a code, a probe of the form of its weights finds it.",
         paper=f"Not in the paper; a question of ours. {UNKNOWN}",
@@ -194,14 +165,12 @@ def _form(results: Results) -> Claim:
 
 
 def _without(results: Results) -> Claim:
-    names = ("order/soft/rnn",)
-    parts: list[Part] = []
-    for name in names:
-        told = above(over_seeds(list(by_seed(results, name, leak_of).values())), BARS.leak)
-        for part in _parts(results, (name,), gap_of, lambda m: below(m, BARS.gap)):
-            kept = part if told is Holds.YES else part.model_copy(update={"holds": told})
-            parts.append(kept)
-    parts += _shown(results, names, leak_of, lambda m: above(m, BARS.leak), "leak")
+    name = "order/soft/rnn"
+    told = above(over_seeds(list(by_seed(results, name, leak_of).values())), BARS.leak)
+    parts = _parts(
+        results, (name,), gap_of, lambda m: below(m, BARS.gap) if told is Holds.YES else told
+    )
+    parts += _shown(results, (name,), leak_of, lambda m: above(m, BARS.leak), "leak")
     return claim_of(
         parts,
         id="leak_without_need",
@@ -214,10 +183,7 @@ def _without(results: Results) -> Claim:
 
 def _helps(results: Results, method: str, mask: str) -> Claim:
     names = _remedied(results, method, mask)
-    parts = [
-        _part(SETTINGS[name].title, saved(results, name, method, gap_of), lambda m: above(m, 0.0))
-        for name in names
-    ]
+    parts = _saved(results, names, method, gap_of, lambda m: above(m, 0.0))
     return claim_of(
         parts,
         id=f"{method}_lowers_the_gap_{mask}",
@@ -231,20 +197,9 @@ def _helps(results: Results, method: str, mask: str) -> Claim:
 
 
 def _cost(results: Results, method: str) -> Claim:
-    names = [
-        n
-        for mask in ("hard", "soft")
-        for n in HONEST
-        if SETTINGS[n].mask == mask and results.where(setting=n, method=method)
-    ]
-    parts = [
-        _part(
-            SETTINGS[name].title,
-            saved(results, name, method, accuracy_of),
-            lambda m: below(m, BARS.gap),
-        )
-        for name in names
-    ]
+    names = sorted(HONEST, key=lambda name: SETTINGS[name].mask)
+    names = [name for name in names if results.where(setting=name, method=method)]
+    parts = _saved(results, names, method, accuracy_of, lambda m: below(m, BARS.gap))
     return claim_of(
         parts,
         id=f"{method}_costs_little",
@@ -265,23 +220,25 @@ def _remedied(results: Results, method: str, mask: str) -> Iterator[str]:
             yield name
 
 
-def _parts(
-    results: Results, names: Sequence[str], found: Found, holding: Holding
-) -> Iterator[Part]:
-    for name in names:
-        seeds = by_seed(results, name, found)
-        if seeds:
-            yield _part(SETTINGS[name].title, list(seeds.values()), holding)
+def _saved(
+    results: Results, names: Iterable[str], method: str, found: Found, rule: Rule
+) -> list[Part]:
+    return [
+        part_of(SETTINGS[name].title, over_seeds(saved(results, name, method, found)), rule)
+        for name in names
+    ]
+
+
+def _parts(results: Results, names: Sequence[str], found: Found, rule: Rule) -> list[Part]:
+    every = {name: list(by_seed(results, name, found).values()) for name in names}
+    return [
+        part_of(SETTINGS[n].title, over_seeds(seeds), rule) for n, seeds in every.items() if seeds
+    ]
 
 
 def _shown(
-    results: Results, names: Sequence[str], found: Found, holding: Holding, what: str
+    results: Results, names: Sequence[str], found: Found, rule: Rule, what: str
 ) -> Iterator[Part]:
     """A second number of the same settings, which decides nothing."""
-    for part in _parts(results, names, found, holding):
-        yield part.model_copy(update={"of": f"{part.of}: {what}", "counts": False})
-
-
-def _part(title: str, seeds: list[Measured | None], holding: Holding) -> Part:
-    mean = over_seeds(seeds)
-    return Part(of=title, measured=mean, holds=holding(mean))
+    for part in _parts(results, names, found, rule):
+        yield shown(part.model_copy(update={"of": f"{part.of}: {what}"}))

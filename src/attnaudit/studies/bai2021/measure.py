@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,9 @@ from attnaudit.studies.bai2021.settings import (
     WEIGHT,
 )
 from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import splits_of
+from attnaudit.studies.texts import notes_of, under_checks
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import FitOptions
 
@@ -95,12 +96,10 @@ def measure(cell: Cell, place: Place) -> Outcome:
         "findings": {f.check: f.verdict.value for f in (report.gate, *report.findings)},
         "judges": list(report.finding("gap").notes),
     }
-    return Outcome(
-        rows, facts, [f"{n}: {note}" for n, part in splits.items() for note in part.notes]
-    )
+    return Outcome(rows, facts, notes_of(splits))
 
 
-def data_of(spec: Mapping[str, Any], place: Place) -> dict[str, Dataset]:
+def data_of(spec: Spec, place: Place) -> dict[str, Dataset]:
     """The splits of a cell, default tokens included."""
     train, test = spec["train_limit"], spec["test_limit"]
     if spec["data"] in GENERATED:
@@ -113,22 +112,16 @@ def data_of(spec: Mapping[str, Any], place: Place) -> dict[str, Dataset]:
     return {name: with_defaults(data) for name, data in splits.items()}
 
 
-def trained(spec: Mapping[str, Any], splits: Splits) -> Model:
+def trained(spec: Spec, splits: Splits) -> Model:
     """A selective model, trained by the cell's method."""
     real = spec["data"] not in GENERATED
-    config = SelectiveConfig(
-        splits["train"].classes,
-        downstream=spec["downstream"],
-        mask=spec["mask"],
-        k=spec["k"],
-        hidden=spec["hidden"],
-        embedding_dim=spec["embedding_dim"],
-        question=spec["variant"] == ONLY,
-    )
+    sizes = {n: spec[n] for n in ("downstream", "mask", "k", "hidden", "embedding_dim")}
+    question = spec["variant"] == ONLY
+    config = SelectiveConfig(splits["train"].classes, **sizes, question=question)
     vocabulary = selective_vocabulary(splits["train"].records, MIN_DF if real else 1)
     model = new_selective(config, vocabulary, spec["seed"])
     # what reads through default tokens alone learns nothing for some epochs
-    patience = None if spec["variant"] == ONLY else 5
+    patience = None if question else 5
     options = FitOptions(epochs=spec["epochs"], seed=spec["seed"], patience=patience)
     train, dev = splits["train"], splits["dev"]
     if spec["method"] == JOINT:
@@ -138,14 +131,7 @@ def trained(spec: Mapping[str, Any], splits: Splits) -> Model:
 
 def _of_check(report: ShortcutReport) -> Iterator[Estimate]:
     """Every estimate once; the gap that the verdict rests on is `gap` of `model`."""
-    for finding in (report.gate, *report.findings):
-        seen: set[tuple[str, str, str]] = set()
-        for estimate in finding.estimates:
-            row = estimate.model_copy(update={"subject": f"{finding.check}/{estimate.subject}"})
-            key = (row.statistic, row.subject, row.group)
-            if key not in seen:
-                seen.add(key)
-                yield row
+    yield from under_checks((report.gate, *report.findings))
     headline = report.finding("gap").headline
     if headline is not None:
         yield headline.model_copy(update={"statistic": "gap", "subject": "model"})
@@ -166,19 +152,12 @@ def _on_evidence(model: Model, data: Dataset, settings: ShortcutSettings) -> Ite
     )
 
 
-def _explanations(
-    model: Model, data: Dataset, spec: Mapping[str, Any], place: Place
-) -> Iterator[Estimate]:
+def _explanations(model: Model, data: Dataset, spec: Spec, place: Place) -> Iterator[Estimate]:
     """Agreement with gradient and leave-one-out, and erasure, of the weights."""
     settings = Settings(seed=spec["seed"], checks=("agreement", "erasure"), costly_limit=EXPLAINED)
     some = draw(data, EXPLAINED, spec["seed"])
     folder = place.folder / "audit"
     # an earlier try may have left the results of other code
     result = run_audit(model, some, settings, out=folder, progress=place.progress, overwrite=True)
-    for finding in result.report.findings:
-        if finding.subject == "weights":
-            for estimate in finding.estimates:
-                if estimate.group in ("all", ERASED):
-                    yield estimate.model_copy(
-                        update={"subject": f"{finding.check}/{estimate.subject}"}
-                    )
+    weights = [finding for finding in result.report.findings if finding.subject == "weights"]
+    yield from (row for row in under_checks(weights) if row.group in ("all", ERASED))

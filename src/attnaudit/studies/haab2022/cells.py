@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from attnaudit.data.bags.rules import RULES
 from attnaudit.data.bags.sets import BAG_SETS
-from attnaudit.errors import SettingsError
 from attnaudit.nets.bags.classifier import HEADS
 from attnaudit.nets.bags.pools import BAG_POOLS
-from attnaudit.studies.declaration import Cell, Names, Options, Planned
-from attnaudit.studies.schema import Missing
+from attnaudit.studies.declaration import Cell, Names, Planned
+from attnaudit.studies.options import UntrainedOptions, check_names
+from attnaudit.studies.schema import Missing, Spec
+from attnaudit.studies.sources import GIVE
 
 GRID, SIGNAL, MANY, CLASSIC = "grid", "signal", "many", "classic"
 """What a cell is for: the grid, the ceiling of Gaussian bags, many seeds, or a classic set."""
@@ -29,7 +31,7 @@ STEP_SECONDS, INSTANCE_SECONDS = 4e-4, 3.5e-5
 Whole = Annotated[int, Field(ge=1)]
 
 
-class HaabOptions(Options):
+class HaabOptions(UntrainedOptions):
     """Options of this study.
 
     Attributes:
@@ -68,21 +70,8 @@ class HaabOptions(Options):
     fold_members: Whole = 2
     fold_epochs: Whole = 40
 
-    # bags have their own encoder and pools, and seeds are trained together
-    encoders: ClassVar[None] = None  # type: ignore[misc]
-    attentions: ClassVar[None] = None  # type: ignore[misc]
-    seeds: ClassVar[None] = None  # type: ignore[misc]
-    train_limit: ClassVar[None] = None  # type: ignore[misc]
-    test_limit: ClassVar[None] = None  # type: ignore[misc]
 
-    @field_validator("modalities", "pools", "heads", "draws", "deltas", mode="before")
-    @classmethod
-    def _one_is_several(cls, given: Any) -> Any:
-        """`--set pools=gated` gives one text, and `--set deltas=` an empty one."""
-        return ((given,) if given else ()) if isinstance(given, str) else given
-
-
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Presence, conjunction, exclusive or and absence on digits, and Musk1 where it is there."""
     there = data_dir is not None and (mil_folder(data_dir) / "musk1.npz").is_file()
     rules = ("presence", "conjunction", "exclusive_or", "absence")
@@ -117,7 +106,7 @@ def mil_folder(data_dir: Path) -> Path:
     return data_dir / "mil" if (data_dir / "mil").is_dir() else data_dir
 
 
-def setting_of(spec: Any) -> str:
+def setting_of(spec: Spec) -> str:
     """Rule, modality, pool and head of a cell, in words."""
     if spec["part"] == CLASSIC:
         return f"{spec['data']}, {spec['pool']}"
@@ -134,74 +123,48 @@ def _rules(options: HaabOptions) -> list[str]:
 
 
 def _grid(options: HaabOptions) -> Iterator[Cell]:
-    for rule in _rules(options):
-        for modality in options.modalities:
-            pools = options.pools if modality == "digits" else options.pools[:1]
-            for pool in pools:
-                yield _cell(options, GRID, rule, modality, pool, members=options.members)
+    for rule, modality in product(_rules(options), options.modalities):
+        for pool in options.pools if modality == "digits" else options.pools[:1]:
+            yield _cell(options, GRID, (rule, modality, pool), options.members)
 
 
 def _signal(options: HaabOptions) -> Iterator[Cell]:
-    if "presence" in options.data:
-        for delta in options.deltas:
-            yield _cell(
-                options,
-                SIGNAL,
-                "presence",
-                "gaussian",
-                options.pools[0],
-                delta=delta,
-                members=options.members,
-                bags=2 * options.bags,
-            )
+    setting = ("presence", "gaussian", options.pools[0])
+    for delta in options.deltas if "presence" in options.data else ():
+        own = {"delta": delta, "bags": 2 * options.bags}
+        yield _cell(options, SIGNAL, setting, options.members, **own)
 
 
 def _many(options: HaabOptions) -> Iterator[Cell]:
+    setting = ("conjunction", "digits", "self_attention")
     if "conjunction" in options.data and options.many:
-        for draw in options.draws:
-            for head in options.heads:
-                yield _cell(
-                    options,
-                    MANY,
-                    "conjunction",
-                    "digits",
-                    "self_attention",
-                    head=head,
-                    members=options.many,
-                    bags=options.many_bags,
-                    draw=draw,
-                )
+        for draw, head in product(options.draws, options.heads):
+            own = {"head": head, "bags": options.many_bags, "draw": draw}
+            yield _cell(options, MANY, setting, options.many, **own)
 
 
 def _cell(
-    options: HaabOptions,
-    part: str,
-    rule: str,
-    modality: str,
-    pool: str,
-    *,
-    members: int,
-    head: str = "linear",
-    bags: int | None = None,
-    delta: float = DELTA,
-    draw: int = 0,
+    options: HaabOptions, part: str, setting: tuple[str, str, str], members: int, **own: object
 ) -> Cell:
+    """A cell of a rule, a modality and a pool, with what it has of its own."""
+    rule, modality, pool = setting
     spec: dict[str, Any] = {
         "part": part,
         "data": rule,
         "modality": modality,
         "pool": pool,
-        "head": head,
-        "bags": bags or options.bags,
+        "head": "linear",
+        "bags": options.bags,
         "test_bags": options.test_bags,
         "members": members,
         "epochs": options.epochs,
         "learning_rate": options.learning_rate,
-        "draw": draw,
-        "delta": delta if modality == "gaussian" else 0.0,
+        "draw": 0,
+        "delta": DELTA if modality == "gaussian" else 0.0,
         "device": options.device,
+        **own,
     }
-    name = f"{setting_of(spec)}, {spec['bags']} bags, {members} seeds, draw {draw}, {part}"
+    name = f"{setting_of(spec)}, {spec['bags']} bags, {members} seeds, draw {spec['draw']}, {part}"
     return Cell(name, spec, 3 + BAG_SECONDS * spec["bags"] * spec["epochs"] * members)
 
 
@@ -211,14 +174,8 @@ def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], l
         path = None if data_dir is None else mil_folder(data_dir) / f"{name}.npz"
         if path is None or not path.is_file():
             reason = "no folder of data sets was given" if path is None else f"{path} is not there"
-            missing.append(
-                Missing(
-                    what=name,
-                    reason=f"{reason}. Give the folder that holds your "
-                    "copies of data sets with --data-dir; classic sets lie in its "
-                    "folder mil.",
-                )
-            )
+            give = f"{GIVE}; classic sets lie in its folder mil."
+            missing.append(Missing(what=name, reason=f"{reason}. {give}"))
             continue
         spec = {
             "part": CLASSIC,
@@ -241,14 +198,9 @@ def _classic(options: HaabOptions, data_dir: Path | None) -> tuple[list[Cell], l
 
 def _check(options: HaabOptions) -> None:
     weighted = tuple(name for name, pool in BAG_POOLS.items() if pool.weights == "learned")
-    for what, given, known in (
-        ("data", options.data, (*RULES, *BAG_SETS)),
-        ("modalities", options.modalities, MODALITIES),
-        ("pools", options.pools, weighted),
-        ("heads", options.heads, HEADS),
-    ):
-        for name in given:
-            if name not in known:
-                raise SettingsError(
-                    f"{name!r} is not known in {what} of this study; there are: {', '.join(known)}"
-                )
+    check_names(
+        (options.data, (*RULES, *BAG_SETS), "rule or classic set of this study"),
+        (options.modalities, MODALITIES, "modality of this study"),
+        (options.pools, weighted, "pool of this study"),
+        (options.heads, HEADS, "head of this study"),
+    )

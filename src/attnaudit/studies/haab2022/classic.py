@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from attnaudit.measures.detection import roc_auc
 from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.haab2022.cells import mil_folder
+from attnaudit.studies.schema import Spec
 from attnaudit.training.bag_loop import BagOptions
 
 FOLDS = 10
@@ -30,7 +30,7 @@ RATE, DECAY, BATCH, HIDDEN, ATTENTION = 1e-3, 5e-3, 8, 64, 64
 """After Ilse et al. (2018), supplement, with fewer epochs and small batches instead of one bag."""
 
 
-def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
+def measure_classic(spec: Spec, place: Place) -> Outcome:
     """Accuracy over bags, and agreement of seeds on the bags that they were not trained on.
 
     The last epoch is kept (lowest training loss): no bag is set aside for choosing one.
@@ -84,18 +84,16 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
         for scores in repeat_scores.values()
     ]
     majority = max(Counter(bag.label for bag in data).values()) / len(data)
-    rows = [
-        average(_means(correct), Settings(), statistic="accuracy", subject="seeds", null=majority)
+    means: list[tuple[np.ndarray, str, str, float | None]] = [
+        (_means(correct), "accuracy", "seeds", majority)
     ]
-    rows += [
-        average(
-            _means(values),
-            Settings(),
-            statistic=name,
-            subject="seed~seed",
-            null=float(np.mean(nulls[name])) if nulls[name] else None,
-        )
+    means += [
+        (_means(values), name, "seed~seed", float(np.mean(nulls[name])) if nulls[name] else None)
         for name, values in agreed.items()
+    ]
+    rows = [
+        average(values, Settings(), statistic=name, subject=subject, null=null)
+        for values, name, subject, null in means
     ]
     facts = {
         "bags": len(data),

@@ -6,20 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from attnaudit.checks.ensembles import LEAST_SHARE
 from attnaudit.evidence.seeds.grades import SILENT_KINDS, EnsembleRow
-from attnaudit.findings.findings import Verdict
+from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.measures.bootstrap import wilson_interval
-from attnaudit.studies.claims import above, below, claim_of, measured, over
+from attnaudit.studies.claims import (
+    above,
+    below,
+    claim_of,
+    measured,
+    opposite,
+    over,
+    part_of,
+    shown,
+    value,
+)
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, setting_of
-from attnaudit.studies.haab2022.measure import EVERY, POSITIVE, Shown
-from attnaudit.studies.haab2022.paper import (
-    ENSEMBLES,
-    OURS,
-    PUBLISHED,
-    RANGE,
-    REFLECTIVE,
-    SILENT,
-)
+from attnaudit.studies.haab2022.graded import draw_of, file_of, gain_of, good, graded
+from attnaudit.studies.haab2022.measure import EVERY
+from attnaudit.studies.haab2022.paper import ENSEMBLES, OURS, PUBLISHED, RANGE, REFLECTIVE, SILENT
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
 
 FOUND, PRESENCE = 0.8, 0.95
@@ -29,6 +33,7 @@ ONE_TYPE = 0.1
 CHANGE = 0.02
 """A smaller change of the AUROC, or of a share of failures, is none. Ours."""
 HALF = 0.5
+PLAIN_POOLS = ("gated", "additive")
 SIZES = (6, 12, 20)
 """Sizes of ensembles that are asked for."""
 SIMPLE = ("presence", "disjunction", "absence")
@@ -56,69 +61,24 @@ def conclude(results: Results) -> tuple[Claim, ...]:
     )
 
 
-def file_of(record: CellRecord, bags: str = EVERY) -> Shown | None:
-    """What many seeds of a cell showed; None where it was not graded that way."""
-    stored = record.facts.get(bags)
-    return None if stored is None else Shown.model_validate(stored)
-
-
-def good(record: CellRecord) -> bool:
-    """Whether enough seeds of a cell do their task."""
-    file = file_of(record)
-    return file is not None and file.findings[0].verdict is Verdict.PASS
-
-
-Gain = tuple[float, float | None, EnsembleRow]
-
-
-def gain_of(rows: Sequence[EnsembleRow], members: int) -> Gain | None:
-    """What ensembles of that size change: the worst AUROC, and the share of silent failures.
-
-    Returns:
-        The gain of the worst AUROC, the change of the share of silent failures among accurate
-        models (None where fewer than `least_share` of the ensembles are accurate, or no single
-        seed is), and the row of the ensembles; None where there are not several.
-    """
-    weights = {row.members: row for row in rows if row.average == "weights"}
-    single, many = weights.get(1), weights.get(members)
-    if single is None or many is None or many.subsets < 2:
-        return None
-    if single.worst is None or many.worst is None:
-        return None
-    rate = None
-    known = single.silent is not None and many.silent is not None
-    if known and (many.accurate or 0.0) >= LEAST_SHARE.value:
-        assert single.silent is not None
-        assert many.silent is not None
-        rate = many.silent - single.silent
-    return many.worst - single.worst, rate, many
-
-
 def _reflective(results: Results) -> Claim:
-    parts, flags = [], []
     records = results.where(part=GRID)
     able = [record for record in records if good(record)]
-    for record in able:
-        value = measured(find(record.rows, "bag_auroc", "weights", "accurate"), AUROC)
-        parts.append(
-            Part(
-                of=setting_of(record.spec), measured=value, holds=above(value, FOUND), counts=False
-            )
-        )
-        if value is not None:
-            flags.append(value.value >= FOUND)
-    whole = None
-    holds = Holds.NOT_MEASURED
-    if flags:
-        found = wilson_interval(sum(flags), len(flags))
-        whole = Measured(
-            value=found.value or 0.0,
-            low=found.low,
-            high=found.high,
-            n=len(flags),
-            unit=f"share of settings with a {AUROC} of {FOUND:g} or more",
-        )
-        holds = _beyond(found.low, found.high, 0.5)
+    found = value("bag_auroc", "weights", AUROC, "accurate")
+    parts = [
+        shown(part_of(setting_of(record.spec), found(record), lambda m: above(m, FOUND)))
+        for record in able
+    ]
+    flags = [part.measured.value >= FOUND for part in parts if part.measured]
+    ends = wilson_interval(sum(flags), len(flags))
+    whole = Measured(
+        value=ends.value or 0.0,
+        low=ends.low,
+        high=ends.high,
+        n=len(flags),
+        unit=f"share of settings with a {AUROC} of {FOUND:g} or more",
+    )
+    holds = _beyond(ends.low, ends.high, HALF)
     one = Part(of="all settings that do their task", measured=whole, holds=holds)
     return claim_of(
         [one, *parts] if flags else [],
@@ -134,26 +94,22 @@ def _reflective(results: Results) -> Claim:
 
 
 def _presence(results: Results) -> Claim:
-    parts: list[Part] = []
-    for record in results.where(part=GRID, data="presence", modality="digits"):
-        if record.spec["pool"] not in ("gated", "additive"):
-            continue
-        instances = measured(
-            find(record.rows, "bag_auroc", "weights", "all"), "mean instance AUROC (0 to 1)"
+    records = results.where(part=GRID, data="presence", modality="digits")
+    halves = {
+        "instances": value("bag_auroc", "weights", "mean instance AUROC (0 to 1)"),
+        "bags": value("roc_auc", "seeds", "bag AUC, mean over seeds (0 to 1)"),
+    }
+    parts = [
+        part_of(
+            f"{setting_of(record.spec)}: {half}",
+            found(record),
+            lambda m: _at_least(m, PRESENCE),
+            half=half,
         )
-        bags = measured(find(record.rows, "roc_auc", "seeds"), "bag AUC, mean over seeds (0 to 1)")
-        name = setting_of(record.spec)
-        parts.append(
-            Part(
-                of=f"{name}: instances",
-                measured=instances,
-                holds=_at_least(instances, PRESENCE),
-                half="instances",
-            )
-        )
-        parts.append(
-            Part(of=f"{name}: bags", measured=bags, holds=_at_least(bags, PRESENCE), half="bags")
-        )
+        for record in records
+        if record.spec["pool"] in PLAIN_POOLS
+        for half, found in halves.items()
+    ]
     claim = claim_of(
         parts,
         id="presence_is_found",
@@ -161,8 +117,8 @@ def _presence(results: Results) -> Claim:
         "find the keys.",
         paper=OURS,
         rule=f"Bag AUC and mean instance AUROC are {PRESENCE:g} or more on average over all seeds.",
-        note=_sizes(results.where(part=GRID, data="presence", modality="digits")),
-        halves=("instances", "bags"),
+        note=_sizes(records),
+        halves=tuple(halves),
     )
     # a mean of AUCs of instances and of bags would be no number of anything
     of_instances = [part.measured for part in parts if part.half == "instances"]
@@ -170,19 +126,11 @@ def _presence(results: Results) -> Claim:
 
 
 def _silent(results: Results) -> Claim:
-    parts = []
-    for record, file, bags in _many(results):
-        finding = file.findings[1]
-        share = measured(finding.headline, "share of accurate seeds (0 to 1)")
-        holds = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
-        parts.append(
-            Part(
-                of=f"{_draw(record)}, {bags}",
-                measured=share,
-                holds=holds.get(finding.verdict, Holds.UNDECIDED),
-                counts=bags == EVERY,
-            )
-        )
+    unit = "share of accurate seeds (0 to 1)"
+    parts = [
+        _failing(f"{draw_of(record)}, {bags}", file.findings[1], unit, bags == EVERY)
+        for record, file, bags in graded(results.where(part=MANY))
+    ]
     return claim_of(
         parts,
         id="silent_failures",
@@ -197,23 +145,18 @@ def _silent(results: Results) -> Claim:
 
 
 def _one_type(results: Results) -> Claim:
-    parts = []
-    for record, _, bags in _many(results):
-        if bags != EVERY:
-            continue
-        for group, counts in (("silent", True), ("accurate", False)):
-            value = measured(
-                find(record.rows, "bag_least_type", "weights", group),
-                "mean smallest share of key mass of a type (0 to 0.5)",
-            )
-            parts.append(
-                Part(
-                    of=f"{_draw(record)}, {group} seeds",
-                    measured=value,
-                    holds=below(value, ONE_TYPE),
-                    counts=counts,
-                )
-            )
+    unit = "mean smallest share of key mass of a type (0 to 0.5)"
+    parts = [
+        part_of(
+            f"{draw_of(record)}, {group} seeds",
+            value("bag_least_type", "weights", unit, group)(record),
+            lambda m: below(m, ONE_TYPE),
+            group == "silent",
+        )
+        for record, _, bags in graded(results.where(part=MANY))
+        if bags == EVERY
+        for group in ("silent", "accurate")
+    ]
     return claim_of(
         parts,
         id="one_type_of_key",
@@ -227,12 +170,11 @@ def _one_type(results: Results) -> Claim:
 
 
 def _worst(results: Results) -> Claim:
-    parts = []
-    for name, gain, _, row in _gains(results):
-        value = Measured(
-            value=gain, n=row.subsets, unit="gain of the worst mean instance AUROC of ensembles"
-        )
-        parts.append(Part(of=name, holds=_sign(gain), measured=value))
+    unit = "gain of the worst mean instance AUROC of ensembles"
+    parts = [
+        part_of(name, Measured(value=gain, n=row.subsets, unit=unit), _gains)
+        for name, gain, _, row in _ensembles(results)
+    ]
     return claim_of(
         parts,
         id="ensembles_raise_the_worst_case",
@@ -246,12 +188,12 @@ def _worst(results: Results) -> Claim:
 
 
 def _rarer(results: Results) -> Claim:
-    parts = []
-    for name, _, rate, row in _gains(results):
-        unit = "change of the share of silent failures among the accurate"
-        value = None if rate is None else Measured(value=rate, n=row.subsets, unit=unit)
-        holds = Holds.NOT_MEASURED if rate is None else _sign(-rate)
-        parts.append(Part(of=name, holds=holds, measured=value))
+    unit = "change of the share of silent failures among the accurate"
+    found = [
+        (name, None if rate is None else Measured(value=rate, n=row.subsets, unit=unit))
+        for name, _, rate, row in _ensembles(results)
+    ]
+    parts = [part_of(name, rate, lambda m: opposite(_gains(m))) for name, rate in found]
     return claim_of(
         parts,
         id="ensembles_fail_less_often",
@@ -265,12 +207,12 @@ def _rarer(results: Results) -> Claim:
     )
 
 
-def _gains(results: Results) -> Iterator[tuple[str, float, float | None, EnsembleRow]]:
-    for record, file, bags in _many(results):
+def _ensembles(results: Results) -> Iterator[tuple[str, float, float | None, EnsembleRow]]:
+    for record, file, bags in graded(results.where(part=MANY)):
         for members in SIZES:
             found = gain_of(file.ensembles, members)
             if found is not None:
-                yield f"{_draw(record)}, {bags}, {members} seeds", *found
+                yield f"{draw_of(record)}, {bags}, {members} seeds", *found
 
 
 def _no_harm(results: Results) -> Claim:
@@ -283,16 +225,9 @@ def _no_harm(results: Results) -> Claim:
         single, whole = weights[1].mean, weights[max(weights)].mean
         if single is None or whole is None:
             continue
-        change = whole - single
-        parts.append(
-            Part(
-                of=setting_of(record.spec),
-                holds=Holds.YES if change >= -CHANGE else Holds.NO,
-                measured=Measured(
-                    value=change, n=file.seeds[0].bags, unit="change of the mean instance AUROC"
-                ),
-            )
-        )
+        unit, bags = "change of the mean instance AUROC", file.seeds[0].bags
+        change = Measured(value=whole - single, n=bags, unit=unit)
+        parts.append(part_of(setting_of(record.spec), change, lambda m: _at_least(m, -CHANGE)))
     return claim_of(
         parts,
         id="ensembles_do_no_harm",
@@ -321,20 +256,14 @@ def _ceiling(results: Results) -> Claim:
         gaps.append((float(record.spec["delta"]), gap))
         # a sample of bags can lie above the expectation
         holds = Holds.YES if (gap.value if gap.high is None else gap.high) >= 0 else Holds.NO
-        parts.append(
-            Part(of=f"Δ = {record.spec['delta']:g}", measured=gap, holds=holds, half="below")
-        )
+        name = f"Δ = {record.spec['delta']:g}"
+        parts.append(Part(of=name, measured=gap, holds=holds, half="below"))
     if len(gaps) > 1:
-        first, last = gaps[0][1], gaps[-1][1]
+        (smallest, first), (largest, last) = gaps[0], gaps[-1]
         closer = last.value < first.value and last.value <= 2 * CHANGE
-        parts.append(
-            Part(
-                of=f"Δ = {gaps[-1][0]:g} against {gaps[0][0]:g}",
-                half="near",
-                measured=last,
-                holds=Holds.YES if closer else Holds.NO,
-            )
-        )
+        holds = Holds.YES if closer else Holds.NO
+        name = f"Δ = {largest:g} against {smallest:g}"
+        parts.append(Part(of=name, measured=last, holds=holds, half="near"))
     return claim_of(
         parts,
         id="below_the_ceiling",
@@ -349,21 +278,13 @@ def _ceiling(results: Results) -> Claim:
 
 
 def _exclusive(results: Results) -> Claim:
-    parts = []
-    gated = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}
-    for record in results.where(part=GRID, data="exclusive_or", modality="digits"):
-        file = file_of(record)
-        if file is None:
-            continue
-        gate = file.findings[0]
-        parts.append(
-            Part(
-                of=setting_of(record.spec),
-                measured=measured(gate.headline, "share of seeds that do their task (0 to 1)"),
-                holds=gated.get(gate.verdict, Holds.UNDECIDED),
-                counts=record.spec["pool"] in ("gated", "additive"),
-            )
-        )
+    records = results.where(part=GRID, data="exclusive_or", modality="digits")
+    unit = "share of seeds that do their task (0 to 1)"
+    gates = [(record, file.findings[0]) for record in records if (file := file_of(record))]
+    parts = [
+        _failing(setting_of(record.spec), gate, unit, record.spec["pool"] in PLAIN_POOLS)
+        for record, gate in gates
+    ]
     return claim_of(
         parts,
         id="exclusive_or_is_not_audited",
@@ -371,26 +292,18 @@ def _exclusive(results: Results) -> Claim:
         paper=OURS,
         rule="Fewer than 5 seeds, of 5 or more, reach the bag AUC of the gate. Self-attention, "
         "which could learn it from more bags, is shown.",
-        note=_sizes(results.where(part=GRID, data="exclusive_or", modality="digits")),
+        note=_sizes(records),
     )
 
 
 def _accuracies(results: Results) -> Claim:
+    found = value("accuracy", "seeds", "mean accuracy over seeds (0 to 1)")
     parts = []
     for record in results.where(part=CLASSIC):
-        name = str(record.spec["data"])
-        value = measured(
-            find(record.rows, "accuracy", "seeds"), "mean accuracy over seeds (0 to 1)"
-        )
-        inside = value is not None and abs(value.value - PUBLISHED[name]) <= RANGE
-        parts.append(
-            Part(
-                of=name,
-                measured=value,
-                paper=PUBLISHED[name],
-                holds=Holds.YES if inside else Holds.NO,
-            )
-        )
+        name, here = str(record.spec["data"]), found(record)
+        inside = here is not None and abs(here.value - PUBLISHED[name]) <= RANGE
+        holds = Holds.YES if inside else Holds.NO
+        parts.append(Part(of=name, measured=here, paper=PUBLISHED[name], holds=holds))
     return claim_of(
         parts,
         id="classic_accuracies",
@@ -403,13 +316,12 @@ def _accuracies(results: Results) -> Claim:
 
 
 def _stories(results: Results) -> Claim:
-    parts = []
-    for record in results.where(part=CLASSIC):
-        value = measured(
-            find(record.rows, "same_top", "seed~seed"),
-            "mean share of bags with the same top instance (0 to 1)",
-        )
-        parts.append(Part(of=str(record.spec["data"]), measured=value, holds=above(value, HALF)))
+    unit = "mean share of bags with the same top instance (0 to 1)"
+    found = value("same_top", "seed~seed", unit)
+    parts = [
+        part_of(str(record.spec["data"]), found(record), lambda m: above(m, HALF))
+        for record in results.where(part=CLASSIC)
+    ]
     return claim_of(
         parts,
         id="seeds_agree_on_classic_sets",
@@ -419,22 +331,6 @@ def _stories(results: Results) -> Claim:
         rule=f"The interval over bags of that share lies above {HALF:g}.",
         note="It says nothing on whether they are right. " + _folds(results),
     )
-
-
-# --- helpers
-
-
-def _many(results: Results) -> Iterator[tuple[CellRecord, Shown, str]]:
-    for record in results.where(part=MANY):
-        for bags in (EVERY, POSITIVE):
-            file = file_of(record, bags)
-            if file is not None:
-                yield record, file, bags
-
-
-def _draw(record: CellRecord) -> str:
-    spec = record.spec
-    return f"draw {spec['draw']}" + ("" if spec["head"] == "linear" else f", {spec['head']} head")
 
 
 def _in_grid(results: Results) -> str:
@@ -468,16 +364,25 @@ def _folds(results: Results) -> str:
     )
 
 
-def _at_least(value: Measured | None, bar: float) -> Holds:
-    if value is None:
+def _failing(of: str, finding: Finding, unit: str, counts: bool) -> Part:
+    """A part of a claim that seeds fail, by the verdict on them."""
+    holds = {Verdict.FAIL: Holds.YES, Verdict.PASS: Holds.NO}.get(finding.verdict, Holds.UNDECIDED)
+    return Part(of=of, measured=measured(finding.headline, unit), holds=holds, counts=counts)
+
+
+def _at_least(found: Measured | None, bar: float) -> Holds:
+    if found is None:
         return Holds.NOT_MEASURED
-    return Holds.YES if value.value >= bar else Holds.NO
+    return Holds.YES if found.value >= bar else Holds.NO
 
 
-def _sign(gain: float) -> Holds:
-    if gain > CHANGE:
+def _gains(found: Measured | None) -> Holds:
+    """Yes where a change is above `CHANGE`, no where it is as much below 0."""
+    if found is None:
+        return Holds.NOT_MEASURED
+    if found.value > CHANGE:
         return Holds.YES
-    return Holds.NO if gain < -CHANGE else Holds.UNDECIDED
+    return Holds.NO if found.value < -CHANGE else Holds.UNDECIDED
 
 
 def _beyond(low: float | None, high: float | None, bar: float) -> Holds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +32,7 @@ from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
+from attnaudit.studies.schema import Spec
 from attnaudit.training.bag_loop import BagOptions
 
 DEV = 100
@@ -77,7 +77,7 @@ def measure(cell: Cell, place: Place) -> Outcome:
     return _generated(cell.spec, place)
 
 
-def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
+def _generated(spec: Spec, place: Place) -> Outcome:
     modality = {"delta": spec["delta"]} if spec["modality"] == "gaussian" else {}
     splits = generate_bag_splits(
         spec["data"],

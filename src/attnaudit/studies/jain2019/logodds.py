@@ -8,8 +8,8 @@ weights are exchanged for words that speak against it?
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,10 @@ REPLACED = 5
 """Units exchanged in each text (released code)."""
 RESAMPLES = 500
 """Of a rank correlation, whose resamples cost more than those of a mean."""
+
+
+Measure = Callable[[Encoded, Sequence[Text]], Mapping[str, Tensor]]
+"""From encoded texts and their records to columns."""
 
 
 @dataclass(frozen=True)
@@ -172,26 +176,20 @@ def post_hoc(
         pl.col("new").alias("probability.1"),
         (1 - pl.col("new")).alias("probability.0"),
     )
-    estimates = [e for e in conclude_performance(new, facts).estimates if e.statistic != "skill"]
     own = new.with_columns(label=frame["predicted"])
-    estimates += [
-        e.model_copy(update={"statistic": f"own_{e.statistic}"})
-        for e in conclude_performance(own, facts).estimates
+    estimates = [
+        e.model_copy(update={"statistic": f"{prefix}{e.statistic}"})
+        for prefix, judged in (("", new), ("own_", own))
+        for e in conclude_performance(judged, facts).estimates
         if e.statistic != "skill"
     ]
     for group, part in (("all", frame), *by_max_weight(frame)):
-        if len(part):
-            estimates += [
-                average(
-                    values_of(part, name),
-                    settings,
-                    statistic=name,
-                    subject="weights",
-                    group=group,
-                    null=0.0,
-                )
-                for name in ("jsd", "change")
-            ]
+        named = {"subject": "weights", "group": group}
+        estimates += [
+            average(values_of(part, name), settings, statistic=name, **named, null=0.0)
+            for name in ("jsd", "change")
+            if len(part)
+        ]
     found = bootstrap_metric(
         frame["jsd"].to_numpy(),
         frame["change"].to_numpy(),
@@ -201,16 +199,7 @@ def post_hoc(
         seed=settings.seed,
     )
     estimates.append(
-        Estimate(
-            statistic="spearman",
-            subject="jsd~change",
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-            undefined=found.undefined,
-            null=0.0,
-        )
+        Estimate(statistic="spearman", subject="jsd~change", null=0.0, **asdict(found))
     )
     empty = int(frame["without_words"].sum())
     notes = (
@@ -251,14 +240,12 @@ def substitution(
         (pl.col("change_top") - pl.col("change_random")).alias("change_gain"),
     )
     estimates = [
-        share(values_of(frame, name), settings, statistic=name, subject=subject)
-        for name, subject in (("flip_top", "weights"), ("flip_random", "random"))
-    ] + [
-        average(
-            values_of(frame, name), settings, statistic=name, subject="weights~random", null=0.0
-        )
-        for name in ("flip_gain", "change_gain")
+        share(values_of(frame, f"flip_{name}"), settings, statistic=f"flip_{name}", subject=subject)
+        for name, subject in (("top", "weights"), ("random", "random"))
     ]
+    for name in ("flip_gain", "change_gain"):
+        named = {"statistic": name, "subject": "weights~random"}
+        estimates.append(average(values_of(frame, name), settings, **named, null=0.0))
     short = frame["flip_gain"].is_null().sum()
     notes = (f"{short} of {len(frame)} texts have {replaced} units or fewer.",) if short else ()
     return Measured(tuple(estimates), frame, notes)
@@ -272,7 +259,9 @@ def _own(found: Measured, settings: Settings) -> Measured:
     return Measured((*estimates, found["jsd"]), frame, found.notes)
 
 
-def _per_instance(model: Model, data: Dataset, settings: Settings, measure: Any) -> pl.DataFrame:
+def _per_instance(
+    model: Model, data: Dataset, settings: Settings, measure: Measure
+) -> pl.DataFrame:
     """Columns of `measure(encoded, records)` beside the model's own predictions, in data order."""
     if len(model.classes) != 2:
         raise NotApplicable(
@@ -321,11 +310,7 @@ def _exchanged_weights(
 
 
 def _exchanged_words(
-    words: Sequence[Sequence[str]],
-    count: int,
-    seed: int,
-    encoded: Encoded,
-    records: Sequence[Text],
+    words: Sequence[Sequence[str]], count: int, seed: int, encoded: Encoded, records: Sequence[Text]
 ) -> dict[str, Tensor]:
     """Flips and output changes with the top units, or random ones, exchanged."""
     draws = instance_uniform(encoded.batch.ids, encoded.units, 1, seed, "exchanged")[:, 0]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.audit import AuditResult, run_audit
+from attnaudit.audit.audit import AuditResult
 from attnaudit.data.records import Dataset
-from attnaudit.errors import ModelError, RunError
+from attnaudit.errors import ModelError
 from attnaudit.findings.estimates import average, by_max_weight, by_predicted, share, values_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.settings import Settings
@@ -22,7 +23,8 @@ from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Outcome, Place
-from attnaudit.studies.sources import splits_of
+from attnaudit.studies.schema import Spec
+from attnaudit.studies.texts import audited, notes_of, splits_for
 from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
 
@@ -31,27 +33,13 @@ HINGE = 0.01
 """The search's own ε in the released code, for every task."""
 BETTER_ORDERS = 200
 """Instances for which the best order of the same weights is sought; the paper has no such thing."""
-KEPT = frozenset(
-    {
-        "skill",
-        "accuracy",
-        "roc_auc",
-        "kendall_tau",
-        "significant_share",
-        "median_tvd",
-        "same_prediction_share",
-        "contestable_share",
-        "max_jsd",
-        "auroc",
-        "mass_on_evidence",
-        "evidence_share",
-    }
+KEPT = (
+    *("skill", "accuracy", "roc_auc", "kendall_tau", "significant_share", "median_tvd"),
+    *("same_prediction_share", "contestable_share", "max_jsd", "auroc", "mass_on_evidence"),
+    "evidence_share",
 )
-MUTUAL, TO_GRADIENT, TO_LOO = (
-    "gradient~leave_one_out",
-    "weights~gradient",
-    "weights~leave_one_out",
-)
+MUTUAL, TO_GRADIENT = "gradient~leave_one_out", "weights~gradient"
+TO_LOO = "weights~leave_one_out"
 PEAKED = 0.5
 """From this largest weight on, an instance counts as peaked: the upper two bins."""
 MODEL, HISTORY = "model", "history.json"
@@ -67,9 +55,7 @@ def measure(cell: Cell, place: Place) -> Outcome:
         AttnauditError: Data, model or folder cannot be used.
     """
     spec = cell.spec
-    splits = splits_of(
-        spec["data"], place.data_dir, spec["train_limit"], spec["test_limit"], **spec["reading"]
-    )
+    splits = splits_for(spec, place)
     model, history = _trained(spec, splits, place)
     result = _audited(model, splits["test"], spec, place)
     frame, settings = result.instances, result.report.plan.settings
@@ -90,11 +76,10 @@ def measure(cell: Cell, place: Place) -> Outcome:
         "gate": result.report.performance.verdict.value,
         **history,
     }
-    notes = [f"{name}: {note}" for name, part in splits.items() for note in part.notes]
-    return Outcome(rows, facts, notes)
+    return Outcome(rows, facts, notes_of(splits))
 
 
-def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model, dict[str, Any]]:
+def _trained(spec: Spec, splits: dict[str, Dataset], place: Place) -> tuple[Model, dict[str, Any]]:
     folder, note = place.folder / MODEL, read_noted(place.folder / HISTORY, place.folder)
     if note is not None:
         # what is damaged is trained again
@@ -129,22 +114,16 @@ def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model
     return done.model, history
 
 
-def _audited(model: Model, data: Dataset, spec: Any, place: Place) -> AuditResult:
-    checks = (*CHECKS, "ground_truth") if data.has_truth else CHECKS
+def _audited(model: Model, data: Dataset, spec: Spec, place: Place) -> AuditResult:
     settings = Settings(
         seed=spec["seed"],
-        checks=checks,
+        checks=(*CHECKS, "ground_truth") if data.has_truth else CHECKS,
         search=spec["search"],
         search_hinge=HINGE,
         permutations=spec["permutations"] or 100,
         costly_limit=BETTER_ORDERS,
     )
-    folder = place.folder / "audit"
-    try:
-        return run_audit(model, data, settings, out=folder, progress=place.progress)
-    except RunError:
-        # begun by other code: start afresh
-        return run_audit(model, data, settings, out=folder, progress=place.progress, overwrite=True)
+    return audited(model, data, settings, place)
 
 
 def _reported(result: AuditResult) -> Iterator[Estimate]:
@@ -172,14 +151,7 @@ def _f1(frame: pl.DataFrame, classes: Sequence[str], settings: Settings) -> Iter
             resamples=min(settings.resamples, 1000),
             seed=settings.seed,
         )
-        yield Estimate(
-            statistic=name,
-            subject="model",
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-        )
+        yield Estimate(statistic=name, subject="model", **asdict(found))
 
 
 def _mean_f1(labels: np.ndarray, predicted: np.ndarray, chosen: Sequence[int]) -> float:
@@ -198,27 +170,25 @@ def _spreads(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[Estimate]:
             tau = values_of(part, f"agreement/tau.{pair}")
             known = tau[np.isfinite(tau)]
             if len(known):
-                yield Estimate(
-                    statistic="kendall_tau_sd",
-                    subject=pair,
-                    group=group,
-                    value=float(known.std()),
-                    n=len(known),
-                    undefined=len(tau) - len(known),
-                )
+                yield _plain(tau, float(known.std()), "kendall_tau_sd", pair, group)
+
+
+def _plain(values: np.ndarray, value: float, *named: str) -> Estimate:
+    """A number without an interval; `named` is its statistic, subject and group."""
+    known = int(np.isfinite(values).sum())
+    statistic, subject, group = named
+    undefined = len(values) - known
+    return Estimate(
+        statistic=statistic, subject=subject, group=group, value=value, n=known, undefined=undefined
+    )
 
 
 def _differences(frame: pl.DataFrame, settings: Settings) -> Iterator[Estimate]:
     """How much better gradient and leave-one-out agree with each other than with the weights."""
     tau = {p: values_of(frame, f"agreement/tau.{p}") for p in (MUTUAL, TO_GRADIENT, TO_LOO)}
     for other in (TO_LOO, TO_GRADIENT):
-        yield average(
-            tau[MUTUAL] - tau[other],
-            settings,
-            statistic="tau_difference",
-            subject=f"{MUTUAL} - {other}",
-            null=0.0,
-        )
+        named = {"statistic": "tau_difference", "subject": f"{MUTUAL} - {other}"}
+        yield average(tau[MUTUAL] - tau[other], settings, **named, null=0.0)
 
 
 def _quartiles(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[Estimate]:
@@ -237,17 +207,9 @@ def _quarters(
 ) -> Iterator[Estimate]:
     values = values_of(part, column)
     known = values[np.isfinite(values)]
-    if not len(known):
-        return
-    for name, q in (("q25", 0.25), ("q50", 0.5), ("q75", 0.75)):
-        yield Estimate(
-            statistic=f"{statistic}_{name}",
-            subject=subject,
-            group=group,
-            value=float(np.quantile(known, q)),
-            n=len(known),
-            undefined=len(values) - len(known),
-        )
+    for name, q in (("q25", 0.25), ("q50", 0.5), ("q75", 0.75)) if len(known) else ():
+        quantile = float(np.quantile(known, q))
+        yield _plain(values, quantile, f"{statistic}_{name}", subject, group)
 
 
 def _peaked(frame: pl.DataFrame, settings: Settings) -> Iterator[Estimate]:
@@ -263,13 +225,5 @@ def _peaked(frame: pl.DataFrame, settings: Settings) -> Iterator[Estimate]:
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    yield Estimate(
-        statistic="median_of_median_tvd",
-        subject="weights",
-        group="peaked",
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        undefined=found.undefined,
-    )
+    named = {"statistic": "median_of_median_tvd", "subject": "weights", "group": "peaked"}
+    yield Estimate(**named, **asdict(found))

@@ -41,12 +41,10 @@ class Paper:
         found = reference.get("results", {})
         self.results: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
 
-    def accuracy(self, data: str, encoder: str, attention: str) -> float | None:
-        """Accuracy on the test split."""
-        return self._number(data, encoder, attention, "accuracy", "performance", "accuracy")
-
-    def performance(self, data: str, encoder: str, attention: str, name: str) -> float | None:
-        """`roc_auc`, `f1` or `f1_macro` on the test split."""
+    def performance(
+        self, data: str, encoder: str, attention: str, name: str = "accuracy"
+    ) -> float | None:
+        """`accuracy`, `roc_auc`, `f1` or `f1_macro` on the test split."""
         name = {"f1": "f1_positive"}.get(name, name)
         return self._number(data, encoder, attention, name, "performance", name)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from attnaudit.data.named.paper import PAPER_SETTINGS, PaperSettings
 
-PIPELINE = "jain2019"
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,22 +14,16 @@ from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.words import by_words
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.moeller2023.tables import encoder_of, tables_of
+from attnaudit.studies.schema import Spec
 
 
-def measure_agreement(
-    pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place
-) -> Outcome:
+def measure_agreement(pairs: Sequence[ScoredPair], spec: Spec, place: Place) -> Outcome:
     """Spearman's ρ of the two plain matrices between words, pair of texts by pair of texts."""
     first = tables_of(encoder_of(spec, place), pairs, spec, place, "approximate")
     second = tables_of(encoder_of(spec, place, spec["exact"]), pairs, spec, place, "exact")
     values = [agreement(a, b) for a, b in zip(first, second, strict=True)]
-    row = average(
-        np.array(values),
-        Settings(),
-        statistic="rank_agreement",
-        subject="approximate and exact",
-        null=0.0,
-    )
+    named = {"statistic": "rank_agreement", "subject": "approximate and exact"}
+    row = average(np.array(values), Settings(), **named, null=0.0)
     return Outcome((row,))
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from attnaudit.data.pairs.scored_pairs import PAIR_SETS
 from attnaudit.data.sources.hub import hub_splits
 from attnaudit.errors import AttnauditError, MissingExtra, SettingsError
 from attnaudit.models.siamese.references import REFERENCES
 from attnaudit.nets.pretrained.load import place_of
-from attnaudit.studies.declaration import Cell, Names, Options, Planned
-from attnaudit.studies.schema import Missing
+from attnaudit.studies.declaration import Cell, Names, Planned
+from attnaudit.studies.options import UntrainedOptions, check_names
+from attnaudit.studies.schema import Missing, Spec
 from attnaudit.studies.sources import GENERATED, GIVE, _digest
 
 DATA = ("stsb", GENERATED)
@@ -30,7 +32,7 @@ SHORT = 0.35
 DEPTH = 6
 
 
-class MoellerOptions(Options):
+class MoellerOptions(UntrainedOptions):
     """Options of this study.
 
     Attributes:
@@ -60,23 +62,8 @@ class MoellerOptions(Options):
     step_pairs: Whole = 4
     agreement_pairs: Whole = 60
 
-    # a Siamese encoder is not trained here, and its pairs are called pairs
-    encoders: ClassVar[None] = None  # type: ignore[misc]
-    attentions: ClassVar[None] = None  # type: ignore[misc]
-    seeds: ClassVar[None] = None  # type: ignore[misc]
-    train_limit: ClassVar[None] = None  # type: ignore[misc]
-    test_limit: ClassVar[None] = None  # type: ignore[misc]
 
-    @field_validator(
-        "models", "exact", "layers", "references", "steps", "step_layers", mode="before"
-    )
-    @classmethod
-    def _one_is_several(cls, given: Any) -> Any:
-        """`--set layers=3` gives one text, and `--set steps=` an empty one."""
-        return ((given,) if given else ()) if isinstance(given, str) else given
-
-
-def quick(data_dir: Path | None) -> dict[str, Any]:
+def quick(data_dir: Path | None) -> dict[str, object]:
     """Few generated pairs, and as many of STS-B where `data_dir` has it."""
     there = data_dir is not None and (data_dir / "stsb").is_dir()
     return {
@@ -117,65 +104,45 @@ def plan(options: MoellerOptions, data_dir: Path | None) -> Planned:
     return Planned(tuple(cells), tuple(missing))
 
 
+def _parts(
+    options: MoellerOptions, layers: Sequence[int], about: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Specifications of every layer and reference."""
+    for layer, reference in product(layers, options.references):
+        yield {"pairs": options.pairs, **about, "layer": layer, "reference": reference}
+
+
 def _tables(options: MoellerOptions, about: dict[str, Any]) -> Iterator[Cell]:
-    for layer in options.layers:
-        for reference in options.references:
-            spec = {
-                **about,
-                "part": TABLES,
-                "layer": layer,
-                "reference": reference,
-                "pairs": options.pairs,
-                "tags": options.tags,
-            }
-            yield Cell(_name(spec), spec, 5 + options.pairs * _cost(spec))
+    for spec in _parts(options, options.layers, {**about, "part": TABLES, "tags": options.tags}):
+        yield Cell(_name(spec), spec, 5 + options.pairs * _cost(spec))
 
 
 def _steps(options: MoellerOptions, about: dict[str, Any]) -> Iterator[Cell]:
-    for layer in options.step_layers or options.layers:
-        for reference in options.references:
-            spec = {
-                **about,
-                "part": STEPS,
-                "layer": layer,
-                "reference": reference,
-                "pairs": options.pairs,
-                "steps": list(options.steps),
-                "step_pairs": options.step_pairs,
-            }
-            # about 22 nodes a pair in a table, and 160 of our own rule beside the papers'
-            nodes = (160 + sum(options.steps)) / 22
-            yield Cell(
-                f"{_name(spec)}, steps",
-                spec,
-                5 + options.step_pairs * nodes * _cost(spec) + 20 * _cost(spec),
-            )
+    # about 22 nodes a pair in a table, and 160 of our own rule beside the papers'
+    nodes = (160 + sum(options.steps)) / 22
+    more = {"part": STEPS, "steps": list(options.steps), "step_pairs": options.step_pairs}
+    for spec in _parts(options, options.step_layers or options.layers, {**about, **more}):
+        cost = 5 + options.step_pairs * nodes * _cost(spec) + 20 * _cost(spec)
+        yield Cell(f"{_name(spec)}, steps", spec, cost)
 
 
 def _agreements(
     options: MoellerOptions, base: dict[str, Any], known: dict[str, str], exact: Sequence[str]
 ) -> Iterator[Cell]:
     pairs = min(options.pairs, options.agreement_pairs)
-    for model in options.models:
-        for other in exact:
-            for layer in options.layers:
-                for reference in options.references:
-                    spec = {
-                        **base,
-                        "part": AGREEMENT,
-                        "model": model,
-                        "digest": known[model],
-                        "exact": other,
-                        "exact_digest": known[other],
-                        "layer": layer,
-                        "reference": reference,
-                        "pairs": pairs,
-                    }
-                    yield Cell(
-                        f"{_name(spec)}, beside {title_of_model(other)}",
-                        spec,
-                        5 + 2 * pairs * _cost(spec),
-                    )
+    for model, other in product(options.models, exact):
+        about = {
+            **base,
+            "part": AGREEMENT,
+            "model": model,
+            "digest": known[model],
+            "exact": other,
+            "exact_digest": known[other],
+            "pairs": pairs,
+        }
+        for spec in _parts(options, options.layers, about):
+            name = f"{_name(spec)}, beside {title_of_model(other)}"
+            yield Cell(name, spec, 5 + 2 * pairs * _cost(spec))
 
 
 def title_of_data(data: str) -> str:
@@ -193,7 +160,7 @@ def title_of_model(model: str) -> str:
     return "MiniLM" if model == "minilm" else Path(model).name or model
 
 
-def setting_of(spec: Any) -> str:
+def setting_of(spec: Spec) -> str:
     """Data, model, layer and reference of a cell, in words."""
     return (
         f"{title_of_data(spec['data'])}, {title_of_model(spec['model'])}, layer {spec['layer']}, "
@@ -201,22 +168,18 @@ def setting_of(spec: Any) -> str:
     )
 
 
-def _name(spec: dict[str, Any]) -> str:
+def _name(spec: Spec) -> str:
     return f"{setting_of(spec)}, {spec['pairs']} pairs"
 
 
-def _cost(spec: dict[str, Any]) -> float:
+def _cost(spec: Spec) -> float:
     """CPU seconds of a pair, roughly: a deeper layer leaves less of the model and fewer nodes."""
     left: float = max(DEPTH - spec["layer"], 1) / DEPTH
     return ONE_PAIR * left**2 * (SHORT if spec["data"] == GENERATED else 1.0)
 
 
 def _check(options: MoellerOptions) -> None:
-    for name in options.data:
-        if name not in DATA:
-            raise SettingsError(
-                f"{name!r} is no data set of this study; there are: {', '.join(DATA)}."
-            )
+    check_names((options.data, DATA, "data set of this study"))
     tags, _, pipeline = options.tags.partition(":")
     if tags not in ("closed", "none", "spacy") or (tags == "spacy") != bool(pipeline):
         raise SettingsError(

@@ -7,8 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from attnaudit.findings.settings import Settings
-from attnaudit.studies.claims import LEAST, above, below, claim_of, difference, measured
-from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.claims import (
+    LEAST,
+    Found,
+    Rule,
+    above,
+    below,
+    claim_of,
+    difference,
+    part_of,
+    shown,
+    value,
+)
+from attnaudit.studies.declaration import Results
 from attnaudit.studies.moeller2023.cells import (
     AGREEMENT,
     STEPS,
@@ -36,7 +47,6 @@ MUCH = 0.5
 PAR = 0.03
 """How much lower a rank correlation with people's scores is still on par. Ours."""
 COSINE = "mean |score − sum|, in units of the cosine"
-Found = Callable[[CellRecord], Measured | None]
 
 
 def conclude(results: Results) -> tuple[Claim, ...]:
@@ -56,7 +66,7 @@ def conclude(results: Results) -> tuple[Claim, ...]:
 
 def _full(results: Results) -> Claim:
     return claim_of(
-        _parts(results, lambda r: True, _within(FULL), _all),
+        _parts(results, _within(FULL), _all),
         id="full_table_adds_up",
         claim="The table with the reference row, column and corner adds up to the model's own "
         "score on every pair.",
@@ -70,7 +80,7 @@ def _full(results: Results) -> Claim:
 
 def _exact(results: Results) -> Claim:
     return claim_of(
-        _parts(results, lambda r: bool(r.facts.get("exact")), _within(PLAIN), _all),
+        _parts(results, _within(PLAIN), _all, _exactly),
         id="exact_model_adds_up",
         claim="For a model whose reference has no embedding the plain matrix adds up to the score.",
         paper='"Converges to the actual prediction" (abstract, 2023; verified in the authors\' '
@@ -82,9 +92,9 @@ def _exact(results: Results) -> Claim:
 
 
 def _plain(results: Results) -> Claim:
-    found = _value("absolute_error", PLAIN, COSINE)
+    found = value("absolute_error", PLAIN, COSINE)
     return claim_of(
-        _parts(results, _off_the_shelf, found, lambda m: above(m, MISSES)),
+        _parts(results, found, lambda m: above(m, MISSES), lambda r: not _exactly(r)),
         id="plain_does_not_add_up",
         claim="For an off-the-shelf model the plain matrix does not add up to the score.",
         paper='The approximation "loses theoretical guarantees" (README of the authors\' code, '
@@ -96,11 +106,8 @@ def _plain(results: Results) -> Claim:
 
 def _few(results: Results) -> Claim:
     """The papers' sums are scores; those of other models are shown and do not count."""
-    found = _value("top_share", "of the plain sum", "median share of the plain matrix's sum")
-    parts = [
-        part if record.facts.get("exact") else part.model_copy(update={"counts": False})
-        for record, part in _pieces(results, lambda r: True, found, lambda m: above(m, MUCH))
-    ]
+    found = value("top_share", "of the plain sum", "median share of the plain matrix's sum")
+    parts = _parts(results, found, lambda m: above(m, MUCH), counts=_exactly)
     return claim_of(
         parts,
         id="few_pairs_explain_most",
@@ -116,8 +123,8 @@ def _few(results: Results) -> Claim:
 
 
 def _kinds(results: Results) -> Claim:
-    found = _value("kind_preference", "nouns and verbs", "mean difference of shares (−1 to 1)")
-    parts = _parts(results, lambda r: True, found, lambda m: above(m, 0.0))
+    found = value("kind_preference", "nouns and verbs", "mean difference of shares (−1 to 1)")
+    parts = _parts(results, found, lambda m: above(m, 0.0))
     return claim_of(
         [part for part in parts if part.measured is not None],
         id="nouns_and_verbs",
@@ -131,11 +138,11 @@ def _kinds(results: Results) -> Claim:
 
 
 def _negation(results: Results) -> Claim:
-    found = _value(
+    found = value(
         "negation", "relative", "mean ratio of its size to that of an average word of its text"
     )
     return claim_of(
-        _parts(results, lambda r: True, found, lambda m: below(m, 1.0)),
+        _parts(results, found, lambda m: below(m, 1.0)),
         id="negation_ignored",
         claim="A word of denial in one of two texts adds or takes less than an average word does.",
         paper="The models mostly ignore negation (abstract, 2024; verified), without a number "
@@ -147,19 +154,10 @@ def _negation(results: Results) -> Claim:
 
 
 def _deeper(results: Results) -> Claim:
-    unit = "mean rank correlation of word pairs (−1 to 1)"
-    found = _value("rank_agreement", "approximate and exact", unit)
+    unit = "the mean rank correlation of word pairs (−1 to 1)"
+    found = value("rank_agreement", "approximate and exact", unit)
     return claim_of(
-        list(
-            _by_depth(
-                results,
-                AGREEMENT,
-                found,
-                lambda m: above(m, 0.0),
-                first_is_deep=True,
-                unit=f"difference of the {unit}",
-            )
-        ),
+        list(_by_depth(results, AGREEMENT, found, unit, deep=True)),
         id="deeper_layers_agree",
         claim="The approximation agrees better with an exact model from deeper layers.",
         paper='Approximate attributions "often agree with exact ones for deeper intermediate '
@@ -175,27 +173,12 @@ def _steps(results: Results) -> Claim:
     parts: list[Part] = []
     nodes = next((_largest_group(r) for r in results.where(part=STEPS)), "")
     if nodes:
-        unit = f"mean log10 of the relative completeness error at {nodes}"
-        found = _value("log_completeness_error", PAPERS, unit, nodes)
-        parts += _by_depth(
-            results,
-            STEPS,
-            found,
-            lambda m: above(m, 0.0),
-            first_is_deep=False,
-            unit=f"difference of the {unit}",
-        )
+        unit = f"the mean log10 of the relative completeness error at {nodes}"
+        found = value("log_completeness_error", PAPERS, unit, nodes)
+        parts += _by_depth(results, STEPS, found, unit)
         needed = "mean number of nodes that our rule needs"
-        parts += _by_depth(
-            results,
-            STEPS,
-            _value("nodes_needed", OURS, needed),
-            lambda m: above(m, 0.0),
-            first_is_deep=False,
-            unit=f"difference of {needed}",
-            suffix=needed,
-            counts=False,
-        )
+        for part in _by_depth(results, STEPS, value("nodes_needed", OURS, needed), needed):
+            parts.append(shown(part.model_copy(update={"of": f"{part.of}, {needed}"})))
     return claim_of(
         parts,
         id="shallow_layers_need_steps",
@@ -210,25 +193,24 @@ def _steps(results: Results) -> Claim:
 
 
 def _par(results: Results) -> Claim:
-    parts: list[Part] = []
-    seen = set()
+    # scores do not depend on the layer
+    exact: dict[tuple[str, str], CellRecord] = {}
     for record in results.where(part=TABLES):
-        data, model = record.spec["data"], record.spec["model"]
-        if not record.facts.get("exact") or (data, model) in seen or data == GENERATED:
-            continue  # scores do not depend on the layer
-        seen.add((data, model))
+        if _exactly(record) and record.spec["data"] != GENERATED:
+            exact.setdefault((record.spec["data"], record.spec["model"]), record)
+    parts = []
+    for (data, model), record in exact.items():
         same = {k: record.spec[k] for k in ("data", "layer", "reference", "pairs")}
-        for other in results.where(part=TABLES, **same):
-            if not other.facts.get("exact"):
-                gap = _gap(record, other)
-                parts.append(
-                    Part(
-                        of=f"{title_of_data(data)}, {title_of_model(model)} less "
-                        f"{title_of_model(other.spec['model'])}",
-                        measured=gap,
-                        holds=above(gap, -PAR),
-                    )
-                )
+        name = f"{title_of_data(data)}, {title_of_model(model)} less"
+        parts += [
+            part_of(
+                f"{name} {title_of_model(other.spec['model'])}",
+                _gap(record, other),
+                lambda m: above(m, -PAR),
+            )
+            for other in results.where(part=TABLES, **same)
+            if not _exactly(other)
+        ]
     return claim_of(
         parts,
         id="exact_model_on_par",
@@ -245,27 +227,15 @@ def _gap(exact: CellRecord, other: CellRecord) -> Measured | None:
     first, second, labels = (
         np.array(v) for v in (drawn["score"], other.facts["scatter"]["score"], drawn["label"])
     )
-    value, low, high = paired_gap(first, second, labels, Settings())
-    if not np.isfinite([value, low, high]).all():
+    gap, low, high = paired_gap(first, second, labels, Settings())
+    if not np.isfinite([gap, low, high]).all():
         return None
-    return Measured(
-        value=value,
-        low=low,
-        high=high,
-        n=len(labels),
-        unit="difference of Spearman's ρ with people's scores",
-    )
-
-
-# --- parts
-
-
-def _value(statistic: str, subject: str, unit: str, group: str = "all") -> Found:
-    return lambda record: measured(find(record.rows, statistic, subject, group), unit)
+    unit = "difference of Spearman's ρ with people's scores"
+    return Measured(value=gap, low=low, high=high, n=len(labels), unit=unit)
 
 
 def _within(subject: str) -> Found:
-    return _value("within_tolerance", subject, "share of pairs within the tolerance (0 to 1)")
+    return value("within_tolerance", subject, "share of pairs within the tolerance (0 to 1)")
 
 
 def _all(found: Measured | None) -> Holds:
@@ -277,86 +247,53 @@ def _all(found: Measured | None) -> Holds:
     return Holds.YES if found.n >= LEAST else Holds.UNDECIDED
 
 
-def _off_the_shelf(record: CellRecord) -> bool:
-    return not record.facts.get("exact")
-
-
-def _pieces(
-    results: Results,
-    keep: Callable[[CellRecord], bool],
-    found: Found,
-    rule: Callable[[Measured | None], Holds],
-) -> Iterator[tuple[CellRecord, Part]]:
-    """One part a cell of tables; generated pairs count only where no real ones were measured."""
-    records = [r for r in results.where(part=TABLES) if keep(r)]
-    real = any(r.spec["data"] != GENERATED for r in records)
-    for record in records:
-        here = found(record)
-        yield (
-            record,
-            Part(
-                of=setting_of(record.spec),
-                measured=here,
-                holds=rule(here),
-                counts=_papers_reference(record, records)
-                and (not real or record.spec["data"] != GENERATED),
-            ),
-        )
+def _exactly(record: CellRecord) -> bool:
+    return bool(record.facts.get("exact"))
 
 
 def _parts(
     results: Results,
-    keep: Callable[[CellRecord], bool],
     found: Found,
-    rule: Callable[[Measured | None], Holds],
+    rule: Rule,
+    keep: Callable[[CellRecord], bool] = lambda record: True,
+    counts: Callable[[CellRecord], bool] = lambda record: True,
 ) -> list[Part]:
-    return [part for _, part in _pieces(results, keep, found, rule)]
+    """One part a cell of tables; generated pairs count only where no real ones were measured."""
+    records = [r for r in results.where(part=TABLES) if keep(r)]
+    return [
+        part_of(setting_of(r.spec), found(r), rule, _counts(r, records) and counts(r))
+        for r in records
+    ]
 
 
-def _papers_reference(record: CellRecord, others: Sequence[CellRecord]) -> bool:
-    """Other references are shown; they count only where the papers' was not measured."""
+def _counts(record: CellRecord, others: Sequence[CellRecord]) -> bool:
+    """Other references, and generated pairs, count only where the papers' were not measured."""
     known = {str(r.spec["reference"]) for r in others}
-    return "padding" not in known or record.spec["reference"] == "padding"
+    real = any(r.spec["data"] != GENERATED for r in others)
+    return ("padding" not in known or record.spec["reference"] == "padding") and (
+        not real or record.spec["data"] != GENERATED
+    )
 
 
 def _by_depth(
-    results: Results,
-    part: str,
-    found: Found,
-    rule: Callable[[Measured | None], Holds],
-    *,
-    first_is_deep: bool,
-    unit: str,
-    suffix: str = "",
-    counts: bool = True,
+    results: Results, part: str, found: Found, unit: str, deep: bool = False
 ) -> Iterator[Part]:
-    """The first layer against the deepest, for each setting with two layers or more."""
+    """The first layer less the deepest, or the other way round if `deep`, setting by setting."""
     groups: dict[tuple[str, ...], list[CellRecord]] = {}
     records = results.where(part=part)
     for record in records:
         key = tuple(str(record.spec.get(k, "")) for k in ("data", "model", "exact", "reference"))
         groups.setdefault(key, []).append(record)
-    real = any(r.spec["data"] != GENERATED for r in records)
     for (data, model, *_, reference), same in groups.items():
         ordered = sorted(same, key=lambda r: r.spec["layer"])
         low, high = ordered[0], ordered[-1]
         if low is high:
             continue
-        ends = (high, low) if first_is_deep else (low, high)
-        gap = difference(found(ends[0]), found(ends[1]), unit)
-        words = [
-            title_of_data(data),
-            title_of_model(model),
-            f"layers {low.spec['layer']} and {high.spec['layer']}",
-            f"reference {reference}",
-            suffix,
-        ]
-        yield Part(
-            of=", ".join(w for w in words if w),
-            measured=gap,
-            holds=rule(gap),
-            counts=counts and _papers_reference(low, records) and (not real or data != GENERATED),
-        )
+        first, second = (found(end) for end in ((high, low) if deep else (low, high)))
+        layers = f"layers {low.spec['layer']} and {high.spec['layer']}"
+        name = f"{title_of_data(data)}, {title_of_model(model)}, {layers}, reference {reference}"
+        gap = difference(first, second, f"difference of {unit}")
+        yield part_of(name, gap, lambda m: above(m, 0.0), _counts(low, records))
 
 
 def _largest_group(record: CellRecord) -> str:

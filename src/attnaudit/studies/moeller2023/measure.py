@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attnaudit.data.pairs.scored_pairs import ScoredPair
@@ -26,6 +26,7 @@ from attnaudit.studies.moeller2023.shares import (
 )
 from attnaudit.studies.moeller2023.steps import measure_steps
 from attnaudit.studies.moeller2023.tables import encoder_of, pairs_of, tables_of
+from attnaudit.studies.schema import Spec
 
 KINDS_SHOWN = 12
 SHIFTED = "ShiftedTransformer"
@@ -48,11 +49,11 @@ def measure(cell: Cell, place: Place) -> Outcome:
     return Outcome(found.rows, {**found.facts, "pairs": len(pairs)}, found.notes)
 
 
-def _steps(pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place) -> Outcome:
+def _steps(pairs: Sequence[ScoredPair], spec: Spec, place: Place) -> Outcome:
     return measure_steps(encoder_of(spec, place), pairs, spec, place)
 
 
-def _tables(pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place) -> Outcome:
+def _tables(pairs: Sequence[ScoredPair], spec: Spec, place: Place) -> Outcome:
     encoder, settings = encoder_of(spec, place), Settings()
     tagger, no_tags = None, "tags=none was asked for"
     try:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-from attnaudit.findings.findings import Estimate
-from attnaudit.findings.wording import NOTHING, count, number
-from attnaudit.report.blocks import (
-    Block,
-    Picture,
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    PALETTE,
+    SECOND,
+    Curve,
+    Figure,
     Row,
-    StudySection,
-    StudyTable,
+    Series,
+    Table,
     Value,
-    Words,
 )
-from attnaudit.report.charts import ACCENT, MUTED, Figure, Series
-from attnaudit.report.curves import Curve, curves
-from attnaudit.report.figures import PALETTE, SECOND
+from attnaudit.findings.wording import NOTHING, count, number
+from attnaudit.report.blocks import Block, StudySection, Words
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.moeller2023.cells import (
     AGREEMENT,
@@ -32,510 +32,364 @@ from attnaudit.studies.moeller2023.cells import (
 from attnaudit.studies.moeller2023.paper import NEGATIVE_SHARE, TOP_SHARE, UNVERIFIED
 from attnaudit.studies.moeller2023.shares import CURVE, FULL, PLAIN
 from attnaudit.studies.moeller2023.steps import CONVERGED, OURS, PAPERS
+from attnaudit.studies.pieces import (
+    Column,
+    Write,
+    curve_picture,
+    finely,
+    percent,
+    section,
+    table,
+    table_of,
+    theirs,
+    told,
+)
 from attnaudit.studies.schema import CellRecord
 
 MOST_DRAWN = 400
 """Pairs in a picture; with more, dots hide each other."""
-PARTS = {"sum": "of the plain sum, by value", "magnitude": "of magnitudes, by size"}
+PARTS = {
+    "sum": ("of the plain sum, by value", "Median"),
+    "magnitude": ("of magnitudes, by size", "Mean"),
+}
 
 
-def sections(results: Results) -> Iterator[StudySection]:
-    """What differs, and one section a question; a part that was not measured is left out."""
-    tables = results.where(part=TABLES)
-    steps = results.where(part=STEPS)
-    yield _differences(results)
-    if tables:
-        yield _sums(tables)
-        yield _shares(tables)
-        yield _kinds(tables)
-        yield _denial(tables)
-    if steps:
-        yield _steps(steps)
-    beside = results.where(part=AGREEMENT)
-    if beside:
-        yield _agreement(beside)
-
-
-def _differences(results: Results) -> StudySection:
-    points = []
-    for record in results.where(part=TABLES):
-        facts = record.facts
-        points.append(
-            f"{setting_of(record.spec)}: {count(facts['pairs'])} pairs of "
-            f"{number(facts['mean_tokens'], 1)} tokens a text on average; {facts['layers']} layers"
-            + (", an exact model." if facts["exact"] else ", off the shelf.")
-        )
-    return StudySection(
-        "differences",
-        "What differs",
-        "The papers' models are built on mpnet and distilroberta, and those of the first paper are "
-        "trained so that a reference has no embedding. Numbers of the papers are marked where they "
-        "were only read in notes of others; no answer rests on them.",
-        (Words("", tuple(points)),),
-    )
-
-
-def _sums(records: Sequence[CellRecord]) -> StudySection:
-    errors, ranks = [], []
-    for record in records:
-        name, values = setting_of(record.spec), []
-        for subject in (FULL, PLAIN):
-            values += [
-                _share(record, "within_tolerance", subject),
-                _small(record, "absolute_error", subject),
-                _small(record, "largest_error", subject),
-            ]
-        sizes = (
-            _value(record, "reference_size", "e(r) over e(x)"),
-            _value(record, "corner", "e(r)e(r)"),
-        )
-        errors.append(Row(name, (*values, *sizes)))
-        kinds = [("spearman_score", s) for s in (FULL, PLAIN)]
-        kinds += [("spearman_labels", s) for s in ("score", FULL, PLAIN)]
-        ranks.append(Row(name, tuple(_value(record, *kind, 3) for kind in kinds)))
-    head = tuple(
-        f"{name}: {what}"
-        for name in ("full", "plain")
-        for what in ("share that adds up", "mean error", "largest error")
-    )
-    blocks: list[Block] = [
-        StudyTable(
-            "Do the tables add up?",
-            "Errors are |score − sum|, in units of the cosine. The corner "
-            "is what the two references add by themselves.",
-            "setting",
-            (*head, "mean |e(r)| / |e(x)|", "mean corner"),
-            tuple(errors),
-        ),
-        StudyTable(
-            "Do the sums order pairs as the score does?",
-            "Spearman's ρ over pairs of texts: with "
-            "the model's score, and with the scores that people gave.",
-            "setting",
-            (
-                "full with score",
-                "plain with score",
-                "score with people",
-                "full with people",
-                "plain with people",
-            ),
-            tuple(ranks),
-        ),
-        *(_scatter(record, i) for i, record in enumerate(records)),
-    ]
-    return StudySection(
-        "sums",
-        "The score and the sums",
-        "The full table has a row, a column and a corner for the references; the papers' plain "
-        "matrix leaves them out. |e(r)| / |e(x)| and the corner say how large that is.",
-        tuple(blocks),
-    )
-
-
-def _scatter(record: CellRecord, place: int) -> Picture:
-    drawn = record.facts["scatter"]
-    step = max(1, math.ceil(len(drawn["score"]) / MOST_DRAWN))
-    score = drawn["score"][::step]
-    series = (Series("full table", ACCENT), Series("plain matrix", SECOND, "square"))
-    rows = [
-        Curve(
-            one,
-            tuple((x, y, "a pair") for x, y in zip(score, drawn[key][::step], strict=True)),
-            joined=False,
-        )
-        for one, key in zip(series, ("full", "plain"), strict=True)
-    ]
-    every = [*score, *(y for key in ("full", "plain") for y in drawn[key][::step])]
-    across = _around(score)
-    line = Curve(
-        Series("sum = score", MUTED),
-        ((across[0], across[0], "equal"), (across[1], across[1], "equal")),
-    )
-    full, plain = (find(record.rows, "absolute_error", s) for s in (FULL, PLAIN))
-    return Picture(
-        Figure(
-            name=f"scatter-{place}",
-            title=f"{setting_of(record.spec)}: sums against the score",
-            caption="One dot a pair of texts and sum. On the line, the sum is the score.",
-            spec=curves(
-                (*rows, line),
-                x=across,
-                y=_around([*every, *across]),
-                axes=("score of the model", "sum of the table"),
-            ),
-            description=f"mean error of the full table {_tiny(full)}, of the plain matrix "
-            f"{_tiny(plain)}",
-            legend=(*series, line.series),
-        )
-    )
-
-
-def _shares(records: Sequence[CellRecord]) -> StudySection:
-    rows = [
-        Row(
-            setting_of(record.spec),
-            (
-                _share(record, "top_share", "of the plain sum"),
-                _share(record, "top_share", "of the score"),
-                _share(record, "top_share", "of magnitudes"),
-                _share(record, "pairs_for_half", "of magnitudes"),
-                _share(record, "negative_share", "pairs"),
-            ),
-        )
-        for record in records
-    ]
-    blank = Value(NOTHING)
-    rows.append(
-        Row(
-            f"the paper, {UNVERIFIED}",
-            (
-                blank,
-                Value(number(TOP_SHARE, percent=True), paper=True),
-                blank,
-                blank,
-                Value(number(NEGATIVE_SHARE, percent=True), paper=True),
-            ),
-        )
-    )
-    blocks: list[Block] = [
-        StudyTable(
-            "The first 5 % of the token pairs",
-            "By value, of the plain sum and of the score (medians over pairs of texts; "
-            "beyond 100 % "
-            "where negative pairs take the rest back); by size, of the sum of magnitudes; "
-            "and how many "
-            "pairs are half of the magnitudes, and how many are negative (means over pairs "
-            "of texts).",
-            "setting",
-            (
-                "median of the plain sum",
-                "median of the score",
-                "mean of magnitudes",
-                "mean of pairs for half",
-                "mean of negative pairs",
-            ),
-            tuple(rows),
-        )
-    ]
-    for place, (title, same) in enumerate(_by_setting(records)):
-        series = [
-            Series(f"layer {r.spec['layer']}", PALETTE[i % len(PALETTE)])
-            for i, r in enumerate(same)
-        ]
-        for key, words in PARTS.items():
-            drawn = [
-                Curve(
-                    one,
-                    tuple(
-                        (x, y, f"{x:.0%} of the pairs")
-                        for x, y in zip(CURVE, r.facts["curves"][key], strict=True)
-                    ),
-                )
-                for one, r in zip(series, same, strict=True)
-                if r.facts["curves"][key]
-            ]
-            if drawn:
-                top = max(y for c in drawn for _, y, _ in c.points)
-                blocks.append(
-                    Picture(
-                        Figure(
-                            name=f"shares-{key}-{place}",
-                            title=f"{title}: cumulative share {words}",
-                            caption="Token pairs from the strongest on. "
-                            + (
-                                "Median over pairs of texts."
-                                if key == "sum"
-                                else "Mean over pairs of texts."
-                            ),
-                            spec=curves(
-                                drawn,
-                                x=(0, 1),
-                                y=(0, max(1.0, 1.05 * top)),
-                                axes=("share of the token pairs", "share explained"),
-                            ),
-                            description="; ".join(
-                                f"{c.series.name}: {number(c.points[1][1], percent=True)} "
-                                f"by the first 5 %"
-                                for c in drawn
-                            ),
-                            legend=tuple(c.series for c in drawn),
-                        )
-                    )
-                )
-    return StudySection(
-        "shares",
-        "How few pairs explain how much",
-        "The plain sum is the score of an exact model alone. Of an off-the-shelf model it is "
-        "larger, so a share of it is no share of the score.",
-        tuple(blocks),
-    )
-
-
-def _kinds(records: Sequence[CellRecord]) -> StudySection:
-    blocks: list[Block] = []
-    rows = []
-    for record in records:
-        for e in record.rows:
-            if e.statistic == "kind_preference":
-                top = find(record.rows, "kind_share_top", e.subject)
-                everything = find(record.rows, "kind_share_all", e.subject)
-                rows.append(
-                    Row(
-                        f"{setting_of(record.spec)}: {e.subject}",
-                        (
-                            _percent(top),
-                            _percent(everything),
-                            _percent(e),
-                        ),
-                    )
-                )
-    if rows:
-        blocks.append(
-            StudyTable(
-                "Among the strongest pairs of words",
-                "How many of the first 5 % by value join two words of that kind, and how "
-                "many of all: "
-                "means over pairs of texts.",
-                "setting",
-                ("among the first 5 %", "among all", "difference"),
-                tuple(rows),
-            )
-        )
-    for record in records:
-        found: list[dict[str, Any]] = record.facts.get("kinds", [])
-        if found:
-            blocks.append(
-                StudyTable(
-                    setting_of(record.spec),
-                    "Pairs of words of the full table by their kinds, references included. "
-                    "Share: of "
-                    "the sum of magnitudes. The mean is of single pairs.",
-                    "kinds",
-                    ("pairs", "share", "mean", "part of the sum"),
-                    tuple(_kind_row(one) for one in found),
-                    folded=len(records) > 1,
-                )
-            )
-    reasons = dict.fromkeys(str(r.facts["no_tags"]) for r in records if r.facts.get("no_tags"))
-    if reasons:
-        blocks.append(Words("Not measured", tuple(reasons)))
-    built_in = any(r.spec["tags"] == "closed" for r in records)
-    return StudySection(
-        "kinds",
-        "Kinds of words",
-        (
-            "The kinds here come from lists of closed-class words, which are no tagger: "
-            "nouns, verbs "
-            "and adjectives are all “other word”. With spaCy, say --set tags=spacy:en_core_web_sm. "
-            if built_in
-            else "Parts of speech by spaCy. "
-        )
-        + "Words of several tokens have the sum of these.",
-        tuple(blocks),
-    )
-
-
-def _kind_row(one: dict[str, Any]) -> Row:
-    def cell(name: str, percent: bool, digits: int = 3) -> Value:
-        if one[name] is None:
-            return Value(NOTHING)
-        ends = [
-            number(one[f"{name}_{e}"], digits, percent=percent)
-            for e in ("low", "high")
-            if one[f"{name}_{e}"] is not None
-        ]
-        return Value(number(one[name], digits, percent=percent), " to ".join(ends))
-
-    name = f"{one['tag_a']}, {one['tag_b']}"
-    size = Value(count(one["count"]), f"in {count(one['texts'])} pairs of texts")
-    return Row(name, (size, cell("share", True), cell("mean", False), cell("share_of_total", True)))
-
-
-def _denial(records: Sequence[CellRecord]) -> StudySection:
-    rows = [
-        Row(
-            setting_of(record.spec),
-            (
-                _value(record, "negation", "contribution", 3),
-                _value(record, "negation", "other words", 3),
-                _value(record, "negation", "relative"),
-                Value(count(_n(find(record.rows, "negation", "relative")))),
-            ),
-        )
-        for record in records
-    ]
-    return StudySection(
-        "denial",
-        "Denial",
-        "Pairs of which one text has not, n’t, no, never or cannot, and the other has none: what "
-        "the token's row of the full table adds to the score.",
-        (
-            StudyTable(
-                "Words of denial",
-                "Means over pairs of texts. A ratio below 1 says "
-                "that it weighs less than an average word.",
-                "setting",
-                ("adds to the score", "other tokens, size", "ratio of sizes", "pairs of texts"),
-                tuple(rows),
-            ),
-        ),
-    )
-
-
-def _steps(records: Sequence[CellRecord]) -> StudySection:
-    blocks: list[Block] = []
-    for place, (title, same) in enumerate(_by_setting(records)):
-        drawn = []
-        for i, record in enumerate(same):
-            for rule, shape in ((PAPERS, "circle"), (OURS, "diamond")):
-                found = record.facts["matrix_error"].get(rule, {})
-                points = tuple(
-                    (float(n), max(mean, 1e-9), f"largest {largest:.1e}")
-                    for n, (mean, largest) in found.items()
-                )
-                name = f"layer {record.spec['layer']}, {rule}"
-                if points:
-                    drawn.append(Curve(Series(name, PALETTE[i % len(PALETTE)], shape), points))
-        every = [p for c in drawn for p in c.points]
-        if every:
-            blocks.append(
-                Picture(
-                    Figure(
-                        name=f"steps-{place}",
-                        title=f"{title}: error of the matrix by number of nodes",
-                        caption="Largest error of an entry, in units of the cosine, against "
-                        "a converged "
-                        f"run (our rule with {CONVERGED} nodes); mean over pairs. Both axes are "
-                        "logarithmic.",
-                        spec=curves(
-                            drawn,
-                            x=(min(p[0] for p in every) * 0.9, max(p[0] for p in every) * 1.1),
-                            y=(min(p[1] for p in every) / 2, max(p[1] for p in every) * 2),
-                            axes=("nodes", "error of the matrix"),
-                            scale="log",
-                        ),
-                        description="; ".join(
-                            f"{c.series.name}: {c.points[-1][1]:.1e} at {c.points[-1][0]:.0f} nodes"
-                            for c in drawn
-                        ),
-                        legend=tuple(c.series for c in drawn),
-                    )
-                )
-            )
-    blocks.append(_steps_table(records))
-    return StudySection(
-        "steps",
-        "Convergence",
-        "The papers take evenly spread steps and their number from the user. Our rule puts nodes "
-        "where the embedding moves, and takes as many as a tolerance needs.",
-        tuple(blocks),
-    )
-
-
-def _steps_table(records: Sequence[CellRecord]) -> StudyTable:
-    nodes = sorted({int(n) for r in records for n in r.facts["matrix_error"].get(PAPERS, {})})
-    every = (e for r in records for e in r.rows if e.statistic == "completeness_error")
-    summed = sorted({e.group for e in every}, key=lambda group: int(group.split()[0]))
-    rows = []
-    for record in records:
-        values = [_small(record, "completeness_error", PAPERS, group) for group in summed]
-        values += [_small(record, "matrix_error", PAPERS, f"{n} nodes") for n in nodes]
-        values.append(_value(record, "nodes_needed", OURS, 1))
-        rows.append(Row(setting_of(record.spec), tuple(values)))
-    head = (
-        *(f"sum, {group}" for group in summed),
-        *(f"matrix, {n} nodes" for n in nodes),
-        "our nodes",
-    )
-    sizes = {f"{r.facts['texts']} texts and {r.facts['step_pairs']} pairs" for r in records}
-    return StudyTable(
-        "The papers' rule",
-        f"Means. Sum: error of an embedding's sum, relative to its length. "
-        f"Matrix: largest error of an entry. Of {', '.join(sorted(sizes))}. Our nodes: "
-        "what our rule needs for the tolerance, on average.",
-        "setting",
-        head,
-        tuple(rows),
-    )
-
-
-def _agreement(records: Sequence[CellRecord]) -> StudySection:
-    rows = [
-        Row(
-            f"{setting_of(r.spec)}, beside {title_of_model(r.spec['exact'])}",
-            (_value(r, "rank_agreement", "approximate and exact"), Value(count(r.facts["pairs"]))),
-        )
-        for r in records
-    ]
-    return StudySection(
-        "agreement",
-        "Exact and approximate",
-        "Spearman's ρ of two models' plain matrices between words, per pair of texts: does "
-        "the approximation for an off-the-shelf model order pairs as the exact model does? They "
-        "are two models, of which one was trained on.",
-        (StudyTable("Agreement", "", "setting", ("mean ρ", "pairs of texts"), tuple(rows)),),
-    )
-
-
-# --- pieces
-
-
-def _by_setting(records: Sequence[CellRecord]) -> Iterator[tuple[str, list[CellRecord]]]:
-    """Cells that differ in their layer alone, with what they have in common in words."""
-    groups: dict[str, list[CellRecord]] = {}
-    for r in records:
-        title = (
-            f"{title_of_data(r.spec['data'])}, {title_of_model(r.spec['model'])}, reference "
-            f"{r.spec['reference']}"
-        )
-        groups.setdefault(title, []).append(r)
-    for title, same in groups.items():
-        yield title, sorted(same, key=lambda r: r.spec["layer"])
-
-
-def _value(record: CellRecord, statistic: str, subject: str, digits: int = 2) -> Value:
-    found = find(record.rows, statistic, subject)
-    if found is None or found.value is None:
-        return Value(NOTHING)
-    ends = [number(e, digits) for e in (found.low, found.high) if e is not None]
-    return Value(number(found.value, digits), " to ".join(ends))
-
-
-def _share(record: CellRecord, statistic: str, subject: str) -> Value:
-    return _percent(find(record.rows, statistic, subject))
-
-
-def _percent(found: Estimate | None) -> Value:
-    if found is None or found.value is None:
-        return Value(NOTHING)
-    ends = [number(e, percent=True) for e in (found.low, found.high) if e is not None]
-    return Value(number(found.value, percent=True), " to ".join(ends))
-
-
-def _small(record: CellRecord, statistic: str, subject: str, group: str = "all") -> Value:
-    found = find(record.rows, statistic, subject, group)
-    if found is None or found.value is None:
-        return Value(NOTHING)
-    ends = [_sized(end) for end in (found.low, found.high) if end is not None]
-    return Value(_sized(found.value), " to ".join(ends))
-
-
-def _tiny(found: Estimate | None) -> str:
-    return NOTHING if found is None or found.value is None else _sized(found.value)
-
-
-def _sized(value: float) -> str:
+def _sized(value: float | None) -> str:
     """A number of any size: small ones by their power of ten.
 
     Example:
         >>> _sized(0.123), _sized(0.000123)
         ('0.12', '1.2e-04')
     """
-    return f"{value:.1e}" if abs(value) < 0.01 else number(value)
+    return f"{value:.1e}" if value is not None and abs(value) < 0.01 else number(value)
 
 
-def _n(found: Estimate | None) -> int:
-    return 0 if found is None else found.n
+ERRORS = (
+    *(
+        Column(f"{name}: {what}", statistic, subject, write)
+        for name, subject in (("full", FULL), ("plain", PLAIN))
+        for what, statistic, write in (
+            ("share that adds up", "within_tolerance", percent),
+            ("mean error", "absolute_error", _sized),
+            ("largest error", "largest_error", _sized),
+        )
+    ),
+    Column("mean |e(r)| / |e(x)|", "reference_size", "e(r) over e(x)"),
+    Column("mean corner", "corner", "e(r)e(r)"),
+)
+RANKS = (
+    Column("full with score", "spearman_score", FULL, finely),
+    Column("plain with score", "spearman_score", PLAIN, finely),
+    Column("score with people", "spearman_labels", "score", finely),
+    Column("full with people", "spearman_labels", FULL, finely),
+    Column("plain with people", "spearman_labels", PLAIN, finely),
+)
+SHARES = (
+    Column("median of the plain sum", "top_share", "of the plain sum", percent),
+    Column("median of the score", "top_share", "of the score", percent),
+    Column("mean of magnitudes", "top_share", "of magnitudes", percent),
+    Column("mean of pairs for half", "pairs_for_half", "of magnitudes", percent),
+    Column("mean of negative pairs", "negative_share", "pairs", percent),
+)
+DENIAL = (
+    Column("adds to the score", "negation", "contribution", finely),
+    Column("other tokens, size", "negation", "other words", finely),
+    Column("ratio of sizes", "negation", "relative"),
+)
+
+
+def sections(results: Results) -> Iterator[StudySection]:
+    """What differs, and one section a question; a part that was not measured is left out."""
+    records, steps, beside = (results.where(part=part) for part in (TABLES, STEPS, AGREEMENT))
+    cells = [(setting_of(record.spec), record) for record in records]
+    yield section(
+        "differences",
+        "What differs",
+        "The papers' models are built on mpnet and distilroberta, and those of the first paper are "
+        "trained so that a reference has no embedding. Numbers of the papers are marked where they "
+        "were only read in notes of others; no answer rests on them.",
+        Words("", tuple(_differs(name, record.facts) for name, record in cells)),
+    )
+    yield section(
+        "sums",
+        "The score and the sums",
+        "The full table has a row, a column and a corner for the references; the papers' plain "
+        "matrix leaves them out. |e(r)| / |e(x)| and the corner say how large that is.",
+        table_of(
+            (
+                "Do the tables add up?",
+                "Errors are |score − sum|, in units of the cosine. The corner is what the two "
+                "references add by themselves.",
+                "setting",
+            ),
+            ERRORS,
+            cells,
+        ),
+        table_of(
+            (
+                "Do the sums order pairs as the score does?",
+                "Spearman's ρ over pairs of texts: with the model's score, and with the scores "
+                "that people gave.",
+                "setting",
+            ),
+            RANKS,
+            cells,
+        ),
+        *(_scatter(record, place) for place, record in enumerate(records)),
+    )
+    yield section(
+        "shares",
+        "How few pairs explain how much",
+        "The plain sum is the score of an exact model alone. Of an off-the-shelf model it is "
+        "larger, so a share of it is no share of the score.",
+        *_shares(cells),
+    )
+    built_in = any(r.spec["tags"] == "closed" for r in records)
+    yield section(
+        "kinds",
+        "Kinds of words",
+        (
+            "The kinds here come from lists of closed-class words, which are no tagger: nouns, "
+            "verbs and adjectives are all “other word”. With spaCy, say --set "
+            "tags=spacy:en_core_web_sm. "
+            if built_in
+            else "Parts of speech by spaCy. "
+        )
+        + "Words of several tokens have the sum of these.",
+        *_kinds(cells),
+    )
+    yield section(
+        "denial",
+        "Denial",
+        "Pairs of which one text has not, n’t, no, never or cannot, and the other has none: what "
+        "the token's row of the full table adds to the score.",
+        table(
+            "Words of denial",
+            "Means over pairs of texts. A ratio below 1 says that it weighs less than an average "
+            "word.",
+            "setting",
+            (*(column.head for column in DENIAL), "pairs of texts"),
+            [Row(name, tuple(_denial(record))) for name, record in cells],
+        ),
+    )
+    yield section(
+        "steps",
+        "Convergence",
+        "The papers take evenly spread steps and their number from the user. Our rule puts nodes "
+        "where the embedding moves, and takes as many as a tolerance needs.",
+        *map(_convergence, _by_setting(steps)),
+        _steps_table(steps) if steps else None,
+    )
+    rank = Column("mean ρ", "rank_agreement", "approximate and exact")
+    yield section(
+        "agreement",
+        "Exact and approximate",
+        "Spearman's ρ of two models' plain matrices between words, per pair of texts: does "
+        "the approximation for an off-the-shelf model order pairs as the exact model does? They "
+        "are two models, of which one was trained on.",
+        table(
+            "Agreement",
+            "",
+            "setting",
+            ("mean ρ", "pairs of texts"),
+            [
+                Row(
+                    f"{setting_of(r.spec)}, beside {title_of_model(r.spec['exact'])}",
+                    (told(rank.of(r)), Value(count(r.facts["pairs"]))),
+                )
+                for r in beside
+            ],
+        ),
+    )
+
+
+def _differs(name: str, facts: Mapping[str, object]) -> str:
+    return (
+        f"{name}: {facts['pairs']:,} pairs of {facts['mean_tokens']:.1f} tokens a text on average; "
+        f"{facts['layers']} layers, {'an exact model' if facts['exact'] else 'off the shelf'}."
+    )
+
+
+def _denial(record: CellRecord) -> Iterator[Value]:
+    found = [column.of(record) for column in DENIAL]
+    yield from (told(one, column.write) for one, column in zip(found, DENIAL, strict=True))
+    yield Value(count(0 if found[-1] is None else found[-1].n))
+
+
+def _scatter(record: CellRecord, place: int) -> Figure:
+    drawn = record.facts["scatter"]
+    step = max(1, math.ceil(len(drawn["score"]) / MOST_DRAWN))
+    score, full, plain = (drawn[key][::step] for key in ("score", "full", "plain"))
+    rows = [
+        Curve(series, tuple((x, y, "a pair") for x, y in zip(score, sums, strict=True)), False)
+        for series, sums in (
+            (Series("full table", ACCENT), full),
+            (Series("plain matrix", SECOND, "square"), plain),
+        )
+    ]
+    across = _around(score)
+    ends = tuple((end, end, "equal") for end in across)
+    errors = [told(find(record.rows, "absolute_error", s), _sized).text for s in (FULL, PLAIN)]
+    return curve_picture(
+        f"scatter-{place}",
+        (
+            f"{setting_of(record.spec)}: sums against the score",
+            "One dot a pair of texts and sum. On the line, the sum is the score.",
+        ),
+        (*rows, Curve(Series("sum = score", MUTED), ends)),
+        (across, _around([*score, *full, *plain, *across])),
+        ("score of the model", "sum of the table"),
+        [f"mean error of the full table {errors[0]}, of the plain matrix {errors[1]}"],
+    )
+
+
+Cells = Sequence[tuple[str, CellRecord]]
+
+
+def _shares(cells: Cells) -> Iterator[Block | None]:
+    rows = [Row(name, tuple(told(c.of(r), c.write) for c in SHARES)) for name, r in cells]
+    stated = (None, TOP_SHARE, None, None, NEGATIVE_SHARE)
+    paper = tuple(Value(NOTHING) if s is None else theirs(s, percent) for s in stated)
+    yield table(
+        "The first 5 % of the token pairs",
+        "By value, of the plain sum and of the score (medians over pairs of texts; beyond 100 % "
+        "where negative pairs take the rest back); by size, of the sum of magnitudes; and how many "
+        "pairs are half of the magnitudes, and how many are negative (means over pairs of texts).",
+        "setting",
+        [column.head for column in SHARES],
+        [*rows, Row(f"the paper, {UNVERIFIED}", paper)] if rows else (),
+    )
+    for place, title, same in _by_setting([record for _, record in cells]):
+        for key, (words, middle) in PARTS.items():
+            drawn = [
+                Curve(
+                    Series(f"layer {r.spec['layer']}", PALETTE[i % len(PALETTE)]),
+                    tuple(
+                        (x, y, f"{x:.0%} of the pairs")
+                        for x, y in zip(CURVE, r.facts["curves"][key], strict=True)
+                    ),
+                )
+                for i, r in enumerate(same)
+                if r.facts["curves"][key]
+            ]
+            if drawn:
+                top = max(y for c in drawn for _, y, _ in c.points)
+                yield curve_picture(
+                    f"shares-{key}-{place}",
+                    (
+                        f"{title}: cumulative share {words}",
+                        f"Token pairs from the strongest on. {middle} over pairs of texts.",
+                    ),
+                    drawn,
+                    ((0, 1), (0, max(1.0, 1.05 * top))),
+                    ("share of the token pairs", "share explained"),
+                    (f"{c.series.name}: {percent(c.points[1][1])} by the first 5 %" for c in drawn),
+                )
+
+
+def _kinds(cells: Cells) -> Iterator[Block | None]:
+    names = ("kind_share_top", "kind_share_all", "kind_preference")
+    yield table(
+        "Among the strongest pairs of words",
+        "How many of the first 5 % by value join two words of that kind, and how many of all: "
+        "means over pairs of texts.",
+        "setting",
+        ("among the first 5 %", "among all", "difference"),
+        [
+            Row(
+                f"{name}: {e.subject}",
+                tuple(told(find(record.rows, n, e.subject), percent) for n in names),
+            )
+            for name, record in cells
+            for e in record.rows
+            if e.statistic == "kind_preference"
+        ],
+    )
+    for name, record in cells:
+        yield table(
+            name,
+            "Pairs of words of the full table by their kinds, references included. Share: of the "
+            "sum of magnitudes. The mean is of single pairs.",
+            "kinds",
+            ("pairs", "share", "mean", "part of the sum"),
+            map(_kind_row, record.facts.get("kinds", ())),
+            folded=len(cells) > 1,
+        )
+    reasons = dict.fromkeys(str(r.facts["no_tags"]) for _, r in cells if r.facts.get("no_tags"))
+    if reasons:
+        yield Words("Not measured", tuple(reasons))
+
+
+def _kind_row(one: Mapping[str, float | None]) -> Row:
+    def value(name: str, write: Write) -> Value:
+        ends = [write(e) for e in (one[f"{name}_low"], one[f"{name}_high"]) if e is not None]
+        return Value(write(one[name]), " to ".join(ends) if one[name] is not None else "")
+
+    finer = partial(number, digits=3, percent=True)
+    size = Value(f"{one['count']:,}", f"in {one['texts']:,} pairs of texts")
+    shares = (value("share", finer), value("mean", finely), value("share_of_total", finer))
+    return Row(f"{one['tag_a']}, {one['tag_b']}", (size, *shares))
+
+
+def _convergence(setting: tuple[int, str, Sequence[CellRecord]]) -> Figure | None:
+    place, title, same = setting
+    drawn = [
+        Curve(
+            Series(f"layer {r.spec['layer']}, {rule}", PALETTE[i % len(PALETTE)], shape),
+            tuple(
+                (float(n), max(mean, 1e-9), f"largest {largest:.1e}")
+                for n, (mean, largest) in r.facts["matrix_error"][rule].items()
+            ),
+        )
+        for i, r in enumerate(same)
+        for rule, shape in ((PAPERS, "circle"), (OURS, "diamond"))
+        if r.facts["matrix_error"].get(rule)
+    ]
+    x, y = [p[0] for c in drawn for p in c.points], [p[1] for c in drawn for p in c.points]
+    if not x:
+        return None
+    words = (
+        f"{title}: error of the matrix by number of nodes",
+        "Largest error of an entry, in units of the cosine, against a converged run (our rule with "
+        f"{CONVERGED} nodes); mean over pairs. Both axes are logarithmic.",
+    )
+    return curve_picture(
+        f"steps-{place}",
+        words,
+        drawn,
+        ((min(x) * 0.9, max(x) * 1.1), (min(y) / 2, max(y) * 2)),
+        ("nodes", "error of the matrix"),
+        (f"{c.series.name}: {c.points[-1][1]:.1e} at {c.points[-1][0]:.0f} nodes" for c in drawn),
+        "log",
+    )
+
+
+def _steps_table(records: Sequence[CellRecord]) -> Table | None:
+    nodes = sorted({int(n) for r in records for n in r.facts["matrix_error"].get(PAPERS, {})})
+    every = (e for r in records for e in r.rows if e.statistic == "completeness_error")
+    summed = sorted({e.group for e in every}, key=lambda group: int(group.split()[0]))
+    at = [("sum", "completeness_error", group) for group in summed]
+    at += [("matrix", "matrix_error", f"{n} nodes") for n in nodes]
+    sizes = {f"{r.facts['texts']} texts and {r.facts['step_pairs']} pairs" for r in records}
+    caption = (
+        "Means. Sum: error of an embedding's sum, relative to its length. Matrix: largest error of "
+        f"an entry. Of {', '.join(sorted(sizes))}. Our nodes: what our rule needs for the "
+        "tolerance, on average."
+    )
+    columns = [Column(f"{what}, {at}", name, PAPERS, _sized, at) for what, name, at in at]
+    columns.append(Column("our nodes", "nodes_needed", OURS, partial(number, digits=1)))
+    cells = [(setting_of(record.spec), record) for record in records]
+    return table_of(("The papers' rule", caption, "setting"), columns, cells)
+
+
+def _by_setting(records: Sequence[CellRecord]) -> Iterator[tuple[int, str, list[CellRecord]]]:
+    """Cells that differ in their layer alone: a number, what they have in common, and them."""
+    groups: dict[str, list[CellRecord]] = {}
+    for r in records:
+        data, model = title_of_data(r.spec["data"]), title_of_model(r.spec["model"])
+        groups.setdefault(f"{data}, {model}, reference {r.spec['reference']}", []).append(r)
+    for place, (title, same) in enumerate(groups.items()):
+        yield place, title, sorted(same, key=lambda r: r.spec["layer"])
 
 
 def _around(values: Sequence[float]) -> tuple[float, float]:

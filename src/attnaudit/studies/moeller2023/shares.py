@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -39,16 +40,11 @@ def additivity(
     labels = np.array([p.score for p in pairs])
     for subject, sums in sums_of(tables).items():
         errors = np.abs(scores - sums) / sizes
-        yield share(
-            (errors <= tolerance).astype(float),
-            settings,
-            statistic="within_tolerance",
-            subject=subject,
-        )
+        within = (errors <= tolerance).astype(float)
+        yield share(within, settings, statistic="within_tolerance", subject=subject)
         yield average(errors, settings, statistic="absolute_error", subject=subject)
-        yield Estimate(
-            statistic="largest_error", subject=subject, value=float(errors.max()), n=len(errors)
-        )
+        largest = float(errors.max())
+        yield Estimate(statistic="largest_error", subject=subject, value=largest, n=len(errors))
         yield correlation(scores, sums, settings, "spearman_score", subject)
         yield correlation(labels, sums, settings, "spearman_labels", subject)
     yield correlation(labels, scores, settings, "spearman_labels", "score")
@@ -80,14 +76,7 @@ def correlation(
             resamples=min(settings.resamples, 1000),
             seed=settings.seed,
         )
-    return Estimate(
-        statistic=statistic,
-        subject=subject,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-    )
+    return Estimate(statistic=statistic, subject=subject, **asdict(found))
 
 
 def paired_gap(
@@ -151,15 +140,7 @@ def median(values: Array, settings: Settings, statistic: str, subject: str) -> E
         resamples=settings.resamples,
         seed=settings.seed,
     )
-    return Estimate(
-        statistic=statistic,
-        subject=subject,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        n=found.n,
-        undefined=found.undefined,
-    )
+    return Estimate(statistic=statistic, subject=subject, **asdict(found))
 
 
 def curves_of(tables: Sequence[PairTable]) -> dict[str, list[float]]:

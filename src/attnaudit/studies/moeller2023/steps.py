@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from attnaudit.models.siamese.path import Stretch, rule_of
 from attnaudit.models.siamese.references import Reference, reference_of
 from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.studies.declaration import Outcome, Place
+from attnaudit.studies.schema import Spec
 
 OWN = (6, 8, 12, 16, 24, 32)
 """Numbers of nodes of our own rule."""
@@ -113,13 +113,17 @@ def matrix(a: Tensor, b: Tensor, one: One, other: One) -> Float[Tensor, "ta tb"]
 
 
 def measure_steps(
-    encoder: SiameseEncoder, pairs: Sequence[ScoredPair], spec: Mapping[str, Any], place: Place
+    encoder: SiameseEncoder, pairs: Sequence[ScoredPair], spec: Spec, place: Place
 ) -> Outcome:
     """Errors of matrices and sums by rule and number of nodes."""
-    settings = Settings()
     words = encoder.transformer.get_input_embeddings().weight.detach()  # type: ignore[operator]
     reference = reference_of(spec["reference"], encoder.tokenizer, words)
     rows: list[Estimate] = []
+
+    def add(values: Sequence[float], statistic: str, subject: str, group: str = "all") -> None:
+        named = {"statistic": statistic, "subject": subject, "group": group}
+        rows.append(average(np.array(values, dtype=np.float64), Settings(), **named, null=None))
+
     with encoder.ready():
         few = [n for n in spec["steps"] if n <= FEW] or [min(spec["steps"])]
         texts = list(dict.fromkeys(text for pair in pairs for text in (pair.a, pair.b)))[:TEXTS]
@@ -132,29 +136,9 @@ def measure_steps(
                 errors.setdefault(nodes, []).append(error)
             place.progress("texts", done, len(texts))
         for nodes, values in sorted(errors.items()):
-            rows.append(
-                average(
-                    np.array(values),
-                    settings,
-                    statistic="completeness_error",
-                    subject=PAPERS,
-                    group=f"{nodes} nodes",
-                )
-            )
-            rows.append(
-                average(
-                    np.log10(values),
-                    settings,
-                    statistic="log_completeness_error",
-                    subject=PAPERS,
-                    group=f"{nodes} nodes",
-                )
-            )
-        rows.append(
-            average(
-                np.array(counts, dtype=np.float64), settings, statistic="nodes_needed", subject=OURS
-            )
-        )
+            add(values, "completeness_error", PAPERS, f"{nodes} nodes")
+            add(np.log10(values).tolist(), "log_completeness_error", PAPERS, f"{nodes} nodes")
+        add(counts, "nodes_needed", OURS)
         chosen = _short(encoder, pairs, spec["step_pairs"])
         found: dict[str, dict[int, list[float]]] = {
             PAPERS: {n: [] for n in spec["steps"]},
@@ -167,15 +151,7 @@ def measure_steps(
             place.progress("matrices", done, len(chosen))
     for rule, by_count in found.items():
         for nodes, values in by_count.items():
-            rows.append(
-                average(
-                    np.array(values),
-                    settings,
-                    statistic="matrix_error",
-                    subject=rule,
-                    group=f"{nodes} nodes",
-                )
-            )
+            add(values, "matrix_error", rule, f"{nodes} nodes")
     facts = {
         "matrix_error": {
             rule: {str(n): [float(np.mean(v)), float(np.max(v))] for n, v in by_count.items()}

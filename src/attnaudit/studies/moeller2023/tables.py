@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +19,14 @@ from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Place
+from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import GENERATED
 
 AT_ONCE = 40
 """Pairs that are made together, and lost together where a run is interrupted."""
 
 
-def pairs_of(spec: Mapping[str, Any], place: Place) -> tuple[ScoredPair, ...]:
+def pairs_of(spec: Spec, place: Place) -> tuple[ScoredPair, ...]:
     """The scored pairs of a cell, from the test split.
 
     Raises:
@@ -39,7 +39,7 @@ def pairs_of(spec: Mapping[str, Any], place: Place) -> tuple[ScoredPair, ...]:
     )
 
 
-def encoder_of(spec: Mapping[str, Any], place: Place, model: str = "") -> SiameseEncoder:
+def encoder_of(spec: Spec, place: Place, model: str = "") -> SiameseEncoder:
     """The encoder of a cell, or another model at its layer.
 
     Raises:
@@ -52,7 +52,7 @@ def encoder_of(spec: Mapping[str, Any], place: Place, model: str = "") -> Siames
 def tables_of(
     encoder: SiameseEncoder,
     pairs: Sequence[ScoredPair],
-    spec: Mapping[str, Any],
+    spec: Spec,
     place: Place,
     kept: str = "tables",
 ) -> list[PairTable]:
@@ -79,17 +79,13 @@ def tables_of(
             content = json.dumps(made).encode()
             write_noted(file, content, place.folder)
         # always read, so that sums are the same to the last bit however often it was interrupted
-        found += _stored(content)
+        found += stored_tables(content)
         place.progress("pairs", len(found), len(pairs))
     return found
 
 
-def read_tables(folder: Path) -> list[PairTable]:
-    """Every table that a cell kept in a folder, in the order of its pairs."""
-    return [table for file in sorted(folder.glob("*.json")) for table in _stored(file.read_bytes())]
-
-
-def _stored(content: bytes) -> list[PairTable]:
+def stored_tables(content: bytes) -> list[PairTable]:
+    """The tables of a file, in the order of its pairs."""
     return [_read(one) for one in json.loads(content)]
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attnaudit.evidence.trainings.results import Bars
-from attnaudit.studies.claims import SEEDS, above, below, claim_of, difference, over
+from attnaudit.studies.claims import SEEDS, above, below, claim_of, difference, less, over, value
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
-from attnaudit.studies.wiegreffe2019.paper import HALVED, RECALLED, Paper, less
-from attnaudit.studies.wiegreffe2019.parts import (
-    configurations,
-    counted,
-    note_of,
-    of_set,
-    value,
-)
+from attnaudit.studies.wiegreffe2019.paper import HALVED, RECALLED, Paper
+from attnaudit.studies.wiegreffe2019.parts import LATER, configurations, counted, note_of, of_set
 from attnaudit.studies.wiegreffe2019.settings import SETTINGS, Role, named
 
 LITTLE = 0.03
@@ -32,28 +28,134 @@ MARGIN = 0.02
 """Accuracy that uniform weights lose on a task that needs attention. Ours: the controls' bar."""
 LOSE, AS_WELL = "uniform weights lose", "uniform weights do as well"
 """The halves of the claim about tasks."""
-F1, JSD = "F1 (0 to 1)", "mean Jensen-Shannon divergence (0 to .69)"
+F1_LESS, JSD = "difference of F1 (0 to 1)", "mean Jensen-Shannon divergence (0 to .69)"
 SEEDS_JSD = "mean over texts of the median divergence over seeds (0 to .69)"
 TEXTS = ("sst", "imdb", "newsgroups_sports", "ag_news_binary")
 NOTES = ("diabetes", "anemia")
-LATER = ("sst", "imdb", "diabetes", "anemia")
-"""The sets that the paper goes on with after its section 3.1."""
 NOT_COUNTED = "A set on which the weights can tell nothing is shown and does not count."
 
 
 def conclude(results: Results) -> tuple[Claim, ...]:
     """Every claim; one that no cell speaks to is 'not measured', never left out."""
     paper = Paper(results.reference)
+    asked = partial(counted, results)
+    note = note_of(results, *LATER, *named(Role.STAND_IN))
     return (
-        _uniform_loses_little(results, paper),
+        claim_of(
+            asked(
+                value("f1_difference", "uniform/uniform", F1_LESS),
+                lambda m: below(m, LITTLE),
+                stated=lambda d: less(paper.f1(d, "learned"), paper.f1(d, "uniform")),
+                sets=TEXTS,
+            ),
+            id="uniform_loses_little",
+            claim="On sentiment and news, a model with uniform weights is nearly as good as one "
+            "with learned attention.",
+            paper="F1 .831 with learned and .822 with uniform weights on SST, .964 and .960 on AG "
+            "News, .942 and .934 on 20 Newsgroups, .902 and .879 on IMDB (section 3.1, table 2; "
+            f"{RECALLED}).",
+            rule="The interval of the F1 of learned weights less that of uniform ones, paired by "
+            f"text, lies below {LITTLE}. {SEEDS}",
+            note=note_of(results, *TEXTS, *named(Role.STAND_IN)),
+        ),
         _uniform_loses_on_notes(results, paper),
-        _seeds_agree(results),
-        _search_beyond_seeds(results),
-        _base_guides(results, paper),
-        _uniform_guides_worse(results, paper),
-        _adversary_guides_worse(results, paper),
-        _trained_adversary(results, paper),
-        _trained_below_search(results),
+        claim_of(
+            asked(
+                value("median_jsd", "seeds/weights", SEEDS_JSD),
+                lambda m: below(m, STABLE),
+                doubt=_too_flat,
+            ),
+            id="seeds_agree",
+            claim="Another seed gives much the same weights: the divergence between seeds is "
+            "small, and is what every other divergence must be set beside.",
+            paper="On SST most of the violins lie at small divergences; in the negative class of "
+            f"Diabetes they do not (section 3.2, figure 3, without numbers; {RECALLED}).",
+            rule="The interval of the mean over texts of the median divergence over seeds lies "
+            f"below {STABLE}; where it does not also lie below {Bars().seed_share:.0%} of that of "
+            "random orders, the weights are too flat to differ. "
+            f"{NOT_COUNTED} {SEEDS}",
+            note=note,
+        ),
+        claim_of(
+            asked(
+                value("jsd_difference", "search - seeds", f"difference of {JSD}"),
+                lambda m: above(m, FAR),
+            ),
+            id="search_beyond_seeds",
+            claim="The adversary of Jain & Wallace, free to choose weights text by text, goes far "
+            "beyond what another seed does.",
+            paper="On SST its violins lie far right of those of the seeds (section 3.2, figure 3, "
+            f"without numbers; {RECALLED}).",
+            rule="The interval of the adversary's divergence less the median over seeds, paired by "
+            f"text, lies above {FAR}. {SEEDS}",
+            note=note,
+        ),
+        claim_of(
+            asked(
+                value("f1_difference", "guide/base - own", F1_LESS),
+                lambda m: above(m, -SAME_GUIDE),
+                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "own")),
+                doubt=_powerless,
+            ),
+            id="base_guides",
+            claim="The LSTM's weights help a context-free model at least as much as weights that "
+            "it learns itself.",
+            paper="F1 .824 with the LSTM's and .817 with its own weights on SST, .905 and .888 on "
+            "IMDB, .753 and .699 on Diabetes, .931 and .920 on Anemia (section 3.4, table 3; "
+            f"{RECALLED}).",
+            rule="The interval of the F1 with the LSTM's weights less that with its own, paired by "
+            f"text, lies above −{SAME_GUIDE}. Where neither gains {SAME_GUIDE} over uniform ones, "
+            f"nothing can be concluded. {NOT_COUNTED} {SEEDS}",
+            note=note,
+        ),
+        claim_of(
+            asked(
+                value("f1_difference", "guide/base - uniform", F1_LESS),
+                lambda m: above(m, 0.0),
+                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "uniform")),
+            ),
+            id="uniform_guides_worse",
+            claim="Uniform weights help a context-free model less than the LSTM's do.",
+            paper="F1 .812 with uniform weights on SST, .863 on IMDB, .404 on Diabetes, .873 on "
+            f"Anemia, each below that with the LSTM's (section 3.4, table 3; {RECALLED}).",
+            rule="The interval of the F1 with the LSTM's weights less that with uniform ones, "
+            f"paired by text, lies above 0. {SEEDS}",
+            note=note,
+        ),
+        claim_of(
+            asked(
+                value("f1_difference", "guide/base - adversary", F1_LESS),
+                lambda m: above(m, SAME_GUIDE),
+                stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "adversary")),
+                doubt=_no_adversary,
+            ),
+            id="adversary_guides_worse",
+            claim="The weights of a trained adversary help a context-free model less than the "
+            "LSTM's.",
+            paper="F1 .592 with the adversary's weights on SST, .700 on IMDB, .503 on Diabetes, "
+            f"far below; .932 on Anemia, no worse (section 3.4, table 3; {RECALLED}).",
+            rule="The interval of the F1 with the LSTM's weights less that with the adversary's, "
+            f"paired by text, lies above {SAME_GUIDE}. Nothing can be concluded where weights gain "
+            "nothing over uniform ones, where the adversary's differ by less than "
+            f"{Bars().advantage}, or where its output changes by more than {EPSILON}. "
+            f"{NOT_COUNTED} {SEEDS}",
+            note=note,
+        ),
+        _trained_adversary(results, paper, note),
+        claim_of(
+            asked(
+                value("jsd_difference", "search - trained", f"difference of {JSD}"),
+                lambda m: above(m, 0.0),
+            ),
+            id="trained_below_search",
+            claim="A model that must be consistent over all texts does not get as far from the "
+            "base as the adversary that is free to choose text by text.",
+            paper="The curves of the trained adversaries end left of the points of Jain & "
+            f"Wallace's (section 4, figure 5, without numbers; {RECALLED}).",
+            rule="The interval of the free adversary's divergence less that of the trained one "
+            f"with the predictions kept, paired by text, lies above 0. {SEEDS}",
+            note=note,
+        ),
         _tasks(results),
     )
 
@@ -85,27 +187,6 @@ def _no_adversary(record: CellRecord) -> str:
     return _powerless(record)
 
 
-def _uniform_loses_little(results: Results, paper: Paper) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("f1_difference", "uniform/uniform", f"difference of {F1}"),
-            lambda m: below(m, LITTLE),
-            sets=TEXTS,
-            stated=lambda d: less(paper.f1(d, "learned"), paper.f1(d, "uniform")),
-        ),
-        id="uniform_loses_little",
-        claim="On sentiment and news, a model with uniform weights is nearly as good as one with "
-        "learned attention.",
-        paper="F1 .831 with learned and .822 with uniform weights on SST, .964 and .960 on AG "
-        "News, .942 and .934 on 20 Newsgroups, .902 and .879 on IMDB (section 3.1, table 2; "
-        f"{RECALLED}).",
-        rule="The interval of the F1 of learned weights less that of uniform ones, paired by "
-        f"text, lies below {LITTLE}. {SEEDS}",
-        note=note_of(results, *TEXTS, *named(Role.STAND_IN)),
-    )
-
-
 def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
     parts = [
         part
@@ -115,7 +196,7 @@ def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
             results,
             data,
             config,
-            value("f1_difference", "uniform/uniform", f"difference of {F1}"),
+            value("f1_difference", "uniform/uniform", F1_LESS),
             lambda m: above(m, LITTLE),
             stated=less(paper.f1(data, "learned"), paper.f1(data, "uniform")),
         )
@@ -136,123 +217,14 @@ def _uniform_loses_on_notes(results: Results, paper: Paper) -> Claim:
     )
 
 
-def _seeds_agree(results: Results) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("median_jsd", "seeds/weights", SEEDS_JSD),
-            lambda m: below(m, STABLE),
-            sets=LATER,
-            doubt=_too_flat,
-        ),
-        id="seeds_agree",
-        claim="Another seed gives much the same weights: the divergence between seeds is small, "
-        "and is what every other divergence must be set beside.",
-        paper="On SST most of the violins lie at small divergences; in the negative class of "
-        f"Diabetes they do not (section 3.2, figure 3, without numbers; {RECALLED}).",
-        rule="The interval of the mean over texts of the median divergence over seeds lies below "
-        f"{STABLE}; where it does not also lie below {Bars().seed_share:.0%} of that of random "
-        f"orders, the weights are too flat to differ. {NOT_COUNTED} {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )
-
-
-def _search_beyond_seeds(results: Results) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("jsd_difference", "search - seeds", f"difference of {JSD}"),
-            lambda m: above(m, FAR),
-            sets=LATER,
-        ),
-        id="search_beyond_seeds",
-        claim="The adversary of Jain & Wallace, free to choose weights text by text, goes far "
-        "beyond what another seed does.",
-        paper="On SST its violins lie far right of those of the seeds (section 3.2, figure 3, "
-        f"without numbers; {RECALLED}).",
-        rule="The interval of the adversary's divergence less the median over seeds, paired by "
-        f"text, lies above {FAR}. {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )
-
-
-def _base_guides(results: Results, paper: Paper) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("f1_difference", "guide/base - own", f"difference of {F1}"),
-            lambda m: above(m, -SAME_GUIDE),
-            sets=LATER,
-            doubt=_powerless,
-            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "own")),
-        ),
-        id="base_guides",
-        claim="The LSTM's weights help a context-free model at least as much as weights that it "
-        "learns itself.",
-        paper="F1 .824 with the LSTM's and .817 with its own weights on SST, .905 and .888 on "
-        "IMDB, .753 and .699 on Diabetes, .931 and .920 on Anemia (section 3.4, table 3; "
-        f"{RECALLED}).",
-        rule="The interval of the F1 with the LSTM's weights less that with its own, paired by "
-        f"text, lies above −{SAME_GUIDE}. Where neither gains {SAME_GUIDE} over uniform ones, "
-        f"nothing can be concluded. {NOT_COUNTED} {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )
-
-
-def _uniform_guides_worse(results: Results, paper: Paper) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("f1_difference", "guide/base - uniform", f"difference of {F1}"),
-            lambda m: above(m, 0.0),
-            sets=LATER,
-            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "uniform")),
-        ),
-        id="uniform_guides_worse",
-        claim="Uniform weights help a context-free model less than the LSTM's do.",
-        paper="F1 .812 with uniform weights on SST, .863 on IMDB, .404 on Diabetes, .873 on "
-        f"Anemia, each below that with the LSTM's (section 3.4, table 3; {RECALLED}).",
-        rule="The interval of the F1 with the LSTM's weights less that with uniform ones, paired "
-        f"by text, lies above 0. {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )
-
-
-def _adversary_guides_worse(results: Results, paper: Paper) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("f1_difference", "guide/base - adversary", f"difference of {F1}"),
-            lambda m: above(m, SAME_GUIDE),
-            sets=LATER,
-            doubt=_no_adversary,
-            stated=lambda d: less(paper.guided(d, "base"), paper.guided(d, "adversary")),
-        ),
-        id="adversary_guides_worse",
-        claim="The weights of a trained adversary help a context-free model less than the LSTM's.",
-        paper="F1 .592 with the adversary's weights on SST, .700 on IMDB, .503 on Diabetes, far "
-        f"below; .932 on Anemia, no worse (section 3.4, table 3; {RECALLED}).",
-        rule="The interval of the F1 with the LSTM's weights less that with the adversary's, "
-        f"paired by text, lies above {SAME_GUIDE}. Nothing can be concluded where weights gain "
-        f"nothing over uniform ones, where the adversary's differ by less than {Bars().advantage}, "
-        f"or where its output changes by more than {EPSILON}. {NOT_COUNTED} {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
-    )
-
-
-def _trained_adversary(results: Results, paper: Paper) -> Claim:
+def _trained_adversary(results: Results, paper: Paper, note: str) -> Claim:
     def found(record: CellRecord) -> Measured | None:
         best = record.facts.get("best_adversary")
         return value("mean_jsd", f"trained_adversary/{best}", JSD)(record)
 
     parts = counted(
-        results,
-        found,
-        lambda m: above(m, DIFFERENT),
-        sets=LATER,
-        stated=lambda d: paper.adversary(d, "jsd"),
+        results, found, lambda m: above(m, DIFFERENT), stated=lambda d: paper.adversary(d, "jsd")
     )
-    note = note_of(results, *LATER, *named(Role.STAND_IN))
     tried = value("mean_jsd", "trained_adversary/uniform", JSD)
     none = [r for r in results.records if tried(r) and not r.facts.get("best_adversary")]
     if none:
@@ -273,25 +245,6 @@ def _trained_adversary(results: Results, paper: Paper) -> Claim:
         f"{EPSILON}, the one with the largest mean divergence: the interval of that lies above "
         f"{DIFFERENT}. {SEEDS}",
         note=note,
-    )
-
-
-def _trained_below_search(results: Results) -> Claim:
-    return claim_of(
-        counted(
-            results,
-            value("jsd_difference", "search - trained", f"difference of {JSD}"),
-            lambda m: above(m, 0.0),
-            sets=LATER,
-        ),
-        id="trained_below_search",
-        claim="A model that must be consistent over all texts does not get as far from the base "
-        "as the adversary that is free to choose text by text.",
-        paper="The curves of the trained adversaries end left of the points of Jain & Wallace's "
-        f"(section 4, figure 5, without numbers; {RECALLED}).",
-        rule="The interval of the free adversary's divergence less that of the trained one with "
-        f"the predictions kept, paired by text, lies above 0. {SEEDS}",
-        note=note_of(results, *LATER, *named(Role.STAND_IN)),
     )
 
 

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.audit import run_audit
 from attnaudit.controls.run import ControlReport, finish_controls, prepare_controls, watched
 from attnaudit.data.records import Dataset
-from attnaudit.errors import RunError
 from attnaudit.evidence.trainings.calibration import read_calibration
 from attnaudit.evidence.trainings.design import Design, Recipe
 from attnaudit.findings.estimates import average, by_max_weight, values_of
@@ -21,11 +19,13 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.text.model import load_classifier
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.jain2019.measure import HINGE
-from attnaudit.studies.sources import splits_of
+from attnaudit.studies.schema import Spec
+from attnaudit.studies.texts import audited, notes_of, splits_for, under_checks
 from attnaudit.training.text_loop import TrainOptions
 
-CONTROLS_FOLDER, AUDIT_FOLDER = "controls", "audit"
+CONTROLS_FOLDER = "controls"
 BASE, MODEL = "base", "model"
+SAID = {"subject", "verdict", "sentence"}
 SEARCH = "search"
 """The subject of what Jain & Wallace's adversary reaches, instance by instance."""
 
@@ -40,26 +40,21 @@ def measure(cell: Cell, place: Place) -> Outcome:
         AttnauditError: Data or folder cannot be used, or the base model could not be trained.
     """
     spec = cell.spec
-    splits = splits_of(
-        spec["data"], place.data_dir, spec["train_limit"], spec["test_limit"], **spec["reading"]
-    )
+    splits = splits_for(spec, place)
     settings = Settings(seed=spec["seed"])
     folder = place.folder / CONTROLS_FOLDER
     work = prepare_controls(splits, _design(spec, place.device), spec["controls"], folder)
     report = finish_controls(
-        work,
-        spec["controls"],
-        settings=settings,
-        watch=watched(place.progress, len(work.waiting)),
+        work, spec["controls"], settings=settings, watch=watched(place.progress, len(work.waiting))
     )
-    rows = [*_of_controls(report), *_of_seeds(report, settings)]
+    rows = [*under_checks((report.report.gate, *report.findings)), *_of_seeds(report, settings)]
     if spec["search"]:
         found = _searched(report, splits["test"], spec, place)
         rows += _of_search(found, report, folder, settings)
     return Outcome(rows, _facts(report, splits), _notes(report, splits))
 
 
-def _design(spec: Any, device: str) -> Design:
+def _design(spec: Spec, device: str) -> Design:
     options = TrainOptions(
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
@@ -84,18 +79,6 @@ def _design(spec: Any, device: str) -> Design:
         adversary_epochs=spec["adversary_epochs"],
         adversary_patience=spec["adversary_patience"],
     )
-
-
-def _of_controls(report: ControlReport) -> Iterator[Estimate]:
-    """Every estimate, its subject after the name of its control: controls share some subjects."""
-    seen: set[tuple[str, str, str]] = set()
-    for finding in (report.report.gate, *report.findings):
-        for estimate in finding.estimates:
-            row = estimate.model_copy(update={"subject": f"{finding.check}/{estimate.subject}"})
-            key = (row.statistic, row.subject, row.group)
-            if key not in seen:
-                seen.add(key)
-                yield row
 
 
 def _of_seeds(report: ControlReport, settings: Settings) -> Iterator[Estimate]:
@@ -129,7 +112,7 @@ def best_adversary(report: ControlReport) -> str | None:
     return None
 
 
-def _searched(report: ControlReport, data: Dataset, spec: Any, place: Place) -> pl.DataFrame:
+def _searched(report: ControlReport, data: Dataset, spec: Spec, place: Place) -> pl.DataFrame:
     """The published search on the base model: `id`, `search_jsd` and `search_tvd`."""
     settings = Settings(
         seed=spec["seed"],
@@ -139,14 +122,7 @@ def _searched(report: ControlReport, data: Dataset, spec: Any, place: Place) -> 
         costly_limit=1,  # the other adversaries are not looked at
     )
     model = load_classifier(base_folder(report, place.folder / CONTROLS_FOLDER)).to(place.device)
-    folder = place.folder / AUDIT_FOLDER
-    try:
-        result = run_audit(model, data, settings, out=folder, progress=place.progress)
-    except RunError:
-        # begun by other code: start afresh
-        result = run_audit(
-            model, data, settings, out=folder, progress=place.progress, overwrite=True
-        )
+    result = audited(model, data, settings, place)
     return result.instances.select(
         "id", search_jsd="adversary/search_jsd", search_tvd="adversary/search_tvd"
     )
@@ -160,28 +136,18 @@ def _of_search(
     jsd = values_of(frame, "search_jsd")
     for name, part in (("all", frame), *by_max_weight(frame)):
         if len(part):
-            yield average(
-                values_of(part, "search_jsd"),
-                settings,
-                statistic="mean_jsd",
-                subject=SEARCH,
-                group=name,
-            )
+            reached = values_of(part, "search_jsd")
+            yield average(reached, settings, statistic="mean_jsd", subject=SEARCH, group=name)
     yield average(values_of(frame, "search_tvd"), settings, statistic="mean_tvd", subject=SEARCH)
+    others = {}
     if "seeds" in report.report.controls:
-        seeds = np.median(read_calibration(folder).jsd, axis=1)
-        yield average(
-            jsd - seeds, settings, statistic="jsd_difference", subject=f"{SEARCH} - seeds", null=0.0
-        )
+        others["seeds"] = np.median(read_calibration(folder).jsd, axis=1)
     best = best_adversary(report)
     if best is not None:
-        yield average(
-            jsd - values_of(frame, f"{best}/jsd"),
-            settings,
-            statistic="jsd_difference",
-            subject=f"{SEARCH} - trained",
-            null=0.0,
-        )
+        others["trained"] = values_of(frame, f"{best}/jsd")
+    for name, other in others.items():
+        subject = f"{SEARCH} - {name}"
+        yield average(jsd - other, settings, statistic="jsd_difference", subject=subject, null=0.0)
 
 
 def _facts(report: ControlReport, splits: dict[str, Dataset]) -> dict[str, Any]:
@@ -191,22 +157,11 @@ def _facts(report: ControlReport, splits: dict[str, Dataset]) -> dict[str, Any]:
         "gate": report.report.gate.verdict.value,
         "judgement": report.judgement,
         "findings": [
-            {
-                "control": f.check,
-                "subject": f.subject,
-                "verdict": f.verdict.value,
-                "sentence": f.sentence,
-            }
-            for f in report.findings
+            {"control": f.check, **f.model_dump(mode="json", include=SAID)} for f in report.findings
         ],
         "best_adversary": best_adversary(report),
         "trainings": {
-            t.name: {
-                "epochs": t.epochs,
-                "best_epoch": t.best_epoch,
-                "seconds": t.seconds,
-                "failed": t.failed,
-            }
+            t.name: t.model_dump(include={"epochs", "best_epoch", "seconds", "failed"})
             for t in report.report.trainings
         },
     }
@@ -216,4 +171,4 @@ def _notes(report: ControlReport, splits: dict[str, Dataset]) -> list[str]:
     failed = [
         f"training {t.name!r} failed: {t.failed}" for t in report.report.trainings if t.failed
     ]
-    return failed + [f"{name}: {note}" for name, part in splits.items() for note in part.notes]
+    return failed + notes_of(splits)

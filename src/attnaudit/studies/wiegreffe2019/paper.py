@@ -95,11 +95,6 @@ class Paper:
         return 2 * found if found is not None and what == "strength" else found
 
 
-def less(first: float | None, second: float | None) -> float | None:
-    """A difference of two of the paper's numbers, where it has both."""
-    return None if first is None or second is None else first - second
-
-
 def _number(table: Any, path: tuple[str | None, ...], place: int | None) -> float | None:
     at = table
     for step in path:

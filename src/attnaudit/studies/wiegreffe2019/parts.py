@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from attnaudit.studies.claims import measured, over
-from attnaudit.studies.declaration import Results, find
-from attnaudit.studies.schema import CellRecord, Holds, Measured, Part
+from attnaudit.studies.claims import (
+    PAPERS,
+    Found,
+    Rule,
+    data_notes,
+    near_chance,
+    seed_parts,
+    stood_in,
+)
+from attnaudit.studies.declaration import Results
+from attnaudit.studies.schema import CellRecord, Part
 from attnaudit.studies.wiegreffe2019.paper import RECALLED
-from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, Role, difference_of, named
+from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, Role, difference_of
 
-Found = Callable[[CellRecord], Measured | None]
-Rule = Callable[[Measured | None], Holds]
 Stated = Callable[[str], float | None]
 Doubt = Callable[[CellRecord], str]
-PAPERS = ("bilstm", "additive")
-"""The paper's model; others are shown for information where it was run."""
-
-
-def value(statistic: str, subject: str, unit: str, group: str = "all") -> Found:
-    """What finds an estimate in a cell."""
-    return lambda record: measured(find(record.rows, statistic, subject, group), unit)
+LATER = ("sst", "imdb", "diabetes", "anemia")
+"""The sets that the paper goes on with after its section 3.1."""
 
 
 def no_doubt(record: CellRecord) -> str:
@@ -30,8 +31,9 @@ def no_doubt(record: CellRecord) -> str:
 
 def configurations(results: Results) -> list[tuple[str, str]]:
     """Encoder and attention of every model that was run, the one that counts first."""
-    present = {(str(r.spec["encoder"]), str(r.spec["attention"])) for r in results.records}
-    return sorted(present, key=lambda config: (config != PAPERS, config))
+    return sorted(
+        {parts_of(r) for r in results.records}, key=lambda config: (config != PAPERS, config)
+    )
 
 
 def counted(
@@ -40,7 +42,7 @@ def counted(
     rule: Rule,
     *,
     stated: Stated = lambda data: None,
-    sets: Sequence[str] | None = None,
+    sets: Sequence[str] = LATER,
     doubt: Doubt = no_doubt,
 ) -> list[Part]:
     """Parts of all sets but the generated tasks: of each the mean over seeds, then every seed.
@@ -59,25 +61,14 @@ def counted(
     wanted = [
         name
         for name, setting in SETTINGS.items()
-        if setting.role not in TASKS and (sets is None or name in (*sets, *named(Role.STAND_IN)))
+        if setting.role is Role.STAND_IN or (setting.role is Role.PAPER and name in sets)
     ]
-    parts = [
-        (name, place, part if place == 0 else part.model_copy(update={"counts": False}))
+    return stood_in(
+        (SETTINGS[name].role is Role.STAND_IN, place == 0, part)
         for name in wanted
         for place, config in enumerate(configurations(results))
         for part in of_set(results, name, config, found, rule, stated=stated(name), doubt=doubt)
-    ]
-    # a set that can tell nothing is not replaced by the stand-in either
-    real = any(
-        place == 0 and part.measured is not None and SETTINGS[name].role is Role.PAPER
-        for name, place, part in parts
     )
-    return [
-        part.model_copy(update={"counts": False})
-        if real and SETTINGS[name].role is Role.STAND_IN
-        else part
-        for name, _, part in parts
-    ]
 
 
 def of_set(
@@ -93,41 +84,17 @@ def of_set(
     """The part of a data set and a model, and those of its seeds where there are several."""
     encoder, attention = config
     records = results.where(data=data, encoder=encoder, attention=attention)
-    if not records:
-        return
-    weak = any(near_chance(r) for r in records)
-    doubtful = "" if weak else next(filter(None, map(doubt, records)), "")
-    decided = undecided if weak or doubtful else rule
-    whole = over([found(r) for r in records])
-    shown = stated if config == PAPERS else None
-    words = [
-        SETTINGS[data].title,
-        "" if config == PAPERS else f"{encoder} + {attention}",
-        "a model near chance" if weak else doubtful,
-    ]
-    of = ", ".join(w for w in words if w)
-    yield Part(
-        of=of, measured=whole, paper=shown, holds=decided(whole), counts=not (weak or doubtful)
+    weak = any(map(near_chance, records))
+    doubts = ["a model near chance"] if weak else [said for said in map(doubt, records) if said][:1]
+    model = [] if config == PAPERS else [f"{encoder} + {attention}"]
+    words = [SETTINGS[data].title, *model, *doubts]
+    return seed_parts(
+        [(int(r.spec["seed"]), found(r)) for r in records],
+        lambda seed: ", ".join(filter(None, (*words, seed))),
+        rule,
+        stated if config == PAPERS else None,
+        bool(doubts),
     )
-    for record in records if len(records) > 1 else ():
-        one = found(record)
-        yield Part(
-            of=f"{of}, seed {record.spec['seed']}",
-            measured=one,
-            paper=shown,
-            holds=decided(one),
-            counts=False,
-        )
-
-
-def near_chance(record: CellRecord) -> bool:
-    """Whether the base model is not good enough to say anything about."""
-    return record.facts.get("gate") == "fail"
-
-
-def undecided(found: Measured | None) -> Holds:
-    """The answer where the model is near chance."""
-    return Holds.NOT_MEASURED if found is None else Holds.UNDECIDED
 
 
 def note_of(results: Results, *sets: str) -> str:
@@ -136,11 +103,7 @@ def note_of(results: Results, *sets: str) -> str:
     texts = [
         f"{SETTINGS[d].title}: {difference_of(d, results.where(data=d)[0].spec)}" for d in used
     ]
-    limited = {r.spec["train_limit"] for r in results.records} - {None}
-    if limited:
-        texts.insert(0, f"At most {min(limited):,} training texts a set")
-    if used and all(SETTINGS[d].role is Role.STAND_IN for d in used):
-        texts.insert(0, "Generated data stand in for the paper's, which were not given")
+    texts = data_notes(results.records, texts, [SETTINGS[d].role is Role.STAND_IN for d in used])
     if not texts:
         return "No data set could be measured."
     return "; ".join([*texts, f"the paper's numbers are {RECALLED}"]) + "."
