@@ -40,7 +40,7 @@ class _Savable(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None) -> Sent:
+def sent_to(folder: Path, model: Model | None, data: AnyDataset, splits: Splits | None) -> Sent:
     """Write what cells read into the run folder, each once.
 
     Raises:
@@ -48,7 +48,7 @@ def sent_to(folder: Path, model: Model, data: AnyDataset, splits: Splits | None)
     """
     root = folder / INPUTS
     of_model = None
-    if isinstance(model, _Savable):
+    if model is not None and isinstance(model, _Savable):
         place = root / f"model-{model.fingerprint()[:16]}"
         if not place.exists():
             with whole_folder(place) as part:

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,10 +32,11 @@ from attnaudit.checks.registry import GATES
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import RunError
 from attnaudit.evidence.batch.chunks import CHUNK, ROOM, read_instances
-from attnaudit.evidence.contract import Design, Evidence, Splits
+from attnaudit.evidence.contract import Design, Evidence, Splits, Tabled
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
+from attnaudit.manifest import known_manifest
 from attnaudit.models.cut import Model
 from attnaudit.runs.cell import Cell, with_needs
 from attnaudit.runs.disk import read_sure
@@ -61,11 +62,13 @@ class AuditResult:
         instances: One row per instance: predictions, scores of every attribution, and what every
             check measured on it; empty where no check read batches.
         pictures: Tables and pictures of each check as plain data, by its name.
+        tables: What other evidence has found per instance, by name of the table.
     """
 
     report: AuditReport
     instances: pl.DataFrame = field(repr=False)
     pictures: Pictures = field(default_factory=dict, repr=False)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -150,17 +153,19 @@ def carry_out(
         # nothing was computed: this is still the audit of that time
         update = {"created": earlier.created, "seconds": earlier.seconds}
         report = result.report.model_copy(update=update)
-        result = AuditResult(report, result.instances, result.pictures)
+        result = replace(result, report=report)
     if keep:
         with store.held():
             store.write(ESTIMATES, _parquet(tidy(result.report)))
             store.write(PICTURES, SHOWN.dump_json(result.pictures))
+            for name, table in result.tables.items():
+                store.write(f"{name}.parquet", _parquet(table))
             store.write(FINDINGS, result.report)
     return result
 
 
 def run_audit(
-    model: Model,
+    model: Model | ModelFacts,
     data: AnyDataset,
     settings: Settings | None = None,
     *,
@@ -177,7 +182,8 @@ def run_audit(
     """Audit a model on data.
 
     Args:
-        model: Any model with the cut.
+        model: Any model with the cut; or what is said of one that the audit itself trains, or of
+            what it is about where that is no model at hand (see `facts_of`).
         data: Records; labels, where known, among the model's classes.
         settings: Which checks, and how.
         splits: `train`, `dev` and `test`, for checks that train or fit something.
@@ -200,12 +206,18 @@ def run_audit(
     settings, engine = settings or Settings(), engine_of(workers)
     if out is not None:
         check_run(out, "audit")
-    data = aligned(fitted(data, model), model)
-    facts, known = model_facts(model, data), data_facts(data, model, left_out, splits)
+    if isinstance(model, ModelFacts):
+        facts, own = model, None
+    else:
+        data, own = aligned(fitted(data, model), model), model
+        facts = model_facts(model, data)
+    known = data_facts(data, own, left_out, splits)
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-")))
-        sent = sent_to(folder, model, data, splits) if engine.remote else Sent()
-        held = stack.enter_context(holding(model, facts.fingerprint, sent.model, model.name))
+        sent = sent_to(folder, own, data, splits) if engine.remote else Sent()
+        held = None
+        if own is not None:
+            held = stack.enter_context(holding(own, facts.fingerprint, sent.model, own.name))
         records = stack.enter_context(holding(data, known.fingerprint, sent.data, data.name))
         some = None
         if splits is not None:
@@ -248,7 +260,8 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
             pictures[check.name] = tuple(check.picture(evidence[check.name], found))
     lines = tuple(_line(cell, done) for cell in with_needs(asked.cells))
     instances = _instances(store, lines)
-    cautions = [*cautions_on(plan.data), *_too_long(plan, instances)]
+    known = (note for one in gates for note in one.notes)
+    cautions = [*cautions_on(plan.data), *dict.fromkeys(known), *_too_long(plan, instances)]
     report = AuditReport(
         plan=plan,
         created=datetime.now(UTC),
@@ -258,7 +271,8 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
         judgement=judge(gate, findings, cautions, SUBJECTS.get(plan.data.reads)),
         cells=lines,
     )
-    return AuditResult(report, instances, pictures)
+    tables = {one.table: one.frame for one in evidence.values() if isinstance(one, Tabled)}
+    return AuditResult(report, instances, pictures, tables)
 
 
 def open_audit(folder: Path) -> AuditResult:
@@ -270,7 +284,14 @@ def open_audit(folder: Path) -> AuditResult:
     store = Store(folder, "audit")
     report = store.read(FINDINGS, AuditReport)
     pictures = SHOWN.validate_json(read_sure(folder / PICTURES, folder, "pictures", AGAIN))
-    return AuditResult(report, _instances(store, report.cells), pictures)
+    tables = {
+        name.removesuffix(".parquet"): pl.read_parquet(
+            io.BytesIO(read_sure(folder / name, folder, name, AGAIN))
+        )
+        for name in known_manifest(folder).files
+        if name.endswith(".parquet") and name != ESTIMATES and "/" not in name
+    }
+    return AuditResult(report, _instances(store, report.cells), pictures, tables)
 
 
 def _earlier(store: Store, plan: Plan) -> AuditReport | None:

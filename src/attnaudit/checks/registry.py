@@ -9,15 +9,23 @@ from attnaudit.checks.agreement import AGREEMENT
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
+from attnaudit.checks.guide import GUIDE
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.checks.seeds import SEEDS
+from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
+from attnaudit.checks.uniform import UNIFORM
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
 GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 """What is asked before all else: nothing is judged where it fails."""
 CHECKS: dict[str, Check] = {
-    check.name: check for check in (AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH)
+    check.name: check
+    for check in (
+        *(AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH),
+        *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
+    )
 }
 for _check in (*GATES.values(), *CHECKS.values()):
     declare(_check.words)

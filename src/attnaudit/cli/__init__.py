@@ -3,7 +3,6 @@
 from attnaudit.cli import (
     audit,
     audit_pairs,
-    control,
     demo,
     doctor,
     explain,
@@ -24,7 +23,6 @@ __all__ = [
     "app",
     "audit",
     "audit_pairs",
-    "control",
     "demo",
     "doctor",
     "explain",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+import polars as pl
 
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.findings.findings import Finding
@@ -52,6 +54,19 @@ class Evidence(Protocol):
     @property
     def gate(self) -> Finding | None:
         """Whether what the evidence is about is good enough to judge; None where not known."""
+
+
+@runtime_checkable
+class Tabled(Protocol):
+    """Evidence with a table that the run stores beside the findings."""
+
+    @property
+    def table(self) -> str:
+        """What the table is called."""
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row per instance."""
 
 
 class Asked(Protocol):

@@ -63,6 +63,38 @@ ADVERSARY_JSD = Bar(
 )
 
 
+Replacement = Literal["uniform", "random", "position", "own_token"]
+"""Attentions that know less than a learned one."""
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TrainingSettings(BaseModel):
+    """What checks that retrain train besides the model in question."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeds: Positive = Field(
+        8, description="Further seeds; as many as Wiegreffe & Pinter 2019 have (section 3.2)."
+    )
+    repeats: Positive = Field(
+        1, description="Seeds with which learned weights and their replacements are compared."
+    )
+    replacements: tuple[Replacement, ...] = Field(
+        ("uniform", "random", "position", "own_token"),
+        min_length=1,
+        description="Attentions in the place of the learned one.",
+    )
+    lambdas: tuple[Strength, ...] = Field(
+        (0.0, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 1e-2),
+        min_length=1,
+        description="Strengths of the trained adversary; 0 asks for the predictions alone.",
+    )
+    adversary_epochs: Positive = Field(80, description="Most epochs of the trained adversary.")
+    adversary_patience: Positive = Field(
+        10, description="Epochs without a lower training loss after which it stops."
+    )
+
+
 class Settings(BaseModel):
     """The resolved configuration of an audit; it is stored beside the findings."""
 
@@ -116,6 +148,7 @@ class Settings(BaseModel):
         ge=8,
         description="Nodes after which they stop all the same; the error left is reported.",
     )
+    trainings: TrainingSettings = TrainingSettings()
 
     def bar(self, bar: Bar) -> float:
         """The value of a bar: as set here, else as declared.

@@ -20,7 +20,7 @@ from attnaudit.audit.held_out import fitted
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.gap import conclude_gap, reads_form
 from attnaudit.checks.leak import check_defaults, conclude_leak
-from attnaudit.checks.performance import conclude_performance
+from attnaudit.findings.performance import conclude_performance
 from attnaudit.checks.swaps import FORWARD, conclude_forward, conclude_swaps
 from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset

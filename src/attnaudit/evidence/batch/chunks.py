@@ -87,7 +87,8 @@ class Batch:
             "model": model.fingerprint,
             "data": data.fingerprint,
             "settings": settings.model_dump(
-                mode="json", exclude={"token_budget", "checks", "resamples", "confidence"}
+                mode="json",
+                exclude={"token_budget", "checks", "resamples", "confidence", "trainings"},
             ),
         }
         code: tuple[str, ...] = (type(model.get()).__module__,)

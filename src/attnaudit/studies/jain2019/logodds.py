@@ -21,7 +21,7 @@ from torch import Tensor
 
 from attnaudit.audit.audit import aligned
 from attnaudit.checks.declaration import Facts
-from attnaudit.checks.performance import conclude_performance
+from attnaudit.findings.performance import conclude_performance
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.texts.tokens import join_units
 from attnaudit.errors import NotApplicable, SettingsError

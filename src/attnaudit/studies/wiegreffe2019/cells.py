@@ -7,16 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from attnaudit.controls.registry import CONTROLS
+from attnaudit.checks.declaration import RETRAINING
+from attnaudit.checks.registry import groups
 from attnaudit.errors import SettingsError
-from attnaudit.evidence.trainings.design import (
-    ADVERSARY_EPOCHS,
-    ADVERSARY_PATIENCE,
-    GUIDE_LAMBDA,
-    LAMBDAS,
-    REPLACEMENTS,
-    SEEDS,
-)
+from attnaudit.evidence.trainings.design import GUIDE_LAMBDA
+from attnaudit.findings.settings import TrainingSettings
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
@@ -33,6 +28,8 @@ from attnaudit.studies.wiegreffe2019.settings import (
     training_of,
 )
 
+CONTROLS = tuple(groups()[RETRAINING])
+TRAININGS = TrainingSettings()
 STOPS = 0.4
 """The share of its epochs that an adversary runs for, as it stops early."""
 
@@ -71,14 +68,14 @@ class WiegreffeOptions(Options):
     """
 
     data: Names = named(Role.PAPER, Role.NECESSARY, Role.USELESS)
-    controls: Annotated[Names, Several] = tuple(CONTROLS)
-    task_controls: Annotated[Names, Several] = tuple(CONTROLS)
-    replacements: Annotated[Names, Several] = REPLACEMENTS
-    task_replacements: Annotated[Names, Several] = REPLACEMENTS
-    other_seeds: Annotated[int, Field(gt=0)] = SEEDS
-    lambdas: Annotated[tuple[Strength, ...], Field(min_length=1), Several] = LAMBDAS
-    adversary_epochs: Annotated[int, Field(gt=0)] = ADVERSARY_EPOCHS
-    adversary_patience: Annotated[int, Field(gt=0)] = ADVERSARY_PATIENCE
+    controls: Annotated[Names, Several] = CONTROLS
+    task_controls: Annotated[Names, Several] = CONTROLS
+    replacements: Annotated[Names, Several] = TRAININGS.replacements
+    task_replacements: Annotated[Names, Several] = TRAININGS.replacements
+    other_seeds: Annotated[int, Field(gt=0)] = TRAININGS.seeds
+    lambdas: Annotated[tuple[Strength, ...], Field(min_length=1), Several] = TRAININGS.lambdas
+    adversary_epochs: Annotated[int, Field(gt=0)] = TRAININGS.adversary_epochs
+    adversary_patience: Annotated[int, Field(gt=0)] = TRAININGS.adversary_patience
     epochs: Limit = None
     hidden: Limit = None
     embedding_dim: Limit = None
@@ -118,7 +115,11 @@ def plan(options: WiegreffeOptions, data_dir: Path | None) -> Planned:
         (options.attentions, LEARNED, "attention that is learned"),
         (options.data, SETTINGS, "data set of this study"),
         ((*options.controls, *options.task_controls), CONTROLS, "control"),
-        ((*options.replacements, *options.task_replacements), REPLACEMENTS, "replacement"),
+        (
+            (*options.replacements, *options.task_replacements),
+            TRAININGS.replacements,
+            "replacement",
+        ),
     ):
         unknown = [name for name in names if name not in known]
         if unknown:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.store import Store
+from attnaudit.audit.run import open_audit
+from attnaudit.checks.guide import SOURCES
+from attnaudit.checks.seeds import DOMAIN
 from attnaudit.checks.uniform import WITH
-from attnaudit.controls.run import ControlReport, open_controls
 from attnaudit.errors import RunError
+from attnaudit.evidence.trainings.calibration import TABLE
 from attnaudit.findings.estimates import by_max_weight, values_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.wording import NOTHING, count, number, spoken, typeset
@@ -34,7 +36,6 @@ from attnaudit.report.charts import (
     Series,
     interval_rows,
 )
-from attnaudit.report.controls import LN2, SOURCES
 from attnaudit.report.curves import Curve, Half, Violin, curves, violins
 from attnaudit.report.figures import PALETTE, SECOND, SHAPES, THIRD
 from attnaudit.studies.declaration import Results, find
@@ -59,7 +60,7 @@ class Shown:
     """One data set on the page: its cells, and the one whose instances are drawn.
 
     Attributes:
-        controls: The control report of that cell, where its folder is there.
+        trained: What the trainings of that cell say of its texts, where its folder is there.
         search: `id`, `search_jsd` and `search_tvd` of its texts, likewise.
     """
 
@@ -67,7 +68,7 @@ class Shown:
     title: str
     records: tuple[CellRecord, ...]
     main: CellRecord
-    controls: ControlReport | None
+    trained: pl.DataFrame | None
     search: pl.DataFrame | None
 
     @property
@@ -102,7 +103,7 @@ def _shown(results: Results) -> Iterator[Shown]:
                 setting.title,
                 tuple(records),
                 first,
-                _controls(results, first),
+                _trained(results, first),
                 _search(results, first),
             )
 
@@ -111,16 +112,16 @@ def _config(record: CellRecord) -> tuple[str, str]:
     return str(record.spec["encoder"]), str(record.spec["attention"])
 
 
-def _controls(results: Results, record: CellRecord) -> ControlReport | None:
+def _trained(results: Results, record: CellRecord) -> pl.DataFrame | None:
     try:
-        return open_controls(results.folder_of(record) / CONTROLS_FOLDER)
+        return open_audit(results.folder_of(record) / CONTROLS_FOLDER).tables.get(TABLE)
     except (RunError, pl.exceptions.PolarsError, OSError):
         return None  # the numbers of the cell stand; only its pictures are gone
 
 
 def _search(results: Results, record: CellRecord) -> pl.DataFrame | None:
     try:
-        found = Store(results.folder_of(record) / AUDIT_FOLDER).read_instances()
+        found = open_audit(results.folder_of(record) / AUDIT_FOLDER).instances
     except (RunError, pl.exceptions.PolarsError, OSError):
         return None
     return found.select("id", search_jsd="adversary/search_jsd", search_tvd="adversary/search_tvd")
@@ -267,9 +268,9 @@ def _seeds(shown: Sequence[Shown]) -> StudySection:
 
 
 def _violins(one: Shown) -> Picture | None:
-    if one.controls is None or "seeds/median_jsd" not in one.controls.instances.columns:
+    frame = one.trained
+    if frame is None or "seeds/median_jsd" not in frame.columns:
         return None
-    frame = one.controls.instances
     both = one.search is not None
     if one.search is not None:
         frame = frame.join(one.search, on="id", how="left", maintain_order="left")
@@ -465,7 +466,7 @@ def _tradeoff(one: Shown, paper: Paper) -> Picture | None:
             f"change of its output. Up to {EPSILON:g} counts as the same prediction.{star}",
             spec=curves(
                 [Curve(series[k], tuple(p), joined=k == "adversary") for k, p in some.items()],
-                x=(0.0, LN2),
+                x=DOMAIN,
                 y=(0.0, max(1.15 * top, 2 * EPSILON)),
                 axes=("mean divergence of the weights", "mean output change"),
             ),
