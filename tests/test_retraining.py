@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 import scipy.spatial.distance
 import torch
-
 from attnaudit.controls.registry import CONTROLS
 from attnaudit.controls.run import (
     ControlReport,
@@ -21,6 +20,8 @@ from attnaudit.controls.run import (
     prepare_controls,
     run_controls,
 )
+from attnaudit.report.controls import render_controls
+
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import pair_record
 from attnaudit.errors import DataError, RunError, SettingsError
@@ -31,7 +32,6 @@ from attnaudit.evidence.trainings.outputs import outputs_of
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.models.text.model import load_classifier
-from attnaudit.report.controls import render_controls
 from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
 from tests.control_data import highest, plain
