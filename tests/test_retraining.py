@@ -1,46 +1,45 @@
-"""Controls from data to verdict: what is trained, stored, resumed, compared and said."""
+"""Checks that retrain, from data to verdict: what is trained, stored, resumed, compared, said."""
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import scipy.spatial.distance
 import torch
-from attnaudit.controls.registry import CONTROLS
-from attnaudit.controls.run import (
-    ControlReport,
-    finish_controls,
-    open_controls,
-    prepare_controls,
-    run_controls,
-)
-from attnaudit.report.controls import render_controls
 
+from attnaudit.audit.run import AuditResult, open_audit
+from attnaudit.checks.registry import groups
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import pair_record
-from attnaudit.errors import DataError, RunError, SettingsError
-from attnaudit.evidence.trainings import cell as cells
+from attnaudit.errors import DamagedWarning, DataError, RunError, SettingsError
+from attnaudit.evidence.contract import Design
+from attnaudit.evidence.trainings.asked import Trainings
+from attnaudit.evidence.trainings.base import epochs_of
 from attnaudit.evidence.trainings.calibration import read_calibration
-from attnaudit.evidence.trainings.design import Design, Recipe
-from attnaudit.evidence.trainings.outputs import outputs_of
+from attnaudit.evidence.trainings.design import Recipe, Variants
+from attnaudit.evidence.trainings.outputs import outputs_of, read_outputs
+from attnaudit.evidence.trainings.timing import forecast
 from attnaudit.findings.findings import Verdict
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import Settings, TrainingSettings
+from attnaudit.models.load import load
 from attnaudit.models.text.model import load_classifier
+from attnaudit.runs.execute import waiting_of
+from attnaudit.runs.inputs import holding
+from attnaudit.runs.store import Store
 from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
-from tests.control_data import highest, plain
+from tests.retraining_data import finding, folder_of, highest, plain, retrained
 
-QUICK = Settings(resamples=200)
 SIZES = {"train": 96, "dev": 40, "test": 48}
 OPTIONS = TrainOptions(epochs=3, learning_rate=0.02, seed=3)
 RECIPE = Recipe("cnn", "additive", 8, 8, options=OPTIONS)
-ASKED = {"seeds": 2, "lambdas": (0.0, 1e-3, 0.05), "adversary_epochs": 4, "settings": QUICK}
+ASKED = {"seeds": 2, "lambdas": (0.0, 1e-3, 0.05), "adversary_epochs": 4}
+CHECKS = ("uniform", "seeds", "guide", "trained_adversary")
 
 
 @pytest.fixture(scope="module")
@@ -50,45 +49,45 @@ def splits() -> dict[str, Dataset]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("controls")
+    return tmp_path_factory.mktemp("runs") / "run"
 
 
 @pytest.fixture(scope="module")
-def report(splits: dict[str, Dataset], place: Path) -> ControlReport:
-    """All controls, one training after another."""
-    return run_controls(splits, RECIPE, out=place, progress=False, **ASKED)
+def report(splits: dict[str, Dataset], place: Path) -> AuditResult:
+    """All checks that retrain, one training after another."""
+    return retrained(splits, RECIPE, out=place, **ASKED)
 
 
-def folder_of(report: ControlReport, place: Path, name: str) -> Path:
-    return place / next(t.folder for t in report.report.trainings if t.name == name)
-
-
-def test_every_control_finds_something_with_its_numbers(report: ControlReport) -> None:
-    assert {finding.check for finding in report.findings} == set(CONTROLS)
-    for finding in report.findings:
-        assert finding.thresholds
-        assert finding.headline is None or finding.headline in finding.estimates
-        for estimate in finding.estimates:
+def test_every_check_finds_something_with_its_numbers(report: AuditResult) -> None:
+    assert tuple(groups()["retraining"]) == CHECKS
+    assert {found.check for found in report.report.findings} == set(CHECKS)
+    for found in report.report.findings:
+        assert found.thresholds
+        assert found.headline is None or found.headline in found.estimates
+        for estimate in found.estimates:
             if "_q" not in estimate.statistic and estimate.n > 1:  # bins may be empty
                 assert estimate.low is not None
                 assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
-    assert report.judgement.count(";") == len(CONTROLS) - 1
-    assert report.frame.filter(pl.col("control") == "performance").height > 0
+    assert {reason.check for reason in report.report.judgement.reasons} == set(CHECKS)
+    # a task that needs attention does not make weights faithful: these are cautions alone
+    assert "nothing decided it" in report.report.judgement.headline
+    assert report.report.performance.headline is not None
+    assert set(report.pictures) <= set(CHECKS)
 
 
-def test_a_run_is_stored_and_read_again(report: ControlReport, place: Path) -> None:
-    again = open_controls(place)
+def test_a_run_is_stored_and_read_again(report: AuditResult, place: Path) -> None:
+    again = open_audit(place)
     assert again.report == report.report
-    assert again.instances.equals(report.instances)
-    assert pl.read_parquet(place / "estimates.parquet").height == report.frame.height
-    assert json.loads((place / "findings.json").read_text())["schema_version"] == 1
+    assert again.pictures == report.pictures
+    assert again.tables["trainings"].equals(report.tables["trainings"])
     assert read_calibration(place).jsd.shape == (48, 2)
-    with pytest.raises(RunError, match="holds no finished controls"):
-        open_controls(place / "cells")
+    facts = next(cell.facts for cell in again.report.cells if cell.name == "adversary 0.05")
+    assert (facts["encoder"], facts["attention"], facts["strength"]) == ("cnn", "additive", 0.05)
+    assert facts["epochs"] == 4
 
 
 def test_uniform_weights_are_uniform_in_training_and_test(
-    report: ControlReport, place: Path, splits: dict[str, Dataset]
+    report: AuditResult, place: Path, splits: dict[str, Dataset]
 ) -> None:
     model = load_classifier(folder_of(report, place, "uniform") / "model")
     assert model.net.config.attention == "uniform"
@@ -101,17 +100,12 @@ def test_uniform_weights_are_uniform_in_training_and_test(
 
 
 def test_the_guided_model_is_trained_on_the_weights_of_the_base(
-    report: ControlReport, place: Path, splits: dict[str, Dataset]
+    report: AuditResult, place: Path, splits: dict[str, Dataset]
 ) -> None:
     base, guided = (
         load_classifier(folder_of(report, place, name) / "model") for name in ("base", "guide base")
     )
-    spec = (
-        prepare_controls(splits, Design(RECIPE, lambdas=(1e-3,)), ["guide"], place)
-        .cells["guide base"]
-        .spec
-    )
-    options = replace(OPTIONS, **{n: v for n, v in spec.items() if hasattr(OPTIONS, n)})
+    training = Variants(RECIPE, TrainingSettings()).guided()["base"]
     own = {name: outputs_of(base, data).weights for name, data in splits.items()}
     equal = {name: [torch.full_like(w, 1 / len(w)) for w in rows] for name, rows in own.items()}
 
@@ -119,11 +113,11 @@ def test_the_guided_model_is_trained_on_the_weights_of_the_base(
         parts = {name: splits[name] for name in ("train", "dev")}
         done = train(
             parts,
-            encoder=spec["encoder"],
-            attention=spec["attention"],
-            hidden=spec["hidden"],
-            embedding_dim=spec["embedding_dim"],
-            options=options,
+            encoder=training.encoder,
+            attention=training.attention,
+            hidden=RECIPE.hidden,
+            embedding_dim=RECIPE.embedding_dim,
+            options=training.options,
             given=given,
             progress=False,
         )
@@ -135,29 +129,29 @@ def test_the_guided_model_is_trained_on_the_weights_of_the_base(
 
 
 def test_stored_outputs_of_a_guide_are_pooled_by_the_base_weights(
-    report: ControlReport, place: Path
+    report: AuditResult, place: Path
 ) -> None:
     base, guided = (
-        cells.read_outputs(folder_of(report, place, name) / "outputs.safetensors")
+        read_outputs(folder_of(report, place, name) / "outputs.safetensors")
         for name in ("base", "guide base")
     )
     assert all(torch.equal(a, b) for a, b in zip(base.weights, guided.weights, strict=True))
 
 
-def test_distances_in_the_table_are_those_of_scipy(report: ControlReport, place: Path) -> None:
+def test_distances_in_the_table_are_those_of_scipy(report: AuditResult, place: Path) -> None:
     base, seed = (
-        cells.read_outputs(folder_of(report, place, name) / "outputs.safetensors")
+        read_outputs(folder_of(report, place, name) / "outputs.safetensors")
         for name in ("base", "seed 2")
     )
-    jsd = report.instances["seed 2/jsd"].to_numpy()
-    tvd = report.instances["seed 2/tvd"].to_numpy()
+    jsd = report.tables["trainings"]["seed 2/jsd"].to_numpy()
+    tvd = report.tables["trainings"]["seed 2/tvd"].to_numpy()
     for i, (a, b) in enumerate(zip(base.weights, seed.weights, strict=True)):
         far = scipy.spatial.distance.jensenshannon(a.double(), b.double()) ** 2
         assert jsd[i] == pytest.approx(far, abs=1e-7)
         change = abs(base.probabilities[i, 1] - seed.probabilities[i, 1])
         assert tvd[i] == pytest.approx(change, abs=1e-7)  # float32 probabilities
-    pair = np.stack([jsd, report.instances["seed 1/jsd"].to_numpy()])
-    headline = report.finding("seeds").headline
+    pair = np.stack([jsd, report.tables["trainings"]["seed 1/jsd"].to_numpy()])
+    headline = finding(report, "seeds").headline
     assert headline.value == pytest.approx(np.median(pair, 0).mean())
 
 
@@ -168,7 +162,7 @@ def models_in(place: Path) -> dict[Path, int]:
 
 
 def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(
-    report: ControlReport, splits: dict[str, Dataset], place: Path
+    report: AuditResult, splits: dict[str, Dataset], place: Path
 ) -> None:
     before = models_in(place)
 
@@ -178,21 +172,25 @@ def test_nothing_is_trained_twice_and_a_lost_training_is_made_up(
         before.update(now)
         return new
 
-    again = run_controls(splits, RECIPE, out=place, progress=False, **ASKED)
+    again = retrained(splits, RECIPE, out=place, **ASKED)
     assert trained() == set()
-    assert again.findings == report.findings
+    assert again.report == report.report
     (folder_of(report, place, "random") / "cell.json").unlink()
-    (folder_of(report, place, "random") / "history.json").unlink()
-    assert run_controls(splits, RECIPE, out=place, progress=False, **ASKED).findings == (
-        report.findings
-    )
-    assert trained() == {folder_of(report, place, "random")}
+    (folder_of(report, place, "own_token") / "model" / "model.safetensors").write_bytes(b"no")
+    with pytest.warns(DamagedWarning, match=r"cell.json is gone|not what was written"):
+        mended = retrained(splits, RECIPE, out=place, **ASKED)
+    assert mended.report.findings == report.report.findings
+    assert trained() == {folder_of(report, place, name) for name in ("random", "own_token")}
     more = {**ASKED, "seeds": 3}
-    wider = run_controls(splits, RECIPE, ["seeds"], out=place, progress=False, **more)
+    with pytest.raises(RunError, match="holds another run: with other settings"):
+        retrained(splits, RECIPE, CHECKS, out=place, **more)
+    with pytest.raises(RunError, match="holds another run: of the model 'a recipe'"):
+        retrained(splits, replace(RECIPE, hidden=9), out=place, **ASKED)
+    wider = retrained(splits, RECIPE, CHECKS, out=place, overwrite=True, **more)
     assert trained() == {folder_of(wider, place, "seed 3")}
 
 
-def in_the_way(found: ControlReport, place: Path, *names: str) -> None:
+def in_the_way(found: AuditResult, place: Path, *names: str) -> None:
     """Files where these trainings would put their models, so that they cannot be done again."""
     for name in names:
         folder = folder_of(found, place, name)
@@ -205,122 +203,89 @@ def test_a_training_that_fails_takes_nothing_else_down(
     splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     asked = {**ASKED, "lambdas": (2e-3,)}
-    whole = run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
-    in_the_way(whole, tmp_path / "run", "position", "adversary 0.002")
-    shutil.rmtree(folder_of(whole, tmp_path / "run", "guide adversary"))
-    found = run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
-    assert found.finding("uniform").headline is not None
-    assert found.finding("uniform", "position").verdict is Verdict.NOT_APPLICABLE
-    assert "cannot be written" in found.finding("uniform", "position").notes[0]
-    assert found.finding("guide", "weights").headline is not None
-    assert found.finding("guide", "adversary").verdict is Verdict.NOT_APPLICABLE
-    assert found.finding("trained_adversary").verdict is Verdict.NOT_APPLICABLE
-    lines = {line.name: line.failed for line in found.report.trainings}
+    place = tmp_path / "run"
+    whole = retrained(splits, RECIPE, out=place, **asked)
+    in_the_way(whole, place, "position", "adversary 0.002")
+    shutil.rmtree(folder_of(whole, place, "guide adversary"))
+    found = retrained(splits, RECIPE, out=place, **asked)
+    assert finding(found, "uniform").headline is not None
+    assert finding(found, "uniform", "position").verdict is Verdict.NOT_APPLICABLE
+    assert "cannot be written" in finding(found, "uniform", "position").notes[0]
+    assert finding(found, "guide", "weights").headline is not None
+    assert finding(found, "guide", "adversary").verdict is Verdict.NOT_APPLICABLE
+    assert finding(found, "trained_adversary").verdict is Verdict.NOT_APPLICABLE
+    lines = {line.name: line.reason for line in found.report.cells}
     assert lines["guide adversary"] == "it needs 'adversary 0.002', which failed"
-    in_the_way(whole, tmp_path / "run", "base")
+    in_the_way(whole, place, "base")
     with pytest.raises(DataError, match=r"the model itself could not be trained: .*be written"):
-        run_controls(splits, RECIPE, out=tmp_path / "run", progress=False, **asked)
+        retrained(splits, RECIPE, out=place, **asked)
 
 
 def test_a_model_that_is_trained_already_is_the_base(
-    report: ControlReport, splits: dict[str, Dataset], place: Path
+    report: AuditResult, splits: dict[str, Dataset], place: Path
 ) -> None:
     folder = folder_of(report, place, "base") / "model"
-    asked = ["uniform", "seeds"]
-    found = run_controls(splits, RECIPE, asked, base=folder, progress=False, **ASKED)
-    assert found.finding("uniform") == report.finding("uniform")
-    (note,) = found.report.gate.notes
-    assert note == "which texts the base model was trained on is not known"
-    assert next(t for t in found.report.trainings if t.name == "base").epochs is None
+    base = load(folder)
+    asked = ("uniform", "seeds")
+    found = retrained(splits, RECIPE, asked, base=base, folder=folder, **ASKED)
+    assert finding(found, "uniform") == finding(report, "uniform")
+    caution = "which texts the base model was trained on is not known"
+    assert found.report.judgement.cautions[0] == caution
+    assert not any("epochs" in said for said in found.report.judgement.cautions)
+    assert "epochs" not in next(c.facts for c in found.report.cells if c.name == "base")
     with pytest.raises(SettingsError, match="the base model has the hidden 8"):
-        run_controls(splits, replace(RECIPE, hidden=16), base=folder, progress=False)
+        retrained(splits, replace(RECIPE, hidden=16), base=base, **ASKED)
     with pytest.raises(SettingsError, match="give a recipe"):
-        run_controls(splits, progress=False)
+        retrained(splits, **ASKED)
 
 
-def test_a_base_model_that_has_learnt_the_test_texts_is_refused(
-    splits: dict[str, Dataset], tmp_path: Path
-) -> None:
-    swapped = {"train": splits["test"], "dev": splits["dev"], "test": splits["train"]}
-    small = {
-        "encoder": "cnn",
-        "hidden": 8,
-        "embedding_dim": 8,
-        "progress": False,
-        "options": replace(OPTIONS, epochs=1),
-    }
-    cheat = train(swapped, out=tmp_path / "cheat", **small).model
-    honest = train(splits, out=tmp_path / "honest", **small).model
-    design = Design(RECIPE)
-    for base in (cheat, tmp_path / "cheat"):
-        with pytest.raises(DataError, match=r"test texts, the first 'test0', were in the base"):
-            prepare_controls(splits, design, ["uniform"], tmp_path / "run", base=base)
-    for base in (honest, tmp_path / "honest"):
-        prepare_controls(splits, design, ["uniform"], tmp_path / "run", base=base)
-    # a text that stands in train and test of the data themselves favours nobody
-    doubled = replace(
-        splits["test"], records=(*splits["test"].records[:-1], splits["train"].records[0])
-    )
-    twice = splits | {"test": doubled}
-    prepare_controls(twice, design, ["uniform"], tmp_path / "run", base=honest)
-
-
-def test_a_base_model_of_another_recipe_is_told_of(
-    splits: dict[str, Dataset], tmp_path: Path
-) -> None:
-    fewer = splits | {"train": splits["train"].select(splits["train"].records[:4])}
-    base = train(
-        fewer,
-        encoder="cnn",
-        hidden=8,
-        embedding_dim=6,
-        progress=False,
-        options=replace(OPTIONS, epochs=1),
-    ).model
-    found = run_controls(
-        splits,
-        RECIPE,
-        ["uniform"],
-        base=base,
-        progress=False,
-        out=tmp_path,
-        **{**ASKED, "settings": QUICK},
-    )
-    said = " | ".join(found.report.gate.notes)
-    assert "6 numbers a word, the others 8" in said
-    assert "words, the others" in said
-    assert "trained on 4 texts, the others on 96" in said
-    assert "epochs the base model was trained is not known; the others have 3" in said
-    assert "6 numbers a word" in render_controls(found)
-    own = run_controls(splits, RECIPE, ["uniform"], progress=False, **ASKED)
-    assert own.report.gate.notes == ()
-
-
-def test_epochs_of_a_base_model_are_read_from_its_history(
-    report: ControlReport, splits: dict[str, Dataset], place: Path, tmp_path: Path
+def test_epochs_of_a_base_model_are_read_from_its_record(
+    report: AuditResult, splits: dict[str, Dataset], place: Path
 ) -> None:
     folder = folder_of(report, place, "base") / "model"
-    longer = Design(replace(RECIPE, options=replace(OPTIONS, epochs=5)))
-    work = prepare_controls(splits, longer, ["uniform"], tmp_path, base=folder)
-    assert "the base model was trained for 3 epochs, the others for 5" in work.cautions
+    assert epochs_of(folder).run == 3
+    assert epochs_of(place) is None
+    longer = replace(RECIPE, options=replace(OPTIONS, epochs=5))
+    one = {**ASKED, "replacements": ("uniform",)}
+    found = retrained(splits, longer, ("uniform",), base=load(folder), folder=folder, **one)
+    said = "the base model was trained for 3 epochs, the others for 5"
+    assert said in found.report.judgement.cautions
 
 
-def test_the_verdicts_differ_where_attention_is_needed_and_where_it_is_not(tmp_path: Path) -> None:
+def test_the_verdicts_differ_where_attention_is_needed_and_where_it_is_not() -> None:
     options = TrainOptions(epochs=10, learning_rate=0.02)
     recipe = Recipe("average", "additive", 16, 16, options=options)
-    design = Design(recipe, replacements=("uniform", "position"))
     sizes = {"train": 300, "dev": 80, "test": 300}
     needed, useless = (
-        finish_controls(prepare_controls(data, design, ["uniform"], tmp_path / name), ["uniform"])
-        for name, data in (("needed", highest(sizes)), ("useless", plain(sizes)))
+        retrained(data, recipe, ("uniform",), replacements=("uniform", "position"))
+        for data in (highest(sizes), plain(sizes))
     )
-    assert needed.finding("uniform").verdict is Verdict.PASS
-    assert "attention matters here" in needed.finding("uniform").sentence
-    assert needed.judgement == "Attention matters here."
-    assert useless.finding("uniform").verdict is Verdict.FAIL
-    assert "not needed for this task" in useless.finding("uniform").sentence
+    assert finding(needed, "uniform").verdict is Verdict.PASS
+    assert "attention matters here" in finding(needed, "uniform").sentence
+    assert finding(useless, "uniform").verdict is Verdict.FAIL
+    assert "not needed for this task" in finding(useless, "uniform").sentence
     # which word decides is told by the word: where it stands does not help
-    assert needed.finding("uniform", "position").verdict is Verdict.PASS
+    assert finding(needed, "uniform", "position").verdict is Verdict.PASS
+
+
+def test_what_will_be_trained_is_foretold_and_nothing_is_trained(
+    report: AuditResult, splits: dict[str, Dataset], place: Path, tmp_path: Path
+) -> None:
+    settings = Settings(trainings=TrainingSettings(seeds=2))
+    wanted = Trainings(lambda variants: (variants.base, *variants.seeds))
+    with holding(splits, "splits") as some:
+        design = Design(settings, None, None, some, (RECIPE,))
+        cells = Trainings.cells(design, {"seeds": wanted})
+        store, done = Store(tmp_path / "new", "audit"), Store(place, "audit")
+        assert [cell.name for cell in waiting_of(cells, store)] == ["base", "seed 1", "seed 2"]
+        said = forecast(cells, waiting_of(cells, store))
+        assert "3 trainings of about" in said
+        assert forecast(cells, []) == "all 3 trainings are finished"
+        assert "1 training of about" in forecast(cells, cells[2:])
+        assert forecast(cells, cells[2:]).endswith("(2 finished before)")
+        assert waiting_of(cells, done) == []
+        assert forecast([], []) is None
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_model_near_chance_decides_nothing(splits: dict[str, Dataset]) -> None:
@@ -328,13 +293,13 @@ def test_a_model_near_chance_decides_nothing(splits: dict[str, Dataset]) -> None
         name: data.select([replace(r, label=(i // 2) % 2) for i, r in enumerate(data)])
         for name, data in splits.items()
     }
-    found = run_controls(nonsense, RECIPE, ["uniform", "seeds"], progress=False, **ASKED)
-    assert found.report.gate.verdict is not Verdict.PASS
-    assert {f.verdict for f in found.findings} == {Verdict.INCONCLUSIVE}
-    assert "near chance" in found.findings[0].sentence
+    found = retrained(nonsense, RECIPE, ("uniform", "seeds"), **ASKED)
+    assert found.report.performance.verdict is not Verdict.PASS
+    assert {f.verdict for f in found.report.findings} == {Verdict.INCONCLUSIVE}
+    assert "near chance" in found.report.findings[0].sentence
 
 
-def test_pairs_and_several_classes_are_controlled_too() -> None:
+def test_pairs_and_several_classes_are_retrained_too() -> None:
     def pairs(split: str, size: int) -> Dataset:
         records = [
             pair_record(
@@ -350,10 +315,10 @@ def test_pairs_and_several_classes_are_controlled_too() -> None:
 
     data = {name: pairs(name, size) for name, size in SIZES.items()}
     recipe = replace(RECIPE, encoder="average", options=replace(OPTIONS, epochs=2))
-    found = run_controls(data, recipe, progress=False, **{**ASKED, "seeds": 1})
-    assert {f.check for f in found.findings} == set(CONTROLS)
-    assert all(f.verdict is not Verdict.NOT_APPLICABLE for f in found.findings)
-    statistics = {e.statistic for e in found.finding("uniform").estimates}
+    found = retrained(data, recipe, **{**ASKED, "seeds": 1})
+    assert {f.check for f in found.report.findings} == set(CHECKS)
+    assert all(f.verdict is not Verdict.NOT_APPLICABLE for f in found.report.findings)
+    statistics = {e.statistic for e in finding(found, "uniform").estimates}
     assert "f1_difference" in statistics
     assert "roc_auc_difference" not in statistics
 
@@ -361,23 +326,27 @@ def test_pairs_and_several_classes_are_controlled_too() -> None:
 def test_input_that_cannot_be_used_is_refused_before_anything_is_trained(
     splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
-    kept: dict[str, object] = {"out": tmp_path, "progress": False}
-    without = {name: splits[name] for name in ("train", "dev")}
-    with pytest.raises(DataError, match="there is no split 'test'"):
-        run_controls(without, RECIPE, **kept)
+    def tried(parts: dict[str, Dataset], **more: object) -> Callable[[], object]:
+        return lambda: retrained(parts, RECIPE, out=tmp_path / "run", **{**ASKED, **more})
+
     train = splits["train"]
-    for part in ("train", "test"):
-        one = splits | {part: train.select([r for r in train if r.label == 1])}
-        with pytest.raises(DataError, match="are of class 'c1'"):
-            run_controls(one, RECIPE, **kept)
     bare = splits | {"test": train.select([replace(train.records[0], label=None)])}
-    with pytest.raises(DataError, match="has the label None"):
-        run_controls(bare, RECIPE, **kept)
-    for workers in (0, -1):
-        with pytest.raises(SettingsError, match=f"workers is {workers}"):
-            run_controls(splits, RECIPE, workers=workers, **kept)
-    with pytest.raises(SettingsError, match="no control is called 'unifrom'; there are: uniform"):
-        run_controls(splits, RECIPE, ["unifrom"], **kept)
-    with pytest.raises(SettingsError, match="no control was asked for"):
-        run_controls(splits, RECIPE, [], **kept)
+    without = {name: splits[name] for name in ("train", "dev")}
+    wrong = [
+        (tried(without), DataError, "there is no split 'test'"),
+        *(
+            (
+                tried(splits | {part: train.select([r for r in train if r.label == 1])}),
+                DataError,
+                "are of class 'c1'",
+            )
+            for part in ("train", "test")
+        ),
+        (tried(bare), DataError, "has the label None"),
+        (tried(splits, workers=0), SettingsError, "workers is 0"),
+        (tried(splits, checks=("unifrom",)), SettingsError, "no check is called 'unifrom'"),
+    ]
+    for attempt, kind, said in wrong:
+        with pytest.raises(kind, match=said):
+            attempt()
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -23,7 +23,6 @@ from attnaudit.runs.disk import explained
 
 KINDS = {
     "audit": "an audit",
-    "control": "controls",
     "shortcut": "a shortcut check",
     "silent": "a run over seeds",
     "pairs": "an audit of pairs",
@@ -41,13 +40,6 @@ FILES = {
         "report.html",
         "card.md",
     ),
-    "control": (
-        "findings.json",
-        "instances.parquet",
-        "estimates.parquet",
-        "cells",
-        "controls.html",
-    ),
     "shortcut": ("findings.json", "instances.parquet", "estimates.parquet", "shortcut.html"),
     "silent": (
         "plan.json",
@@ -63,7 +55,6 @@ FILES = {
 }
 """What each kind of run writes."""
 SHOWN = {
-    "control": "; what the controls found is in its controls.html",
     "shortcut": "; what the check found is in its shortcut.html",
     "silent": "; what the seeds show is in its silent.html",
     "pairs": "; what the audit found is in its card.md",
@@ -73,7 +64,6 @@ SHOWN = {
 KEYS = {
     "findings.json": {
         "audit": {"plan", "performance"},
-        "control": {"controls", "trainings"},
         "shortcut": {"default_units", "gate"},
         "pairs": {"sizes", "judgement"},
     },
