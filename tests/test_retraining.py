@@ -205,12 +205,18 @@ def test_a_training_that_fails_takes_nothing_else_down(
     asked = {**ASKED, "lambdas": (2e-3,)}
     place = tmp_path / "run"
     whole = retrained(splits, RECIPE, out=place, **asked)
-    in_the_way(whole, place, "position", "adversary 0.002")
+    in_the_way(whole, place, "uniform", "adversary 0.002")
     shutil.rmtree(folder_of(whole, place, "guide adversary"))
     found = retrained(splits, RECIPE, out=place, **asked)
-    assert finding(found, "uniform").headline is not None
-    assert finding(found, "uniform", "position").verdict is Verdict.NOT_APPLICABLE
-    assert "cannot be written" in finding(found, "uniform", "position").notes[0]
+    assert finding(found, "uniform", "position").headline is not None
+    assert finding(found, "uniform", "uniform").verdict is Verdict.NOT_APPLICABLE
+    assert "cannot be written" in finding(found, "uniform", "uniform").notes[0]
+    (lost, *_) = found.pictures["uniform"]
+    assert [row.label for row in lost.chart.rows] == [
+        "fixed random weights",
+        "the position alone",
+        "the word alone",
+    ]
     assert finding(found, "guide", "weights").headline is not None
     assert finding(found, "guide", "adversary").verdict is Verdict.NOT_APPLICABLE
     assert finding(found, "trained_adversary").verdict is Verdict.NOT_APPLICABLE

@@ -256,7 +256,8 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
         found = check.conclude(evidence[check.name]) if check.name in evidence else []
         found = found or [_not_applicable(check, plan)]
         findings += found
-        if check.picture is not None and found[0].verdict is not Verdict.NOT_APPLICABLE:
+        applies = any(one.verdict is not Verdict.NOT_APPLICABLE for one in found)
+        if check.picture is not None and applies:
             pictures[check.name] = tuple(check.picture(evidence[check.name], found))
     lines = tuple(_line(cell, done) for cell in with_needs(asked.cells))
     instances = _instances(store, lines)

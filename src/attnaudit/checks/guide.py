@@ -219,19 +219,20 @@ def requires(finding: Finding) -> str:
 
 def picture(results: Results, findings: Sequence[Finding]) -> list[Block]:
     """The accuracy of a context-free model under each source of weights, and every number."""
+    judged = {"weights": SOURCES["base"], "adversary": SOURCES["adversary"]}
+    tables = [estimates_table(f"All numbers: {judged[f.subject]}", f.estimates) for f in findings]
     found = {s: estimate_of(findings[0], "accuracy", s) for s in SOURCES}
+    rows = [IntervalRow(SOURCES[s], (one,)) for s, one in found.items() if one is not None]
+    if not rows:
+        return list(tables)
     figure = interval_figure(
         "guide",
         "A context-free model under four sources of weights",
-        [IntervalRow(SOURCES[s], (one,)) for s, one in found.items() if one is not None],
+        rows,
         "accuracy",
         "Each row is the same small model, trained and tested with other weights.",
     )
-    judged = {"weights": SOURCES["base"], "adversary": SOURCES["adversary"]}
-    return [
-        figure,
-        *(estimates_table(f"All numbers: {judged[f.subject]}", f.estimates) for f in findings),
-    ]
+    return [figure, *tables]
 
 
 GUIDE = Check(
