@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from attnaudit.api import explain, open_run
-from attnaudit.audit.audit import run_audit
-from attnaudit.controls.run import open_controls, run_controls
+from attnaudit.audit.plan import facts_of
+from attnaudit.audit.run import open_audit, run_audit
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.kinds import TEXTS
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DamagedWarning
 from attnaudit.evidence.trainings.design import Recipe
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import Settings, TrainingSettings
 from attnaudit.models.load import load
 from attnaudit.models.seen import read_held_out
 from attnaudit.nets.bags.classifier import BagConfig
@@ -140,26 +140,30 @@ def audits() -> Kind:
     return Kind(lambda folder: _nothing(found(folder)), {"open": opened, "go on": found})
 
 
-def controls() -> Kind:
-    """Controls of two trainings."""
+def retraining() -> Kind:
+    """An audit that retrains."""
     splits = load_splits("reviews", limit=60)
     recipe = Recipe("average", "additive", 4, 4, options=SMALL)
+    about = {"recipe": recipe.about()}
+    settings = Settings(
+        resamples=100, checks=("uniform", "seeds"), trainings=TrainingSettings(seeds=1)
+    )
 
     def found(folder: Path) -> object:
-        result = run_controls(
-            splits,
-            recipe,
-            ["uniform", "seeds"],
-            seeds=1,
+        result = run_audit(
+            facts_of(recipe.name, about, splits["test"].classes),
+            splits["test"],
+            settings,
+            splits=splits,
+            parts=(recipe,),
+            about=about,
             out=folder,
-            settings=Settings(resamples=100),
-            progress=False,
         )
-        return _numbers(result.report), _table(result.instances)
+        return _numbers(result.report), _table(result.tables["trainings"])
 
     def opened(folder: Path) -> object:
-        result = open_controls(folder)
-        return _numbers(result.report), _table(result.instances)
+        result = open_audit(folder)
+        return _numbers(result.report), _table(result.tables["trainings"])
 
     return Kind(lambda folder: _nothing(found(folder)), {"open": opened, "go on": found})
 
@@ -452,7 +456,7 @@ def main(
     makers: dict[str, Callable[[], Kind]] = {
         **{name: (lambda one=one: one) for name, one in models().items()},
         "audit": audits,
-        "control": controls,
+        "retraining": retraining,
         "shortcut": shortcuts,
         "silent": silents,
         "study": studies,

@@ -1,4 +1,4 @@
-"""Names of the user's on the pages of controls, seeds, shortcuts and studies, and in tables."""
+"""Names of the user's on the pages of seeds, shortcuts and studies, and in tables."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import polars as pl
 import pytest
 from rich.console import RenderableType
 
-from attnaudit.cli import control, silent, study
+from attnaudit.cli import silent, study
 from attnaudit.cli.app import main
 from attnaudit.console import Plain
-from attnaudit.controls.run import ControlReport
-from attnaudit.controls.schema import ControlFile, TrainingLine
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.pair_checks.audit import PAIR_CHECKS, PairAudit, judge_pairs
 from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.report import page as html
-from attnaudit.report.controls import render_controls
 from attnaudit.report.pair_audit import render_pair_card
 from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
 from attnaudit.report.silent import render_silent
@@ -49,33 +46,6 @@ def finding(check: str, subject: str = "weights") -> Finding:
         estimates=(estimate,),
         notes=(f"It is {NAME}, 3 of 4.",),
     )
-
-
-@pytest.fixture(scope="module")
-def controls() -> ControlReport:
-    file = ControlFile(
-        attnaudit_version="1",
-        created=NOW,
-        data=NAME,
-        sizes={NAME: 3},
-        classes=(NAME, "b"),
-        recipe={"encoder": NAME, "attention": "additive"},
-        controls=("guide",),
-        trainings=(
-            TrainingLine(
-                name=NAME,
-                folder=NAME,
-                encoder=NAME,
-                attention="uniform",
-                seed=0,
-                failed=f"no {NAME}",
-            ),
-        ),
-        gate=finding("performance", "model"),
-        findings=(finding("guide"),),
-        judgement=f"Of {NAME}.",
-    )
-    return ControlReport(file, pl.DataFrame())
 
 
 @pytest.fixture(scope="module")
@@ -168,19 +138,17 @@ def printed(shown: RenderableType) -> str:
 
 
 def test_pages_hold_names_as_text(
-    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport, finished: Finished
+    seeds: SilentReport, shortcuts: ShortcutReport, finished: Finished
 ) -> None:
-    check_page(render_controls(controls))
     check_page(render_silent(seeds))
     check_page(render_shortcuts(shortcuts))
     check_page(render_study(finished))
 
 
 def test_tables_in_the_terminal_hold_names_as_text(
-    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport
+    seeds: SilentReport, shortcuts: ShortcutReport
 ) -> None:
     for table in (
-        control.findings_table(controls),
         silent.findings_table(seeds),
         silent.seeds_table(seeds),
         shortcut_table(shortcuts),

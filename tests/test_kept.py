@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from attnaudit.audit.audit import AuditResult, run_audit
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
@@ -149,7 +150,6 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
         ("siamese", missing),
         ("explainer", str(saved), missing),
         ("audit", str(saved), missing),
-        ("control", missing),
         ("shortcut", str(saved), missing),
         ("silent", missing),
         ("audit-pairs", "minilm", missing),
@@ -190,11 +190,9 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_audit(reader(), toy_data(40), FAST, out=folder)
     before = tree(folder)
-    for kind in ("control", "shortcut", "silent", "pairs", "study"):
+    for kind in ("shortcut", "silent", "pairs", "study"):
         with pytest.raises(RunError, match="holds an audit, not"):
             check_run(folder, kind, overwrite=True)
-    said = run("control", "reviews", "--limit", "60", "--out", str(folder), code=2)
-    assert "holds an audit, not controls" in said
     assert tree(folder) == before
     with pytest.raises(RunError, match="holds a model, not an audit"):
         run_audit(reader(), toy_data(40), FAST, out=saved)
@@ -203,7 +201,6 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("control", "controls"),
         ("shortcut", "a shortcut check"),
         ("silent", "a run over seeds"),
         ("pairs", "an audit of pairs"),
@@ -221,7 +218,7 @@ def test_runs_of_earlier_versions_are_told_by_their_keys(tmp_path: Path) -> None
     (tmp_path / "findings.json").write_text('{"default_units": [], "gate": {}, "findings": []}')
     assert kind_of(tmp_path) == "shortcut"
     with pytest.raises(RunError, match="holds a shortcut check"):
-        check_run(tmp_path, "control")
+        check_run(tmp_path, "audit")
 
 
 def test_a_users_own_file_is_not_taken_for_a_runs(tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from attnaudit.audit.store import Store
-from attnaudit.controls.run import open_controls
+from attnaudit.audit.run import open_audit
 from attnaudit.data.named.named import NAMED_SETS
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
@@ -198,9 +197,8 @@ def test_one_value_may_stand_where_several_can() -> None:
 def test_rows_are_what_the_instances_say(finished: Finished) -> None:
     (record,) = finished.results.records
     folder = finished.results.folder_of(record)
-    report = open_controls(folder / CONTROLS_FOLDER)
-    frame = report.instances
-    search = Store(folder / AUDIT_FOLDER).read_instances().select("id", "adversary/search_jsd")
+    frame = open_audit(folder / CONTROLS_FOLDER).frames["trainings"]
+    search = open_audit(folder / AUDIT_FOLDER).instances.select("id", "adversary/search_jsd")
     free = frame.join(search, on="id", how="left")["adversary/search_jsd"].to_numpy()
     seeds = np.median(frame.select("seed 1/jsd", "seed 2/jsd").to_numpy(), axis=1)
 

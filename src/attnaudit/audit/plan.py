@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from attnaudit.audit.schema import DataFacts, ModelFacts
 from attnaudit.checks.declaration import ATTENTION, PAIRS, Check
@@ -19,6 +20,7 @@ from attnaudit.findings.settings import LEAST_INSTANCES, Settings, check_bars
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.runs.cell import Cell
+from attnaudit.runs.folders import plan_hash
 
 Data = TypeVar("Data", bound=AnyDataset)
 PROBES = 8
@@ -63,6 +65,17 @@ def model_facts(model: Model, data: AnyDataset) -> ModelFacts:
         fingerprint=_fingerprint(model, data),
         classes=model.classes,
     )
+
+
+def facts_of(name: str, about: Mapping[str, JsonValue], classes: Sequence[str]) -> ModelFacts:
+    """What is said of a model that an audit trains itself.
+
+    Args:
+        name: What reports call it.
+        about: All that decides how it is made.
+        classes: Names of its outputs.
+    """
+    return ModelFacts(name=name, kind="", fingerprint=plan_hash(about), classes=tuple(classes))
 
 
 def data_facts(

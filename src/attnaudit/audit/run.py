@@ -36,6 +36,7 @@ from attnaudit.evidence.contract import Design, Evidence, Splits, Tabled
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
+from attnaudit.manifest import known_manifest
 from attnaudit.models.cut import Model
 from attnaudit.runs.cell import Cell, with_needs
 from attnaudit.runs.disk import read_sure
@@ -169,7 +170,7 @@ def carry_out(
 
 
 def run_audit(
-    model: Model,
+    model: Model | ModelFacts,
     data: AnyDataset,
     settings: Settings | None = None,
     *,
@@ -186,7 +187,8 @@ def run_audit(
     """Audit a model on data.
 
     Args:
-        model: Any model with the cut.
+        model: Any model with the cut; or what is said of one that the audit itself trains, or of
+            what it is about where that is no model at hand (see `facts_of`).
         data: Records; labels, where known, among the model's classes.
         settings: Which checks, and how.
         splits: `train`, `dev` and `test`, for checks that train or fit something.
@@ -209,12 +211,18 @@ def run_audit(
     settings, engine = settings or Settings(), engine_of(workers)
     if out is not None:
         check_run(out, "audit")
-    data = aligned(fitted(data, model), model)
-    facts, known = model_facts(model, data), data_facts(data, model, left_out, splits)
+    if isinstance(model, ModelFacts):
+        facts, own = model, None
+    else:
+        data, own = aligned(fitted(data, model), model), model
+        facts = model_facts(model, data)
+    known = data_facts(data, own, left_out, splits)
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-")))
-        sent = sent_to(folder, model, data, splits) if engine.remote else Sent()
-        held = stack.enter_context(holding(model, facts.fingerprint, sent.model, model.name))
+        sent = sent_to(folder, own, data, splits) if engine.remote else Sent()
+        held = None
+        if own is not None:
+            held = stack.enter_context(holding(own, facts.fingerprint, sent.model, own.name))
         records = stack.enter_context(holding(data, known.fingerprint, sent.data, data.name))
         some = None
         if splits is not None:
@@ -252,12 +260,14 @@ def conclude(asked: Asked, store: Store, done: Done) -> AuditResult:
     pictures: Pictures = {}
     for check in asked.checks:
         found = check.conclude(evidence[check.name]) if check.name in evidence else []
-        if found and check.picture is not None:
+        found = found or [_not_applicable(check, plan)]
+        findings += found
+        if check.picture is not None and check.name in evidence:
             pictures[check.name] = tuple(check.picture(evidence[check.name], found))
-        findings += found or [_not_applicable(check, plan)]
     lines = tuple(_line(cell, done) for cell in with_needs(asked.cells))
     instances = _instances(store, lines)
-    cautions = [*cautions_on(plan.data), *_too_long(plan, instances)]
+    known = (note for one in gates for note in one.notes)
+    cautions = [*cautions_on(plan.data), *dict.fromkeys(known), *_too_long(plan, instances)]
     report = AuditReport(
         plan=plan,
         created=datetime.now(UTC),
@@ -285,7 +295,14 @@ def open_audit(folder: Path) -> AuditResult:
     store = Store(folder, "audit")
     report = store.read(FINDINGS, AuditReport)
     pictures = SHOWN.validate_json(read_sure(folder / PICTURES, folder, "pictures", AGAIN))
-    return AuditResult(report, _instances(store, report.cells), pictures)
+    tables = {
+        name.removesuffix(".parquet"): pl.read_parquet(
+            io.BytesIO(read_sure(folder / name, folder, name, AGAIN))
+        )
+        for name in known_manifest(folder).files
+        if name.endswith(".parquet") and name != ESTIMATES and "/" not in name
+    }
+    return AuditResult(report, _instances(store, report.cells), pictures, tables)
 
 
 def _earlier(store: Store, plan: Plan) -> AuditReport | None:

@@ -10,10 +10,14 @@ from attnaudit.checks.declaration import Check
 from attnaudit.checks.ensembles import ENSEMBLES
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
+from attnaudit.checks.guide import GUIDE
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
 from attnaudit.checks.seed_agreement import SEED_AGREEMENT
+from attnaudit.checks.seeds import SEEDS
 from attnaudit.checks.silent_failures import SILENT_FAILURES
+from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
+from attnaudit.checks.uniform import UNIFORM
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
@@ -22,14 +26,9 @@ GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 CHECKS: dict[str, Check] = {
     check.name: check
     for check in (
-        AGREEMENT,
-        PERMUTATION,
-        ADVERSARY,
-        ERASURE,
-        GROUND_TRUTH,
-        SILENT_FAILURES,
-        SEED_AGREEMENT,
-        ENSEMBLES,
+        *(AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH),
+        *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
+        *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
     )
 }
 for _check in (*GATES.values(), *CHECKS.values()):

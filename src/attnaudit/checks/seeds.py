@@ -5,16 +5,17 @@ Wiegreffe & Pinter 2019, section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.controls.declaration import Control
+from attnaudit.checks.declaration import RETRAINING, Check
 from attnaudit.data.records import Dataset
-from attnaudit.evidence.trainings.calibration import Calibration
-from attnaudit.evidence.trainings.design import Design, Training
+from attnaudit.evidence.trainings.asked import Trainings
+from attnaudit.evidence.trainings.design import Training, Variants
 from attnaudit.evidence.trainings.outputs import AT_ONCE, Outputs, padded
 from attnaudit.evidence.trainings.results import Results
 from attnaudit.findings.estimates import (
@@ -27,54 +28,57 @@ from attnaudit.findings.estimates import (
 )
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.metrics import performance
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.pictures import (
+    ACCENT,
+    SECOND,
+    Block,
+    Figure,
+    Guide,
+    Series,
+    Violin,
+    Violins,
+    estimates_table,
+    half,
+)
+from attnaudit.findings.settings import ADVERSARY_JSD, LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import typeset
 from attnaudit.measures.divergence import jensen_shannon
 from attnaudit.measures.seeded import permuted
 
-NAME = "seeds"
+JSD = Bar(
+    "seed_jsd",
+    0.2,
+    "Mean divergence of the weights between seeds up to which they count as stable: half of the .4 "
+    "that counts as a different explanation. Ours.",
+)
+SHARE = Bar(
+    "seed_share",
+    0.5,
+    "The same, as a share of the mean divergence of the weights in random order: flat weights "
+    "differ little whatever they are. Ours.",
+)
 ORDERS = 4
-"""Random orders of the weights an instance, for the null."""
+"""Random orders of the weights per instance, for the null."""
+DOMAIN = (0.0, math.log(2))
+"""Lowest and highest divergence."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-def others(design: Design) -> tuple[Training, ...]:
-    """The further seeds."""
-    return tuple(design.learned(k) for k in range(1, design.seeds + 1))
-
-
-def trainings(design: Design) -> tuple[Training, ...]:
+def trainings(variants: Variants) -> tuple[Training, ...]:
     """The model in question and its further seeds."""
-    return (design.base, *others(design))
-
-
-def finished(results: Results) -> list[Training]:
-    """The further seeds that have been trained."""
-    return [t for t in others(results.design) if results.has(t)]
-
-
-def calibration(results: Results) -> Calibration | None:
-    """The divergences of the finished seeds; None without any."""
-    some = finished(results)
-    if not some:
-        return None
-    return Calibration(np.stack([results.column(t, "jsd") for t in some], axis=1))
+    return (variants.base, *variants.seeds)
 
 
 def conclude(results: Results) -> list[Finding]:
     """Median divergence over seeds of each instance, by largest weight and by predicted class."""
-    seeds, settings = finished(results), results.settings
-    found = calibration(results)
-    notes = results.missing(others(results.design))
-    thresholds = {
-        "seed_jsd": results.bars.seed_jsd,
-        "seed_share": results.bars.seed_share,
-        "adversary_jsd": results.thresholds.adversary_jsd,
-        "least_instances": float(results.thresholds.least_instances),
-    }
+    seeds, settings = results.seeds, results.settings
+    found = results.calibration
+    notes = results.missing(results.variants.seeds)
+    thresholds = settings.used(JSD, SHARE, ADVERSARY_JSD, LEAST_INSTANCES)
     if found is None:
         return [
             Finding(
-                check=NAME,
+                check="seeds",
                 subject="weights",
                 verdict=Verdict.NOT_APPLICABLE,
                 thresholds=thresholds,
@@ -82,10 +86,10 @@ def conclude(results: Results) -> list[Finding]:
                 notes=notes,
             )
         ]
-    frame = per_instance(results)
+    frame = results.frame
     null = chance(results.base, results.data, settings)
     headline = average(
-        values_of(frame, "median_jsd"),
+        values_of(frame, "seeds/median_jsd"),
         settings,
         statistic="median_jsd",
         subject="weights",
@@ -104,7 +108,9 @@ def conclude(results: Results) -> list[Finding]:
             for q in QUANTILES
         ),
         share(
-            (values_of(frame, "median_jsd") >= results.thresholds.adversary_jsd).astype(float),
+            (values_of(frame, "seeds/median_jsd") >= results.settings.bar(ADVERSARY_JSD)).astype(
+                float
+            ),
             settings,
             statistic="different_share",
             subject="weights",
@@ -114,7 +120,7 @@ def conclude(results: Results) -> list[Finding]:
     verdict = results.gated(_verdict(headline, results))
     return [
         Finding(
-            check=NAME,
+            check="seeds",
             subject="weights",
             verdict=verdict,
             headline=headline,
@@ -124,15 +130,6 @@ def conclude(results: Results) -> list[Finding]:
             notes=notes,
         )
     ]
-
-
-def per_instance(results: Results) -> pl.DataFrame:
-    """One row an instance: its median divergence over seeds and its mean output change."""
-    some = finished(results)
-    jsd, tvd = (np.stack([results.column(t, what) for t in some]) for what in ("jsd", "tvd"))
-    return results.instances.select("id", "label", "predicted", "max_weight").with_columns(
-        pl.Series("median_jsd", np.median(jsd, axis=0)), pl.Series("mean_tvd", tvd.mean(0))
-    )
 
 
 def chance(base: Outputs, data: Dataset, settings: Settings) -> float:
@@ -152,7 +149,7 @@ def _groups(frame: pl.DataFrame, results: Results) -> Iterator[Estimate]:
     """Means of all instances, of each predicted class, and of each bin of the largest weight."""
     for group, part in (*by_predicted(frame, results.data.classes), *by_max_weight(frame)):
         yield average(
-            values_of(part, "median_jsd"),
+            values_of(part, "seeds/median_jsd"),
             results.settings,
             statistic="median_jsd",
             subject="weights",
@@ -165,7 +162,9 @@ def _predictions(
 ) -> Iterator[Estimate]:
     """What the seeds predict: performance, and how far from the base."""
     settings = results.settings
-    yield average(values_of(frame, "mean_tvd"), settings, statistic="mean_tvd", subject="output")
+    yield average(
+        values_of(frame, "seeds/mean_tvd"), settings, statistic="mean_tvd", subject="output"
+    )
     yield from performance(results.labels, [results.base.probabilities], settings, "base")
     for training in seeds:
         for what in ("jsd", "tvd"):
@@ -181,8 +180,8 @@ def _predictions(
 
 
 def _verdict(headline: Estimate, results: Results) -> Verdict:
-    bar = results.bars.seed_jsd
-    if headline.n < results.thresholds.least_instances:
+    bar = results.settings.bar(JSD)
+    if headline.n < results.settings.least:
         return Verdict.INCONCLUSIVE
     if headline.low is None or headline.high is None:
         return Verdict.INCONCLUSIVE
@@ -193,7 +192,7 @@ def _verdict(headline: Estimate, results: Results) -> Verdict:
 
 def _too_flat(headline: Estimate, results: Results) -> bool:
     """Whether weights in random order would differ hardly more than those of another seed."""
-    return (headline.high or 0.0) > results.bars.seed_share * (headline.null or 0.0)
+    return (headline.high or 0.0) > results.settings.bar(SHARE) * (headline.null or 0.0)
 
 
 def _sentence(results: Results, verdict: Verdict, headline: Estimate, seeds: int) -> str:
@@ -203,7 +202,7 @@ def _sentence(results: Results, verdict: Verdict, headline: Estimate, seeds: int
     )
     if results.near_chance:
         return f"The model itself is near chance, so nothing can be said ({figures})."
-    if verdict is Verdict.INCONCLUSIVE and (headline.high or 1.0) <= results.bars.seed_jsd:
+    if verdict is Verdict.INCONCLUSIVE and (headline.high or 1.0) <= results.settings.bar(JSD):
         return (
             "Weights differ little between seeds, but they are so flat that random orders of them "
             f"would differ hardly more ({figures})."
@@ -215,8 +214,46 @@ def _sentence(results: Results, verdict: Verdict, headline: Estimate, seeds: int
     }.get(verdict, f"Weights differ somewhat between seeds ({figures}).")
 
 
-SEEDS = Control(
-    name=NAME,
+def picture(results: Results, findings: Sequence[Finding]) -> list[Block]:
+    """How far weights are from those of another seed, by the largest weight and the prediction."""
+    finding, classes = findings[0], results.data.classes
+    table = estimates_table("All numbers", finding.estimates)
+    if finding.headline is None:
+        return [table]
+    split = len(classes) == 2
+    colours = zip(classes, (ACCENT, SECOND), strict=True) if split else ()
+    legend = tuple(Series(f"predicted {name}", colour) for name, colour in colours)
+    rows = []
+    for group, part in by_max_weight(results.frame):
+        values, predicted = values_of(part, "seeds/median_jsd"), part["predicted"].to_numpy()
+        halves = [
+            half(one.name, values[predicted == i], one.colour, DOMAIN)
+            for i, one in enumerate(legend)
+        ]
+        if part.height:
+            rows.append(Violin(group, tuple(halves or [half("all", values, ACCENT, DOMAIN)])))
+    guides = [Guide(finding.thresholds[JSD.name], "stable below")]
+    if finding.headline.null is not None:
+        guides.append(Guide(finding.headline.null, "random order"))
+    figure = Figure(
+        "seeds",
+        "How far the weights are from those of another seed",
+        "One value per text: the median over seeds of the Jensen–Shannon divergence to the base "
+        "model's weights, by the largest weight of the base model.",
+        Violins(
+            rows=tuple(rows),
+            domain=DOMAIN,
+            axis="median divergence over seeds",
+            guides=tuple(guides),
+        ),
+        typeset(finding.sentence),
+        legend,
+    )
+    return [figure, table]
+
+
+SEEDS = Check(
+    name="seeds",
     title="Seeds",
     paper="Wiegreffe & Pinter 2019, section 3.2",
     question="How far do the weights differ between two trainings of the same model? A divergence "
@@ -225,16 +262,15 @@ SEEDS = Control(
     "the base model's weights",
     null="the divergence to the same weights in random order",
     higher_is_better=False,
-    needs=frozenset({"retraining"}),
+    group=RETRAINING,
     cost="1 for each further seed, and the model itself",
     caveat="Flat weights over a long text differ little whatever they are: read the divergence "
     "beside its null, and by the size of the largest weight.",
-    says={
-        Verdict.PASS: "another seed gives much the same weights",
-        Verdict.FAIL: "another seed gives other weights",
-        Verdict.INCONCLUSIVE: "weights differ somewhat between seeds",
-        Verdict.NOT_APPLICABLE: "other seeds could not be tried",
-    },
-    trainings=trainings,
+    asks=Trainings(trainings),
     conclude=conclude,
+    decisive=False,
+    range=DOMAIN,
+    bars=(JSD, SHARE, ADVERSARY_JSD, LEAST_INSTANCES),
+    bar=JSD,
+    picture=picture,
 )

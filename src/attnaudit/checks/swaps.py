@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attnaudit.checks.performance import _balanced as balanced
 from attnaudit.errors import NotApplicable
 from attnaudit.evidence.judges.probe import most_common
 from attnaudit.evidence.judges.reading import (
@@ -30,6 +29,7 @@ from attnaudit.evidence.judges.reading import (
 from attnaudit.findings.estimates import average, share, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.metrics import performance
+from attnaudit.findings.performance import balanced
 from attnaudit.measures.bootstrap import bootstrap_metric
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.shortcuts.settings import ShortcutSettings, below

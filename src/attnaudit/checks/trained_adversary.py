@@ -1,56 +1,65 @@
 """Can a whole model be trained to say the same with other weights?
 
-Wiegreffe & Pinter 2019, section 4. Not one adversary an instance, as in the check `adversary`, but
+Wiegreffe & Pinter 2019, section 4. Not one adversary per instance, as in the check `adversary`, but
 one model for all; and what it reaches is set beside what another seed does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from attnaudit.checks import seeds
-from attnaudit.controls.declaration import Control
-from attnaudit.evidence.trainings.design import Design, Training
-from attnaudit.evidence.trainings.results import Results
+from attnaudit.checks.declaration import RETRAINING, Check, estimate_of
+from attnaudit.evidence.trainings.asked import Trainings
+from attnaudit.evidence.trainings.design import Training, Variants
+from attnaudit.evidence.trainings.results import ADVANTAGE, Results
 from attnaudit.findings.estimates import average, share, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.metrics import performance
+from attnaudit.findings.pictures import (
+    ACCENT,
+    MUTED,
+    THIRD,
+    Block,
+    Curve,
+    Curves,
+    Figure,
+    Series,
+    estimates_table,
+)
+from attnaudit.findings.settings import ADVERSARY_JSD, EPSILON, LEAST_INSTANCES
+from attnaudit.findings.wording import typeset
 
-NAME = "trained_adversary"
+
+def adversaries(variants: Variants) -> tuple[Training, ...]:
+    """One adversary per strength, from weak to strong."""
+    return tuple(
+        variants.adversary(strength) for strength in sorted(set(variants.settings.lambdas))
+    )
 
 
-def adversaries(design: Design) -> tuple[Training, ...]:
-    """One adversary a strength, from weak to strong."""
-    return tuple(design.adversary(strength) for strength in sorted(set(design.lambdas)))
-
-
-def trainings(design: Design) -> tuple[Training, ...]:
+def trainings(variants: Variants) -> tuple[Training, ...]:
     """The adversaries, and what they are set beside: further seeds, and equal weights."""
-    return (*seeds.trainings(design), design.replaced("uniform"), *adversaries(design))
+    return (variants.base, *variants.seeds, variants.replaced("uniform"), *adversaries(variants))
 
 
 def conclude(results: Results) -> list[Finding]:
     """The largest divergence at (nearly) the same predictions, against the most different seed."""
-    design = results.design
-    done = [t for t in adversaries(design) if results.has(t)]
-    others = seeds.finished(results)
+    variants = results.variants
+    done = [t for t in adversaries(variants) if results.has(t)]
+    others = results.seeds
     estimates = list(curve(results))
-    notes = results.missing(trainings(design))
-    thresholds = {
-        "epsilon": results.thresholds.epsilon,
-        "adversary_jsd": results.thresholds.adversary_jsd,
-        "advantage": results.bars.advantage,
-        "least_instances": float(results.thresholds.least_instances),
-    }
+    notes = results.missing(trainings(variants))
+    thresholds = results.settings.used(EPSILON, ADVERSARY_JSD, ADVANTAGE, LEAST_INSTANCES)
     best = _best(results, done)
     if best is None or not others:
         why = _why_not(results, done, bool(others))
         verdict = Verdict.INCONCLUSIVE if done and others else Verdict.NOT_APPLICABLE
         return [
             Finding(
-                check=NAME,
+                check="trained_adversary",
                 subject="weights",
                 verdict=verdict,
                 sentence=why,
@@ -68,7 +77,7 @@ def conclude(results: Results) -> list[Finding]:
         null=0.0,
     )
     reached = next(e for e in estimates if (e.statistic, e.subject) == ("mean_jsd", best.name))
-    found = seeds.calibration(results)
+    found = results.calibration
     if found is not None:
         estimates.append(
             share(
@@ -82,7 +91,7 @@ def conclude(results: Results) -> list[Finding]:
     verdict = results.gated(_verdict(results, lead, reached))
     return [
         Finding(
-            check=NAME,
+            check="trained_adversary",
             subject="weights",
             verdict=verdict,
             headline=lead,
@@ -96,8 +105,8 @@ def conclude(results: Results) -> list[Finding]:
 
 def curve(results: Results) -> Iterator[Estimate]:
     """Output change, divergence and performance of every model, against the base."""
-    design = results.design
-    for training in (*adversaries(design), *seeds.others(design), design.replaced("uniform")):
+    variants = results.variants
+    for training in (*adversaries(variants), *variants.seeds, variants.replaced("uniform")):
         if not results.has(training):
             continue
         for what in ("tvd", "jsd"):
@@ -117,7 +126,9 @@ def curve(results: Results) -> Iterator[Estimate]:
 
 def _best(results: Results, done: list[Training]) -> Training | None:
     """The adversary with the largest mean divergence among those that keep the predictions."""
-    near = [t for t in done if float(results.column(t, "tvd").mean()) <= results.thresholds.epsilon]
+    near = [
+        t for t in done if float(results.column(t, "tvd").mean()) <= results.settings.bar(EPSILON)
+    ]
     return max(near, key=lambda t: float(results.column(t, "jsd").mean()), default=None)
 
 
@@ -131,18 +142,18 @@ def _why_not(results: Results, done: list[Training], seeds_done: bool) -> str:
     least = min(float(results.column(t, "tvd").mean()) for t in done)
     return (
         f"No adversary keeps the predictions: the mean output change is {least:.2f} at the least, "
-        f"above the {results.thresholds.epsilon:g} that counts as the same. More epochs, or "
+        f"above the {results.settings.bar(EPSILON):g} that counts as the same. More epochs, or "
         "smaller strengths, may tell."
     )
 
 
 def _verdict(results: Results, lead: Estimate, reached: Estimate) -> Verdict:
-    if lead.n < results.thresholds.least_instances or lead.low is None or lead.high is None:
+    if lead.n < results.settings.least or lead.low is None or lead.high is None:
         return Verdict.INCONCLUSIVE
-    if lead.high < results.bars.advantage:
+    if lead.high < results.settings.bar(ADVANTAGE):
         return Verdict.PASS
-    beyond = lead.low >= results.bars.advantage
-    different = (reached.low or 0.0) >= results.thresholds.adversary_jsd
+    beyond = lead.low >= results.settings.bar(ADVANTAGE)
+    different = (reached.low or 0.0) >= results.settings.bar(ADVERSARY_JSD)
     return Verdict.FAIL if beyond and different else Verdict.INCONCLUSIVE
 
 
@@ -161,7 +172,7 @@ def _sentence(
         f"{tvd:.3f}; mean divergence of the most different seed {seed:.2f}; mean difference "
         f"{spoken(lead)}"
     )
-    found = seeds.calibration(results)
+    found = results.calibration
     if found is not None and reached.value is not None:
         beyond = float(found.beyond(results.column(best, "jsd")).mean())
         figures += (
@@ -182,8 +193,50 @@ def _sentence(
     )
 
 
-TRAINED_ADVERSARY = Control(
-    name=NAME,
+def picture(results: Results, findings: Sequence[Finding]) -> list[Block]:
+    """What other weights cost: every model beside the base, and every number."""
+    finding, variants = findings[0], results.variants
+    table = estimates_table("All numbers", finding.estimates)
+    kinds = {
+        Series("trained adversaries, one per strength", ACCENT): adversaries(variants),
+        Series("other seeds", MUTED, "square"): variants.seeds,
+        Series("equal weights", THIRD, "diamond"): (variants.replaced("uniform"),),
+    }
+    rows = []
+    for series, trainings in kinds.items():
+        points = []
+        for name in (training.name for training in trainings):
+            jsd, tvd = (estimate_of(finding, f"mean_{w}", name) for w in ("jsd", "tvd"))
+            if jsd is not None and tvd is not None and None not in (jsd.value, tvd.value):
+                label = name.replace("adversary ", "λ = ")
+                points.append((float(jsd.value or 0), float(tvd.value or 0), label))
+        joined = series.colour == ACCENT
+        if points:
+            rows.append(Curve(series, tuple(points if joined else sorted(points)), joined))
+    if not rows:
+        return [table]
+    epsilon = finding.thresholds[EPSILON.name]
+    highest = max(y for row in rows for _, y, _ in row.points)
+    figure = Figure(
+        "tradeoff",
+        "What other weights cost",
+        "Each point is a model, set beside the one in question: how different its weights are, "
+        "and how different its predictions. Far right and low is a model that says the same for "
+        f"other reasons; up to {epsilon:g} counts as the same prediction.",
+        Curves(
+            rows=tuple(rows),
+            x=(0.0, math.log(2)),
+            y=(0.0, max(1.15 * highest, 2 * epsilon)),
+            axes=("mean divergence of the weights", "mean output change"),
+        ),
+        typeset(finding.sentence),
+        tuple(row.series for row in rows),
+    )
+    return [figure, table]
+
+
+TRAINED_ADVERSARY = Check(
+    name="trained_adversary",
     title="Trained adversary",
     paper="Wiegreffe & Pinter 2019, section 4",
     question="Can a whole model be trained to say the same as this one, text by text, with other "
@@ -192,18 +245,16 @@ TRAINED_ADVERSARY = Control(
     "most different seed, paired by instance",
     null="0: no further than another seed",
     higher_is_better=False,
-    needs=frozenset({"retraining"}),
+    group=RETRAINING,
     cost="1 long one for each strength, all those of `seeds`, and one with equal weights",
     caveat="Adversaries that fail prove nothing: other strengths, or more epochs, may succeed. One "
     "that succeeds shows that other weights can go with these predictions, not that the weights "
     "of this model are wrong.",
-    says={
-        Verdict.PASS: "no model trained to have other weights gets further than another seed",
-        Verdict.FAIL: "a model can be trained to say the same with other weights",
-        Verdict.INCONCLUSIVE: "whether a model can be trained to say the same with other weights "
-        "is not certain",
-        Verdict.NOT_APPLICABLE: "adversaries could not be trained",
-    },
-    trainings=trainings,
+    asks=Trainings(trainings),
     conclude=conclude,
+    decisive=False,
+    range=(-math.log(2), math.log(2)),
+    bars=(EPSILON, ADVERSARY_JSD, ADVANTAGE, LEAST_INSTANCES),
+    bar=ADVANTAGE,
+    picture=picture,
 )

@@ -6,22 +6,39 @@ position, and weights of the word alone are the replacements of Tay et al. 2021 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from attnaudit.controls.declaration import Control
-from attnaudit.evidence.trainings.design import Design, Training
-from attnaudit.evidence.trainings.results import ONE_SEED, Results
+from attnaudit.checks.declaration import RETRAINING, Check
+from attnaudit.evidence.trainings.asked import Trainings
+from attnaudit.evidence.trainings.design import Training, Variants
+from attnaudit.evidence.trainings.results import MARGIN, ONE_SEED, Results
 from attnaudit.findings.estimates import above, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.metrics import difference, performance, with_seeds
+from attnaudit.findings.pictures import (
+    Block,
+    Guide,
+    IntervalRow,
+    estimates_table,
+    interval_figure,
+)
+from attnaudit.findings.settings import LEAST_INSTANCES
 
-NAME = "uniform"
 WITH = {
     "uniform": "equal weights",
     "random": "fixed random weights",
     "position": "weights that know the position alone",
     "own_token": "weights that see each word without its context",
 }
+FEW = {
+    "uniform": "equal weights",
+    "random": "fixed random weights",
+    "position": "the position alone",
+    "own_token": "the word alone",
+}
+"""The same in few words."""
 MEANS = {
     "uniform": (
         "attention is not needed for this task, and its weights say little about the prediction",
@@ -43,36 +60,34 @@ MEANS = {
 """What it means that a replacement does as well as learned weights, and that it does not."""
 
 
-def trainings(design: Design) -> tuple[Training, ...]:
-    """The model in question and each replacement, once a seed."""
+def trainings(variants: Variants) -> tuple[Training, ...]:
+    """The model in question and each replacement, once per seed."""
     return tuple(
         training
-        for repeat in range(design.repeats)
+        for repeat in range(variants.settings.repeats)
         for training in (
-            design.learned(repeat),
-            *(design.replaced(r, repeat) for r in design.replacements),
+            variants.learned(repeat),
+            *(variants.replaced(r, repeat) for r in variants.settings.replacements),
         )
     )
 
 
 def conclude(results: Results) -> list[Finding]:
-    """One finding a replacement: what its model loses against the learned attention."""
-    design = results.design
-    return [_finding(results, name) for name in design.replacements]
+    """One finding per replacement: what its model loses against the learned attention."""
+    return [_finding(results, name) for name in results.variants.settings.replacements]
 
 
 def _finding(results: Results, name: str) -> Finding:
-    design, bars = results.design, results.bars
-    pairs = [(design.learned(r), design.replaced(name, r)) for r in range(design.repeats)]
+    variants = results.variants
+    pairs = [
+        (variants.learned(r), variants.replaced(name, r)) for r in range(variants.settings.repeats)
+    ]
     both = [(a, b) for a, b in pairs if results.has(a) and results.has(b)]
     notes = results.missing(tuple(t for pair in pairs for t in pair))
-    thresholds = {
-        "margin": bars.margin,
-        "least_instances": float(results.thresholds.least_instances),
-    }
+    thresholds = results.settings.used(MARGIN, LEAST_INSTANCES)
     if not both:
         return Finding(
-            check=NAME,
+            check="uniform",
             subject=name,
             verdict=Verdict.NOT_APPLICABLE,
             thresholds=thresholds,
@@ -91,9 +106,9 @@ def _finding(results: Results, name: str) -> Finding:
     estimates = [*lost, *mine, *theirs, *_by_seed(results, both, name)]
     estimates += [sd] if sd is not None else []
     notes += () if sd is not None else (ONE_SEED,)
-    verdict = results.gated(above(lost[0], bars.margin, results.thresholds.least_instances))
+    verdict = results.gated(above(lost[0], results.settings.bar(MARGIN), results.settings.least))
     return Finding(
-        check=NAME,
+        check="uniform",
         subject=name,
         verdict=verdict,
         headline=lost[0],
@@ -106,9 +121,9 @@ def _finding(results: Results, name: str) -> Finding:
 
 def _at_hand(results: Results) -> list[np.ndarray]:
     """What the model in question says from every seed that has been trained, whatever for."""
-    design = results.design
-    most = max(design.seeds + 1, design.repeats)
-    found = [design.learned(k) for k in range(most)]
+    variants = results.variants
+    most = max(variants.settings.seeds + 1, variants.settings.repeats)
+    found = [variants.learned(k) for k in range(most)]
     return [results.outputs[t.name].probabilities for t in found if results.has(t)]
 
 
@@ -156,8 +171,24 @@ def _sentence(
     }.get(verdict, f"Whether {WITH[name]} do as well as learned ones is not certain ({figures}).")
 
 
-UNIFORM = Control(
-    name=NAME,
+def picture(results: Results, findings: Sequence[Finding]) -> list[Block]:
+    """What is lost with each replacement, and every number."""
+    known = [(f, f.headline) for f in findings if f.headline is not None]
+    tables = [estimates_table(f"All numbers: {FEW[f.subject]}", f.estimates) for f, _ in known]
+    figure = interval_figure(
+        "uniform",
+        "What is lost without learned weights",
+        [IntervalRow(FEW[f.subject], (headline,)) for f, headline in known],
+        "difference in accuracy",
+        "Accuracy of the learned attention less that of each replacement, on the same texts. Left "
+        "of the line the two count as equally good.",
+        (Guide(findings[0].thresholds[MARGIN.name], "equally good"),),
+    )
+    return [figure, *tables]
+
+
+UNIFORM = Check(
+    name="uniform",
     title="Uniform and other replacements",
     paper="Wiegreffe & Pinter 2019, section 3.1; replacements of Tay et al. 2021",
     question="Does the task need attention: is a model worse when its weights are replaced, in "
@@ -165,18 +196,15 @@ UNIFORM = Control(
     statistic="accuracy of the learned attention less that of the replacement, paired by instance",
     null="0: the weights do not matter",
     higher_is_better=True,
-    needs=frozenset({"retraining"}),
+    group=RETRAINING,
     cost="1 for each replacement, and the model itself; all that for each of the repeats",
     caveat="An encoder that reads context can move what it found to every state, and then equal "
     "weights lose nothing, although the learned ones are not arbitrary. A task that needs "
     "attention does not make the weights faithful.",
-    says={
-        Verdict.PASS: "attention matters here",
-        Verdict.FAIL: "attention is not needed for this task, so its weights say little about "
-        "the prediction",
-        Verdict.INCONCLUSIVE: "whether attention is needed is not certain",
-        Verdict.NOT_APPLICABLE: "whether attention is needed could not be tried",
-    },
-    trainings=trainings,
+    asks=Trainings(trainings),
     conclude=conclude,
+    decisive=False,
+    bars=(MARGIN, LEAST_INSTANCES),
+    bar=MARGIN,
+    picture=picture,
 )

@@ -3,7 +3,6 @@
 from attnaudit.cli import (
     audit,
     audit_pairs,
-    control,
     demo,
     doctor,
     explain,
@@ -23,7 +22,6 @@ __all__ = [
     "app",
     "audit",
     "audit_pairs",
-    "control",
     "demo",
     "doctor",
     "explain",

@@ -82,6 +82,38 @@ class SeedSettings(BaseModel):
         return tuple(range(given)) if isinstance(given, int) else given
 
 
+Replacement = Literal["uniform", "random", "position", "own_token"]
+"""Attentions that know less than a learned one."""
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TrainingSettings(BaseModel):
+    """What checks that retrain train besides the model in question."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seeds: Positive = Field(
+        8, description="Further seeds; as many as Wiegreffe & Pinter 2019 have (section 3.2)."
+    )
+    repeats: Positive = Field(
+        1, description="Seeds with which learned weights and their replacements are compared."
+    )
+    replacements: tuple[Replacement, ...] = Field(
+        ("uniform", "random", "position", "own_token"),
+        min_length=1,
+        description="Attentions in the place of the learned one.",
+    )
+    lambdas: tuple[Strength, ...] = Field(
+        (0.0, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 1e-2),
+        min_length=1,
+        description="Strengths of the trained adversary; 0 asks for the predictions alone.",
+    )
+    adversary_epochs: Positive = Field(80, description="Most epochs of the trained adversary.")
+    adversary_patience: Positive = Field(
+        10, description="Epochs without a lower training loss after which it stops."
+    )
+
+
 class Settings(BaseModel):
     """The resolved configuration of an audit; it is stored beside the findings."""
 
@@ -136,6 +168,7 @@ class Settings(BaseModel):
         description="Nodes after which they stop all the same; the error left is reported.",
     )
     seeds: SeedSettings = SeedSettings()
+    trainings: TrainingSettings = TrainingSettings()
 
     def bar(self, bar: Bar) -> float:
         """The value of a bar: as set here, else as declared.
@@ -154,6 +187,12 @@ class Settings(BaseModel):
     def least(self) -> int:
         """The fewest defined instances that decide anything."""
         return int(self.bar(LEAST_INSTANCES))
+
+
+SECTIONS = frozenset(
+    name for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)
+)
+"""The settings of single groups of checks."""
 
 
 def check_bars(settings: Settings, declared: Iterable[Bar]) -> None:

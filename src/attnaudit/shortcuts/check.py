@@ -20,7 +20,6 @@ from attnaudit.audit.held_out import fitted
 from attnaudit.checks.declaration import Facts
 from attnaudit.checks.gap import conclude_gap, reads_form
 from attnaudit.checks.leak import check_defaults, conclude_leak
-from attnaudit.checks.performance import conclude_performance
 from attnaudit.checks.swaps import FORWARD, conclude_forward, conclude_swaps
 from attnaudit.data.build import draw
 from attnaudit.data.kinds import AnyDataset
@@ -28,6 +27,7 @@ from attnaudit.errors import DataError, NotApplicable
 from attnaudit.evidence.judges.judge import Judged, judge
 from attnaudit.evidence.judges.reading import Reading, read
 from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.performance import conclude_performance
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
 from attnaudit.models.pretrained.held import HeldStates, texts_of

@@ -22,7 +22,7 @@ from attnaudit.evidence.batch.erasing import mean_state
 from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.evidence.contract import Design
 from attnaudit.findings.findings import Finding
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import SECTIONS, Settings
 from attnaudit.measures.drift import DriftReference, fit_drift
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
@@ -87,7 +87,8 @@ class Batch:
             "model": model.fingerprint,
             "data": data.fingerprint,
             "settings": settings.model_dump(
-                mode="json", exclude={"token_budget", "checks", "resamples", "confidence", "seeds"}
+                mode="json",
+                exclude={"token_budget", "checks", "resamples", "confidence", *SECTIONS},
             ),
         }
         code: tuple[str, ...] = (type(model.get()).__module__,)

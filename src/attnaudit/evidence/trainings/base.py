@@ -2,43 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.evidence.trainings.cell import HISTORY
-from attnaudit.evidence.trainings.design import Recipe
+from attnaudit.evidence.trainings.design import Recipe, recipe_of
 from attnaudit.files import read_json
-from attnaudit.models.seen import SeenTexts, read_splits, seen_texts, text_hash
-from attnaudit.models.text.model import TextClassifier, load_classifier
+from attnaudit.models.seen import SeenTexts, seen_texts, text_hash
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.train import Splits
+from attnaudit.training.text_loop import TrainOptions
+
+Splits = Mapping[str, Dataset]
 
 
-def base_of(
-    given: TextClassifier | str | Path, recipe: Recipe, splits: Splits
-) -> tuple[TextClassifier, tuple[str, ...]]:
-    """A model that is trained already, and how it differs from the recipe, or may.
+@dataclass(frozen=True)
+class Epochs:
+    """What is known of how the model in question was trained elsewhere.
+
+    Attributes:
+        run: For how many epochs.
+    """
+
+    run: int
+
+
+def epochs_of(folder: Path) -> Epochs | None:
+    """The epochs of a model that a run has trained, from the record beside its folder."""
+    try:
+        record = read_json(folder.parent / "cell.json")
+    except (OSError, ValueError):
+        return None
+    facts = record.get("facts") if isinstance(record, dict) else None
+    found = facts.get("epochs") if isinstance(facts, dict) else None
+    return Epochs(found) if isinstance(found, int) else None
+
+
+def parts_of(
+    model: TextClassifier | None,
+    recipe: Recipe | None = None,
+    options: TrainOptions | None = None,
+    folder: Path | None = None,
+) -> tuple[object, ...]:
+    """What a design needs besides model, splits and settings.
 
     Args:
-        given: The model, or its folder.
+        model: The model in question, where it is trained already.
+        recipe: How the others are made; as the model was, as far as that is known, by default.
+        options: How the model was trained, where that is known.
+        folder: Where the model was loaded from.
+
+    Raises:
+        SettingsError: There is neither, or the model's attention is not learned.
+    """
+    if recipe is None and model is None:
+        raise SettingsError("give a recipe, or a model that is trained already")
+    if recipe is None and model is not None:
+        recipe = recipe_of(model, options)
+    epochs = None if folder is None else epochs_of(folder)
+    if options is not None:
+        epochs = Epochs(options.epochs)
+    return tuple(part for part in (recipe, epochs) if part is not None)
+
+
+def cautions_of(
+    base: TextClassifier, recipe: Recipe, splits: Splits, epochs: Epochs | None = None
+) -> tuple[str, ...]:
+    """How a model that is trained already differs from the recipe, or may.
+
+    Args:
+        base: The model.
         recipe: That of the other trainings.
         splits: `train`, `dev` and `test`.
+        epochs: For how many it was trained, where that is known.
 
     Returns:
-        The model, and a caution for each thing that a difference to it may be due to.
+        A caution for each thing that a difference to it may be due to.
 
     Raises:
         DataError: It was trained on test texts, on which it would be better than the others.
-        ModelError: The folder holds no model that can be read.
         SettingsError: It is another network, or has other classes.
     """
-    folder = None if isinstance(given, TextClassifier) else Path(given)
-    base = given if isinstance(given, TextClassifier) else load_classifier(given)
-    seen = base.trained_on if folder is None else read_splits(folder)
     _refuse_other(base, recipe, splits)
-    _refuse_test_texts(seen, splits)
-    return base, tuple(_cautions(base, seen, folder, recipe, splits))
+    _refuse_test_texts(base.trained_on, splits)
+    return tuple(_cautions(base, epochs, recipe, splits))
 
 
 def _refuse_other(base: TextClassifier, recipe: Recipe, splits: Splits) -> None:
@@ -73,16 +122,13 @@ def _refuse_test_texts(seen: SeenTexts | None, splits: Splits) -> None:
 
 
 def _cautions(
-    base: TextClassifier,
-    seen: SeenTexts | None,
-    folder: Path | None,
-    recipe: Recipe,
-    splits: Splits,
+    base: TextClassifier, epochs: Epochs | None, recipe: Recipe, splits: Splits
 ) -> Iterator[str]:
+    seen = base.trained_on
     options, train = recipe.options, splits["train"]
     dim = base.net.config.embedding_dim
     if recipe.vectors is None and dim != recipe.embedding_dim:
-        yield f"the base model has {dim} numbers a word, the others {recipe.embedding_dim}"
+        yield f"the base model has {dim} numbers per word, the others {recipe.embedding_dim}"
     here = build_vocabulary(train.records, options.min_df, options.lowercase)
     if (set(base.vocabulary.words), base.vocabulary.lowercase) != (set(here.words), here.lowercase):
         yield (
@@ -96,21 +142,12 @@ def _cautions(
             f"the base model was trained on {len(seen.train):,} texts, the others on "
             f"{len(train):,}, and not on the same"
         )
-    epochs = None if folder is None else _epochs(folder)
     if epochs is None:
         yield (
             "for how many epochs the base model was trained is not known; the others have "
             f"{options.epochs}"
         )
-    elif epochs != options.epochs:
-        yield f"the base model was trained for {epochs} epochs, the others for {options.epochs}"
-
-
-def _epochs(folder: Path) -> int | None:
-    """The epochs of a training of controls, whose history lies beside the model."""
-    try:
-        history = read_json(folder.parent / HISTORY)
-    except (OSError, ValueError):
-        return None
-    found = history.get("epochs") if isinstance(history, dict) else None
-    return found if isinstance(found, int) else None
+    elif epochs.run != options.epochs:
+        yield (
+            f"the base model was trained for {epochs.run} epochs, the others for {options.epochs}"
+        )

@@ -12,7 +12,8 @@ import polars as pl
 from attnaudit.errors import DataError, RunError
 from attnaudit.runs.disk import read_sure
 
-INSTANCES = "instances.parquet"
+TABLE = "trainings"
+"""Name of the table of what trainings say per instance; the run stores it with this name."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Calibration:
     """Jensen-Shannon divergences of weights that differ by nothing but the seed.
 
     Attributes:
-        jsd: `(N, S)`, one row an instance, one column a seed.
+        jsd: `(N, S)`, one row per instance, one column per seed.
     """
 
     jsd: np.ndarray
@@ -29,7 +30,7 @@ class Calibration:
         if self.jsd.ndim != 2 or not self.jsd.size or not np.isfinite(self.jsd).all():
             raise DataError(
                 f"divergences between seeds have shape {self.jsd.shape}; give finite numbers, one "
-                "row an instance and one column a seed"
+                "row per instance and one column per seed"
             )
 
     def percentile(self, jsd: float) -> float:
@@ -92,14 +93,14 @@ class Calibration:
 
 
 def read_calibration(folder: str | Path) -> Calibration:
-    """The divergences between seeds that a run of the control `seeds` has stored.
+    """The divergences between seeds that a run of the check `seeds` has stored.
 
     Raises:
         RunError: The folder holds none.
     """
-    path = Path(folder) / INSTANCES
-    again = "Run the control `seeds` there."
-    frame = pl.read_parquet(io.BytesIO(read_sure(path, path.parent, "controls", again)))
+    path = Path(folder) / f"{TABLE}.parquet"
+    again = "Run the check `seeds` there."
+    frame = pl.read_parquet(io.BytesIO(read_sure(path, path.parent, "trainings", again)))
     return calibration_of(frame, str(path))
 
 
@@ -111,7 +112,7 @@ def calibration_of(frame: pl.DataFrame, where: str = "the table") -> Calibration
     """
     columns = [c for c in frame.columns if c.startswith("seed ") and c.endswith("/jsd")]
     if not columns:
-        raise RunError(f"{where} holds no other seeds: run the control `seeds`.")
+        raise RunError(f"{where} holds no other seeds: run the check `seeds`.")
     return Calibration(frame.select(columns).to_numpy())
 
 

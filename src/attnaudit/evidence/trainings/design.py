@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
 
 from attnaudit.errors import SettingsError
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.training.text_loop import TrainOptions
 
-SEEDS = 8
-"""Further seeds, as many as Wiegreffe & Pinter 2019 have (section 3.2)."""
-LAMBDAS = (0.0, 1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 1e-2)
-"""Strengths of the trained adversary; 0 asks for the predictions alone."""
+if TYPE_CHECKING:
+    # only its values count, and each training has those that it uses in its own spec
+    from attnaudit.findings.settings import TrainingSettings
+
 GUIDE_LAMBDA = 2e-3
 """Strength of the adversary whose weights guide: the .001 of Wiegreffe & Pinter 2019, section 3.4.
 
 Their released code counts half the distance of two classes, and ½ TVD − .001 KL is half of
-TVD − .002 KL: every λ of theirs is twice as large here (see `controls/objective.py`).
+TVD − .002 KL: every λ of theirs is twice as large here (see `objective.py`).
 """
-REPLACEMENTS = ("uniform", "random", "position", "own_token")
-"""Attentions that know less than the learned one."""
 GUIDED = "average"
 """The context-free encoder that is guided."""
-ADVERSARY_EPOCHS, ADVERSARY_PATIENCE = 80, 10
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,49 @@ class Recipe:
         if self.attention not in LEARNED:
             raise SettingsError(
                 f"the attention {self.attention!r} is not learned, so there is nothing to "
-                f"control for; choose one of {', '.join(LEARNED)}"
+                f"compare with; choose one of {', '.join(LEARNED)}"
             )
+
+    @property
+    def name(self) -> str:
+        """What reports call the model that it makes."""
+        return f"{self.encoder} + {self.attention}"
+
+    def about(self) -> dict[str, JsonValue]:
+        """All that it says, as a plan lists it; the device decides no number."""
+        found: dict[str, JsonValue] = asdict(self)
+        options = found.pop("options")
+        assert isinstance(options, dict)
+        del options["device"]
+        return found | options | {"vectors": None if self.vectors is None else str(self.vectors)}
+
+
+def recipe_of(model: TextClassifier, options: TrainOptions | None = None) -> Recipe:
+    """How a model of ours was made, as far as the model itself tells.
+
+    Args:
+        model: The model.
+        options: How it was trained; the defaults, where that is not known.
+
+    Raises:
+        SettingsError: Its attention is not learned.
+    """
+    config = model.net.config
+    return Recipe(
+        config.encoder,
+        config.attention,
+        config.hidden,
+        config.embedding_dim,
+        options=options or TrainOptions(),
+    )
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: the unit that is stored, resumed, and shared between controls.
+    """One training: the unit that is stored, resumed, and shared between checks.
 
     Attributes:
-        name: What it is, in words; unique among the trainings of a design.
+        name: What it is, in words; unique among the variants of a recipe.
         encoder: A name of `ENCODERS`.
         attention: A name of `ATTENTIONS`.
         options: How it is trained, its seed among them.
@@ -90,7 +122,7 @@ class Training:
         """What must be finished before."""
         return tuple(t for t in (self.guide, self.against) if t is not None)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, JsonValue]:
         """What decides its numbers, besides data, sizes and the trainings that it needs.
 
         The device is left out: it changes speed, and numbers by rounding alone.
@@ -101,57 +133,33 @@ class Training:
             "encoder": self.encoder,
             "attention": self.attention,
             "strength": self.strength,
+            "guide": None if self.guide is None else self.guide.name,
+            "against": None if self.against is None else self.against.name,
             **options,
         }
 
 
 @dataclass(frozen=True)
-class Design:
-    """What is asked of the controls.
+class Variants:
+    """The model in question, and all that can be trained beside it.
 
     Attributes:
-        recipe: The model in question.
-        seeds: How many further seeds it is trained with.
-        repeats: With how many seeds learned weights and their replacements are compared.
-        replacements: Names of `ATTENTIONS` in the place of the learned one.
-        lambdas: Strengths of the trained adversary.
-        adversary_epochs: Most epochs of the trained adversary.
-        adversary_patience: Epochs without a lower training loss after which it stops.
-
-    Raises:
-        SettingsError: A number out of range.
+        recipe: How the model in question is made.
+        settings: How many seeds, which replacements and strengths.
     """
 
     recipe: Recipe
-    seeds: int = SEEDS
-    repeats: int = 1
-    replacements: tuple[str, ...] = REPLACEMENTS
-    lambdas: tuple[float, ...] = LAMBDAS
-    adversary_epochs: int = ADVERSARY_EPOCHS
-    adversary_patience: int = ADVERSARY_PATIENCE
-
-    def __post_init__(self) -> None:
-        least = {
-            "seeds": self.seeds,
-            "repeats": self.repeats,
-            "adversary_epochs": self.adversary_epochs,
-            "adversary_patience": self.adversary_patience,
-        }
-        for name, number in least.items():
-            if number < 1:
-                raise SettingsError(f"{name} is {number}; it must be 1 or more")
-        if not self.lambdas or any(not 0 <= value < float("inf") for value in self.lambdas):
-            raise SettingsError(f"lambdas is {self.lambdas}; give one or more, each 0 or above")
-        unknown = [name for name in self.replacements if name not in REPLACEMENTS]
-        if unknown or not self.replacements:
-            raise SettingsError(
-                f"replacements is {self.replacements}; give some of {', '.join(REPLACEMENTS)}"
-            )
+    settings: TrainingSettings
 
     @property
     def base(self) -> Training:
         """The model in question."""
         return self.learned(0)
+
+    @property
+    def seeds(self) -> tuple[Training, ...]:
+        """The model in question with its further seeds."""
+        return tuple(self.learned(k) for k in range(1, self.settings.seeds + 1))
 
     def learned(self, repeat: int) -> Training:
         """The recipe with its seed, or with a further one (see `seed_of`)."""
@@ -167,8 +175,8 @@ class Design:
         """A model of another seed that matches the base's predictions with other weights."""
         options = replace(
             self.recipe.options,
-            epochs=self.adversary_epochs,
-            patience=self.adversary_patience,
+            epochs=self.settings.adversary_epochs,
+            patience=self.settings.adversary_patience,
             select="loss",
             seed=seed_of(self.recipe.options.seed, "adversary", 1),
         )
@@ -218,17 +226,3 @@ def seed_of(base: int, role: str, k: int) -> int:
     """
     digest = blake2b(f"{base}/{role}/{k}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def with_needs(trainings: Mapping[str, Training]) -> dict[str, Training]:
-    """Trainings with all that they need, by name, in an order in which they can be run."""
-    found: dict[str, Training] = {}
-
-    def add(training: Training) -> None:
-        for needed in training.needs:
-            add(needed)
-        found.setdefault(training.name, training)
-
-    for training in trainings.values():
-        add(training)
-    return found

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -19,7 +18,8 @@ from attnaudit.data.records import Dataset
 from attnaudit.measures.divergence import jensen_shannon, total_variation
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.inputs import Given, examples_of
-from attnaudit.runs.disk import read_noted, write_noted
+from attnaudit.runs.disk import read_sure, write_noted
+from attnaudit.runs.store import AGAIN
 from attnaudit.training.evaluation import outputs_and_weights
 
 AT_ONCE = 512
@@ -32,7 +32,7 @@ class Outputs:
 
     Attributes:
         log_probabilities: `(N, C)`.
-        weights: One `(T,)` an instance, over its units.
+        weights: One `(T,)` per instance, over its units.
     """
 
     log_probabilities: Float[Tensor, "N C"]
@@ -68,16 +68,14 @@ class Outputs:
         write_noted(path, save(tensors), path.parent)
 
 
-def read_outputs(path: Path) -> Outputs | None:
-    """What `Outputs.save` wrote; None where there is nothing that can be read."""
-    content = read_noted(path, path.parent)
-    if content is None:
-        return None
-    try:
-        found = load(content)
-        weights = torch.split(found["weights"], found["lengths"].tolist())
-    except (SafetensorError, KeyError, RuntimeError):
-        return None
+def read_outputs(path: Path) -> Outputs:
+    """What `Outputs.save` wrote.
+
+    Raises:
+        RunError: It is not there, or not what was written.
+    """
+    found = load(read_sure(path, path.parent, "outputs", AGAIN))
+    weights = torch.split(found["weights"], found["lengths"].tolist())
     return Outputs(found["log_probabilities"], tuple(weights))
 
 

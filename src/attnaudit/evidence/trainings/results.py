@@ -1,88 +1,70 @@
-"""Finished trainings, as the controls read them, and the bars of their verdicts."""
+"""Finished trainings, as the checks read them, and the bars that several of these share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
 from attnaudit.data.records import Dataset
-from attnaudit.evidence.trainings.design import Design, Training
+from attnaudit.evidence.trainings.calibration import TABLE, Calibration
+from attnaudit.evidence.trainings.design import Training, Variants
 from attnaudit.evidence.trainings.outputs import Outputs, between
 from attnaudit.findings.findings import Finding, Verdict
-from attnaudit.findings.settings import Settings, Thresholds
+from attnaudit.findings.performance import conclude_performance
+from attnaudit.findings.settings import Bar, Settings
 
+MARGIN = Bar(
+    "margin",
+    0.02,
+    "Difference in accuracy up to which two models count as equally good. Ours.",
+)
+ADVANTAGE = Bar(
+    "advantage",
+    0.05,
+    "Mean divergence that a trained adversary must reach beyond the most different seed, to be "
+    "more than a further seed; and beyond the base model, to have other weights at all. Ours.",
+)
 ONE_SEED = "every model was trained with one seed: the interval covers other texts, not other seeds"
 """A note of findings that rest on one training of each kind."""
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Bars(BaseModel):
-    """The named constants that turn the statistics of controls into verdicts.
-
-    `least_instances`, `epsilon` and `adversary_jsd` are those of the audit's settings.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    margin: Share = Field(
-        0.02,
-        description="Difference in accuracy up to which two models count as equally good. Ours.",
-    )
-    seed_jsd: Share = Field(
-        0.2,
-        description="Mean divergence of the weights between seeds up to which they count as "
-        "stable: half of the .4 that counts as a different explanation. Ours.",
-    )
-    seed_share: Share = Field(
-        0.5,
-        description="The same, as a share of the mean divergence of the weights in random order: "
-        "flat weights differ little whatever they are. Ours.",
-    )
-    advantage: Share = Field(
-        0.05,
-        description="Mean divergence that a trained adversary must reach beyond the most "
-        "different seed, to be more than a further seed; and beyond the base model, to have other "
-        "weights at all. Ours.",
-    )
 
 
 @dataclass(frozen=True)
 class Results:
-    """What the trainings of a design say of the test split.
+    """What trainings say of the test split.
 
     Attributes:
-        design: What was asked.
+        variants: What was asked.
         data: The test split.
         outputs: By name of the training.
         failed: Why the other trainings have none.
-        settings: Confidence, resamples, seed, thresholds.
-        bars: Those of the controls.
-        gate: Whether the base model is good enough to say anything about.
+        settings: Settings and bars.
+        cautions: How a base model that was trained elsewhere is not like the others, or may not be.
     """
 
-    design: Design
+    variants: Variants
     data: Dataset
     outputs: Mapping[str, Outputs]
     failed: Mapping[str, str]
     settings: Settings
-    bars: Bars
-    gate: Finding
+    cautions: tuple[str, ...] = ()
 
-    @property
-    def thresholds(self) -> Thresholds:
-        """The thresholds that controls share with checks."""
-        return self.settings.thresholds
+    @cached_property
+    def gate(self) -> Finding:
+        """Whether the base model is good enough to say anything about."""
+        probabilities = self.base.probabilities
+        columns = {f"probability.{c}": probabilities[:, c] for c in range(probabilities.shape[1])}
+        frame = pl.DataFrame({**columns, "label": self.labels, "predicted": self.base.predicted})
+        found = conclude_performance(frame, self.data.classes, self.settings)
+        return found.model_copy(update={"notes": (*found.notes, *self.cautions)})
 
     @property
     def base(self) -> Outputs:
         """The model in question."""
-        return self.outputs[self.design.base.name]
+        return self.outputs[self.variants.base.name]
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -91,7 +73,7 @@ class Results:
 
     @cached_property
     def instances(self) -> pl.DataFrame:
-        """One row an instance: prediction of each training, and how far it is from the base.
+        """One row per instance: prediction of each training, and how far it is from the base.
 
         Columns: `id`, `label`, `length`, `predicted` and `max_weight` (of the base); for each
         training `NAME/predicted`, `NAME/probability` of the label, and for all but the base
@@ -109,10 +91,44 @@ class Results:
         for name, found in self.outputs.items():
             columns[f"{name}/predicted"] = found.predicted
             columns[f"{name}/probability"] = found.probabilities[rows, self.labels]
-            if name != self.design.base.name:
+            if name != self.variants.base.name:
                 tvd, jsd = between(base, found)
                 columns |= {f"{name}/tvd": tvd, f"{name}/jsd": jsd}
         return pl.DataFrame(columns)
+
+    @property
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """The table that the run stores."""
+        return {TABLE: self.frame}
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The instances, with what further seeds say of each where there are any.
+
+        Columns besides those of `instances`: `seeds/median_jsd` and `seeds/mean_tvd`.
+        """
+        if not self.seeds:
+            return self.instances
+        tvd = np.stack([self.column(t, "tvd") for t in self.seeds])
+        return self.instances.with_columns(
+            pl.Series("seeds/median_jsd", np.median(self.between_seeds, axis=1)),
+            pl.Series("seeds/mean_tvd", tvd.mean(0)),
+        )
+
+    @property
+    def seeds(self) -> list[Training]:
+        """The further seeds that have been trained."""
+        return [t for t in self.variants.seeds if self.has(t)]
+
+    @property
+    def between_seeds(self) -> np.ndarray:
+        """`(N, S)`, divergences of the weights of each finished further seed from the base's."""
+        return np.stack([self.column(t, "jsd") for t in self.seeds], axis=1)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The divergences of the finished seeds; None without any."""
+        return Calibration(self.between_seeds) if self.seeds else None
 
     def column(self, training: Training, what: str) -> np.ndarray:
         """A column of `instances` about one training."""

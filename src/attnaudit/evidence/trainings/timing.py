@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
+from attnaudit.data.records import Dataset
 from attnaudit.evidence.trainings.design import Recipe, Training
+from attnaudit.evidence.trainings.work import TrainingWork
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
+from attnaudit.runs.cell import Cell, with_needs
 from attnaudit.training.evaluation import check_labels
 from attnaudit.training.text_loop import fit, new_net
-from attnaudit.training.train import Splits
 
 PROBED = 4
 """Batches timed; one more warms up."""
@@ -23,11 +25,41 @@ AT_LEAST = 10.0
 """Nothing is said to take less, in seconds."""
 
 
-def costs_of(trainings: Iterable[Training], recipe: Recipe, splits: Splits) -> dict[str, float]:
+def forecast(cells: Sequence[Cell], waiting: Sequence[Cell], workers: int = 1) -> str | None:
+    """What will be trained and how long that will take, in words, from a few timed batches.
+
+    Args:
+        cells: All cells of a run.
+        waiting: Those of them that the run folder lacks (`runs.execute.waiting_of`).
+        workers: Cells at a time.
+
+    Returns:
+        The words; None where the run trains nothing.
+
+    Raises:
+        DataError: The data cannot be trained on.
+    """
+    works = [cell.work for cell in with_needs(cells) if isinstance(cell.work, TrainingWork)]
+    names = {cell.name for cell in waiting}
+    ahead = [w for w in works if w.training.name in names and w.given is None]
+    if not works:
+        return None
+    if not ahead:
+        return f"all {len(works)} trainings are finished"
+    first = ahead[0]
+    costs = costs_of([w.training for w in ahead], first.recipe, first.splits.get())
+    kept = len(works) - len(ahead) - sum(w.given is not None for w in works)
+    said = in_words(costs, {w.training.name: w.training for w in ahead}, workers)
+    return said + (f" ({kept} finished before)" if kept else "")
+
+
+def costs_of(
+    trainings: Iterable[Training], recipe: Recipe, splits: Mapping[str, Dataset]
+) -> dict[str, float]:
     """Seconds of each training, by name; those that may stop early with all their epochs.
 
     Encoders are what takes the time, so each is timed once; a trained adversary costs about the
-    same an epoch.
+    same per epoch.
 
     Raises:
         DataError: The data cannot be trained on.
@@ -36,12 +68,12 @@ def costs_of(trainings: Iterable[Training], recipe: Recipe, splits: Splits) -> d
     costs = {}
     for training in trainings:
         if training.encoder not in found:
-            found[training.encoder] = seconds_an_epoch(recipe, splits, training.encoder)
+            found[training.encoder] = seconds_per_epoch(recipe, splits, training.encoder)
         costs[training.name] = found[training.encoder] * training.options.epochs
     return costs
 
 
-def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
+def seconds_per_epoch(recipe: Recipe, splits: Mapping[str, Dataset], encoder: str) -> float:
     """Seconds of one epoch on one thread, development split included, from a few batches.
 
     Raises:
@@ -84,13 +116,14 @@ def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
     return batch * len(train) / size + predicted / wanted * len(splits["dev"])
 
 
-def forecast(costs: Mapping[str, float], trainings: Mapping[str, Training], workers: int) -> str:
+def in_words(costs: Mapping[str, float], trainings: Mapping[str, Training], workers: int) -> str:
     """What trainings will take, in words.
 
     Example:
-        >>> from attnaudit.evidence.trainings.design import Design
-        >>> base = Design(Recipe()).base
-        >>> forecast({"base": 33.0, "uniform": 32.0}, {"base": base, "uniform": base}, 1)
+        >>> from attnaudit.evidence.trainings.design import Variants
+        >>> from attnaudit.findings.settings import TrainingSettings
+        >>> base = Variants(Recipe(), TrainingSettings()).base
+        >>> in_words({"base": 33.0, "uniform": 32.0}, {"base": base, "uniform": base}, 1)
         'about 1 minute: 2 trainings of about 33 seconds'
     """
     groups: dict[tuple[str, bool], list[float]] = {}

@@ -1,164 +1,104 @@
-"""Trainings in order of what they need, each stored as it ends, several at a time if asked."""
+"""One training as a cell: train, store the model and what it says of the test split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from attnaudit.evidence.trainings.cell import OUTPUTS, cells_of, store_model, study_of
-from attnaudit.evidence.trainings.design import Design, Training
-from attnaudit.evidence.trainings.outputs import Outputs, read_outputs
-from attnaudit.evidence.trainings.timing import costs_of, forecast
-from attnaudit.models.text.model import TextClassifier
-from attnaudit.runs.folders import claim
-from attnaudit.training.train import Splits
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from attnaudit.studies.declaration import Cell, Study
-    from attnaudit.studies.executor import Event, Watch
-    from attnaudit.studies.schema import CellRecord
-    from attnaudit.studies.store import StudyStore
+from attnaudit.data.records import Dataset
+from attnaudit.errors import AttnauditError, DataError
+from attnaudit.evidence.trainings.design import Recipe, Training
+from attnaudit.evidence.trainings.objective import adversarial
+from attnaudit.evidence.trainings.outputs import Outputs, outputs_of, read_outputs
+from attnaudit.models.text.model import TextClassifier, load_classifier
+from attnaudit.runs.cell import Cell, Outcome, Place
+from attnaudit.runs.inputs import Input
+from attnaudit.training.train import train
+
+TEXTS, MODEL, OUTPUTS = ("train", "dev", "test"), "model", "outputs.safetensors"
 
 
 @dataclass(frozen=True)
-class Work:
-    """Trainings that are ready to run.
+class TrainingWork:
+    """Trains a model, or takes it up where it is trained already.
 
     Attributes:
-        splits: The data.
-        design: What was asked.
-        trainings: By name, in an order in which they can be run.
-        cells: The same as units of the executor.
-        study: How one is measured.
-        store: Where they are stored.
-        finished: The records of those that the folder holds already, by name.
-        base: The base model, where it was trained elsewhere.
-        cautions: How that model is not like the others, or may not be.
-        plan: A hash of data and recipe, by which another run is told from this one.
+        training: What is trained.
+        recipe: Sizes and word vectors.
+        splits: Gives `train`, `dev` and `test`.
+        given: Gives the model in question, where it is trained already.
     """
 
-    splits: Splits
-    design: Design
-    trainings: Mapping[str, Training]
-    cells: Mapping[str, Cell]
-    study: Study
-    store: StudyStore
-    finished: Mapping[str, CellRecord]
-    base: TextClassifier | None = None
-    cautions: tuple[str, ...] = ()
-    plan: str = ""
+    training: Training
+    recipe: Recipe
+    splits: Input[Mapping[str, Dataset]]
+    given: Input[TextClassifier] | None = None
 
-    @property
-    def waiting(self) -> dict[str, Training]:
-        """Trainings that are still to be run."""
-        return {n: t for n, t in self.trainings.items() if n not in self.finished}
-
-    def forecast(self, workers: int = 1) -> str:
-        """How long the waiting trainings will take, in words, from a few timed batches.
+    def __call__(self, cell: Cell, place: Place) -> Outcome:
+        """Store the model and its outputs in the folder of the cell.
 
         Raises:
-            DataError: The data cannot be trained on.
+            AttnauditError: Data or folder cannot be used, or training diverged.
         """
-        ahead = {
-            name: training
-            for name, training in self.waiting.items()
-            if self.base is None or training != self.design.base
+        if not cell.vital:
+            return self._stored(place)
+        try:
+            return self._stored(place)
+        except Exception as error:  # whatever it is: nothing can be said without this one
+            known = isinstance(error, AttnauditError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            raise DataError(f"the model itself could not be trained: {why}") from error
+
+    def _stored(self, place: Place) -> Outcome:
+        splits, training = self.splits.get(), self.training
+        weights: dict[str, tuple[Tensor, ...]] = {}
+        if training.guide is not None:
+            folder = place.needs[training.guide.name]
+            guide = load_classifier(folder / MODEL)
+            weights = {name: outputs_of(guide, splits[name]).weights for name in ("train", "dev")}
+            weights["test"] = read_outputs(folder / OUTPUTS).weights
+        if self.given is not None:
+            model, facts = self.given.get(), dict[str, object]()
+        else:
+            model, facts = self._trained(splits, weights, place)
+        model.save(place.folder / MODEL, overwrite=True)
+        outputs = outputs_of(model, splits["test"], weights.get("test"))
+        outputs.save(place.folder / OUTPUTS)
+        about = {"encoder": training.encoder, "attention": training.attention}
+        strength = None if training.against is None else training.strength
+        seed = training.options.seed
+        return Outcome(facts={**about, "seed": seed, "strength": strength, **facts})
+
+    def _trained(
+        self, splits: Mapping[str, Dataset], weights: Mapping[str, tuple[Tensor, ...]], place: Place
+    ) -> tuple[TextClassifier, dict[str, object]]:
+        training, recipe, device = self.training, self.recipe, place.device
+        objective = None
+        if training.against is not None:
+            against = load_classifier(place.needs[training.against.name] / MODEL).to(device)
+            base: Outputs = outputs_of(against, splits["train"])
+            objective = adversarial(base.log_probabilities.exp(), base.weights, training.strength)
+        done = train(
+            {name: splits[name] for name in ("train", "dev")},
+            encoder=training.encoder,
+            attention=training.attention,
+            hidden=recipe.hidden,
+            embedding_dim=recipe.embedding_dim,
+            vectors=recipe.vectors,
+            options=replace(training.options, device=device),
+            objective=objective,
+            given=weights,
+            name=training.name,
+            progress=place.progress,
+        )
+        result = done.result
+        facts: dict[str, object] = {
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "dev": dict(result.dev),
+            "losses": [row["loss"] for row in result.history],
+            "words": len(result.vocabulary),
         }
-        if not ahead:
-            return f"all {len(self.trainings)} trainings are finished"
-        said = forecast(costs_of(ahead.values(), self.design.recipe, self.splits), ahead, workers)
-        kept = f" ({len(self.finished)} finished before)" if self.finished else ""
-        return said + kept
-
-    def outputs(self, name: str) -> Outputs | None:
-        """What a finished training says of the test split."""
-        return read_outputs(self.store.folder_of(self.cells[name]) / OUTPUTS)
-
-
-def prepare_work(
-    splits: Splits,
-    design: Design,
-    trainings: Mapping[str, Training],
-    folder: Path,
-    base: TextClassifier | None = None,
-    cautions: tuple[str, ...] = (),
-    plan: str = "",
-) -> Work:
-    """Look at what is finished; runs nothing.
-
-    Raises:
-        RunError: The folder cannot be used.
-    """
-    from attnaudit.studies.store import StudyStore  # here, since studies use controls
-
-    study = study_of(splits, design.recipe)
-    fingerprint = None if base is None else base.fingerprint()
-    cells = cells_of(trainings, design, splits, study, fingerprint)
-    store = StudyStore(folder, study)
-    finished = {}
-    for name, cell in cells.items():
-        record = store.read(cell)
-        if record is not None and read_outputs(store.folder_of(cell) / OUTPUTS) is not None:
-            finished[name] = record
-    return Work(splits, design, trainings, cells, study, store, finished, base, cautions, plan)
-
-
-def run_work(
-    work: Work, workers: int = 1, watch: Watch | None = None
-) -> tuple[dict[str, CellRecord], dict[str, str]]:
-    """Run all trainings that are not finished.
-
-    Each has one thread, so the number of workers changes no number. One that fails takes nothing
-    down but those that need it.
-
-    Returns:
-        The records of finished trainings, and why the others failed, by name.
-
-    Raises:
-        RunError: The folder cannot be used.
-    """
-    from attnaudit.studies.declaration import Place
-    from attnaudit.studies.executor import Job, run_cells
-
-    done, failed = dict(work.finished), dict[str, str]()
-
-    def heard(event: Event) -> None:
-        record = event.record
-        if record is not None:
-            work.store.write(event.cell, record)
-            if record.status == "done":
-                done[event.cell.name] = record
-            else:
-                failed[event.cell.name] = record.reason or "unknown"
-        if watch is not None:
-            watch(event)
-
-    device = work.design.recipe.options.device
-    with work.store.locked():
-        claim(work.store.folder, "control", work.plan)
-        waiting = work.waiting
-        while waiting:
-            broken = {
-                name: needed.name
-                for name, training in waiting.items()
-                for needed in training.needs
-                if needed.name in failed
-            }
-            failed |= {
-                name: f"it needs {needed!r}, which failed" for name, needed in broken.items()
-            }
-            waiting = {n: t for n, t in waiting.items() if n not in broken}
-            ready = [n for n, t in waiting.items() if all(p.name in done for p in t.needs)]
-            folders = {name: work.store.folder_of(work.cells[name]) for name in ready}
-            if work.base is not None and work.design.base.name in ready:
-                store_model(folders[work.design.base.name], work.base, {"given": True})
-            jobs = [Job(work.cells[n], Place(folders[n], None, device, _silent)) for n in ready]
-            run_cells(work.study, jobs, workers, heard)
-            waiting = {n: t for n, t in waiting.items() if n not in ready}
-    return done, failed
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    return None
+        return done.model, facts

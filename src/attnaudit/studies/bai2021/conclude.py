@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from scipy.stats import t
 
-from attnaudit.checks.performance import NAME as PERFORMANCE
+from attnaudit.findings.performance import NAME as PERFORMANCE
 from attnaudit.shortcuts.settings import ShortcutBars
 from attnaudit.studies.bai2021.settings import (
     HELD_OUT,

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from attnaudit.audit.audit import aligned
 from attnaudit.checks.declaration import Facts
-from attnaudit.checks.performance import conclude_performance
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.texts.tokens import join_units
 from attnaudit.errors import NotApplicable, SettingsError
 from attnaudit.findings.estimates import average, by_max_weight, share, values_of
 from attnaudit.findings.findings import Estimate
+from attnaudit.findings.performance import conclude_performance
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_metric
 from attnaudit.measures.divergence import jensen_shannon, total_variation

@@ -7,16 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from attnaudit.controls.registry import CONTROLS
+from attnaudit.checks.declaration import RETRAINING
+from attnaudit.checks.registry import groups
 from attnaudit.data.named.paper import PaperSettings
-from attnaudit.evidence.trainings.design import (
-    ADVERSARY_EPOCHS,
-    ADVERSARY_PATIENCE,
-    GUIDE_LAMBDA,
-    LAMBDAS,
-    REPLACEMENTS,
-    SEEDS,
-)
+from attnaudit.evidence.trainings.design import GUIDE_LAMBDA
+from attnaudit.findings.settings import TrainingSettings
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.studies.declaration import Names, Planned
@@ -26,6 +21,8 @@ from attnaudit.studies.sources import known_sets
 from attnaudit.studies.texts import COST, TextOptions, costs_of, text_cells
 from attnaudit.studies.wiegreffe2019.settings import SETTINGS, TASKS, Role, named, training_of
 
+CONTROLS = tuple(groups()[RETRAINING])
+TRAININGS = TrainingSettings()
 STOPS = 0.4
 """The share of its epochs that an adversary runs for, as it stops early."""
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -49,14 +46,14 @@ class WiegreffeOptions(TextOptions):
     """
 
     data: Names = named(Role.PAPER, Role.NECESSARY, Role.USELESS)
-    controls: Names = tuple(CONTROLS)
-    task_controls: Names = tuple(CONTROLS)
-    replacements: Names = REPLACEMENTS
-    task_replacements: Names = REPLACEMENTS
-    other_seeds: Whole = SEEDS
-    lambdas: Annotated[tuple[Strength, ...], Field(min_length=1)] = LAMBDAS
-    adversary_epochs: Whole = ADVERSARY_EPOCHS
-    adversary_patience: Whole = ADVERSARY_PATIENCE
+    controls: Names = CONTROLS
+    task_controls: Names = CONTROLS
+    replacements: Names = TRAININGS.replacements
+    task_replacements: Names = TRAININGS.replacements
+    other_seeds: Whole = TRAININGS.seeds
+    lambdas: Annotated[tuple[Strength, ...], Field(min_length=1)] = TRAININGS.lambdas
+    adversary_epochs: Whole = TRAININGS.adversary_epochs
+    adversary_patience: Whole = TRAININGS.adversary_patience
     learning_rate: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -89,7 +86,11 @@ def plan(options: WiegreffeOptions, data_dir: Path | None) -> Planned:
         (options.attentions, LEARNED, "attention that is learned"),
         (options.data, SETTINGS, "data set of this study"),
         ((*options.controls, *options.task_controls), CONTROLS, "control"),
-        ((*options.replacements, *options.task_replacements), REPLACEMENTS, "replacement"),
+        (
+            (*options.replacements, *options.task_replacements),
+            TRAININGS.replacements,
+            "replacement",
+        ),
     )
 
     def own(data: str) -> tuple[str, PaperSettings, Spec]:

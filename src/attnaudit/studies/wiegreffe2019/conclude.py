@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from attnaudit.evidence.trainings.results import Bars
+from attnaudit.checks.seeds import SHARE
+from attnaudit.evidence.trainings.results import ADVANTAGE
 from attnaudit.studies.claims import SEEDS, above, below, claim_of, difference, less, over, value
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord, Claim, Holds, Measured, Part
@@ -71,7 +72,7 @@ def conclude(results: Results) -> tuple[Claim, ...]:
             paper="On SST most of the violins lie at small divergences; in the negative class of "
             f"Diabetes they do not (section 3.2, figure 3, without numbers; {RECALLED}).",
             rule="The interval of the mean over texts of the median divergence over seeds lies "
-            f"below {STABLE}; where it does not also lie below {Bars().seed_share:.0%} of that of "
+            f"below {STABLE}; where it does not also lie below {SHARE.value:.0%} of that of "
             "random orders, the weights are too flat to differ. "
             f"{NOT_COUNTED} {SEEDS}",
             note=note,
@@ -137,7 +138,7 @@ def conclude(results: Results) -> tuple[Claim, ...]:
             rule="The interval of the F1 with the LSTM's weights less that with the adversary's, "
             f"paired by text, lies above {SAME_GUIDE}. Nothing can be concluded where weights gain "
             "nothing over uniform ones, where the adversary's differ by less than "
-            f"{Bars().advantage}, or where its output changes by more than {EPSILON}. "
+            f"{ADVANTAGE.value}, or where its output changes by more than {EPSILON}. "
             f"{NOT_COUNTED} {SEEDS}",
             note=note,
         ),
@@ -165,7 +166,7 @@ def _too_flat(record: CellRecord) -> str:
     found = find(record.rows, "median_jsd", "seeds/weights")
     if found is None or found.high is None or found.null is None or found.high > STABLE:
         return ""
-    flat = found.high > Bars().seed_share * found.null
+    flat = found.high > SHARE.value * found.null
     return "weights so flat that random orders would differ hardly more" if flat else ""
 
 
@@ -180,7 +181,7 @@ def _powerless(record: CellRecord) -> str:
 def _no_adversary(record: CellRecord) -> str:
     """Whether the guiding adversary has the base's weights, or does not say the same."""
     jsd, tvd = (find(record.rows, f"mean_{w}", "guide/adversary") for w in ("jsd", "tvd"))
-    if jsd is not None and jsd.value is not None and jsd.value < Bars().advantage:
+    if jsd is not None and jsd.value is not None and jsd.value < ADVANTAGE.value:
         return "an adversary that has hardly other weights"
     if tvd is not None and tvd.value is not None and tvd.value > EPSILON:
         return "an adversary that does not say the same"

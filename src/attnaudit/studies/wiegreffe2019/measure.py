@@ -1,4 +1,4 @@
-"""One cell: the base model, all that the controls train beside it, and Jain & Wallace's search."""
+"""One cell: the base model, all that is trained beside it, and Jain & Wallace's search."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.controls.run import ControlReport, finish_controls, prepare_controls, watched
+from attnaudit.audit.plan import facts_of
+from attnaudit.audit.run import AuditResult, run_audit
 from attnaudit.data.records import Dataset
-from attnaudit.evidence.trainings.calibration import read_calibration
-from attnaudit.evidence.trainings.design import Design, Recipe
+from attnaudit.evidence.trainings.calibration import TABLE, calibration_of
+from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.findings.estimates import average, by_max_weight, values_of
 from attnaudit.findings.findings import Estimate
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import Settings, TrainingSettings
 from attnaudit.models.text.model import load_classifier
+from attnaudit.runs.engine import Event
+from attnaudit.runs.execute import Watch
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.jain2019.measure import HINGE
 from attnaudit.studies.schema import Spec
@@ -41,29 +44,56 @@ def measure(cell: Cell, place: Place) -> Outcome:
     """
     spec = cell.spec
     splits = splits_for(spec, place)
-    settings = Settings(seed=spec["seed"])
-    folder = place.folder / CONTROLS_FOLDER
-    work = prepare_controls(splits, _design(spec, place.device), spec["controls"], folder)
-    report = finish_controls(
-        work, spec["controls"], settings=settings, watch=watched(place.progress, len(work.waiting))
+    settings = Settings(
+        seed=spec["seed"],
+        checks=tuple(spec["controls"]),
+        trainings=TrainingSettings(
+            seeds=spec["other_seeds"],
+            replacements=tuple(spec["replacements"]),
+            lambdas=tuple(spec["lambdas"]),
+            adversary_epochs=spec["adversary_epochs"],
+            adversary_patience=spec["adversary_patience"],
+        ),
     )
-    rows = [*under_checks((report.report.gate, *report.findings)), *_of_seeds(report, settings)]
+    recipe = _recipe(spec)
+    about = {"recipe": recipe.about()}
+    found = run_audit(
+        facts_of(recipe.name, about, splits["test"].classes),
+        splits["test"],
+        settings,
+        splits=splits,
+        parts=(recipe,),
+        about=about,
+        out=place.folder / CONTROLS_FOLDER,
+        device=place.device,
+        watch=_watched(place),
+    )
+    findings = (found.report.performance, *found.report.findings)
+    rows = [*under_checks(findings), *_of_seeds(found, settings)]
     if spec["search"]:
-        found = _searched(report, splits["test"], spec, place)
-        rows += _of_search(found, report, folder, settings)
-    return Outcome(rows, _facts(report, splits), _notes(report, splits))
+        rows += _of_search(_searched(found, splits["test"], spec, place), found, settings)
+    return Outcome(rows, _facts(found, splits), _notes(found, splits))
 
 
-def _design(spec: Spec, device: str) -> Design:
+def _watched(place: Place) -> Watch:
+    """What tells the watcher of a cell of its trainings, by their names."""
+
+    def watch(event: Event) -> None:
+        if event.kind == "progress":
+            place.progress(event.cell.name, event.done, event.total)
+
+    return watch
+
+
+def _recipe(spec: Spec) -> Recipe:
     options = TrainOptions(
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
         min_df=spec["min_df"],
         learning_rate=spec["learning_rate"],
         seed=spec["seed"],
-        device=device,
     )
-    recipe = Recipe(
+    return Recipe(
         spec["encoder"],
         spec["attention"],
         spec["hidden"],
@@ -71,21 +101,14 @@ def _design(spec: Spec, device: str) -> Design:
         vectors=spec.get("vectors"),
         options=options,
     )
-    return Design(
-        recipe,
-        seeds=spec["other_seeds"],
-        replacements=tuple(spec["replacements"]),
-        lambdas=tuple(spec["lambdas"]),
-        adversary_epochs=spec["adversary_epochs"],
-        adversary_patience=spec["adversary_patience"],
-    )
 
 
-def _of_seeds(report: ControlReport, settings: Settings) -> Iterator[Estimate]:
+def _of_seeds(found: AuditResult, settings: Settings) -> Iterator[Estimate]:
     """The mean output change between seeds, by the largest weight."""
-    names = [c for c in report.instances.columns if c.startswith("seed ") and c.endswith("/tvd")]
-    if names and "seeds" in report.report.controls:
-        for name, part in by_max_weight(report.instances):
+    frame = found.frames[TABLE]
+    names = [c for c in frame.columns if c.startswith("seed ") and c.endswith("/tvd")]
+    if names and "seeds" in found.report.plan.checks:
+        for name, part in by_max_weight(frame):
             if len(part):
                 yield average(
                     part.select(names).to_numpy().mean(1),
@@ -96,15 +119,14 @@ def _of_seeds(report: ControlReport, settings: Settings) -> Iterator[Estimate]:
                 )
 
 
-def base_folder(report: ControlReport, folder: Path) -> Path:
-    """Where the base model of a run of controls is stored."""
-    line = next(t for t in report.report.trainings if t.name == BASE)
-    return folder / line.folder / MODEL
+def base_folder(found: AuditResult, folder: Path) -> Path:
+    """Where the base model of a run is stored."""
+    return folder / next(c.place for c in found.report.cells if c.name == BASE) / MODEL
 
 
-def best_adversary(report: ControlReport) -> str | None:
-    """The trained adversary that the control judged: the largest divergence that it accepts."""
-    for finding in report.findings:
+def best_adversary(found: AuditResult) -> str | None:
+    """The trained adversary that the check judged: the largest divergence that it accepts."""
+    for finding in found.report.findings:
         if finding.check == "trained_adversary":
             return next(
                 (e.subject for e in finding.estimates if e.statistic == "beyond_seeds_share"), None
@@ -112,7 +134,7 @@ def best_adversary(report: ControlReport) -> str | None:
     return None
 
 
-def _searched(report: ControlReport, data: Dataset, spec: Spec, place: Place) -> pl.DataFrame:
+def _searched(found: AuditResult, data: Dataset, spec: Spec, place: Place) -> pl.DataFrame:
     """The published search on the base model: `id`, `search_jsd` and `search_tvd`."""
     settings = Settings(
         seed=spec["seed"],
@@ -121,7 +143,7 @@ def _searched(report: ControlReport, data: Dataset, spec: Spec, place: Place) ->
         search_hinge=HINGE,
         costly_limit=1,  # the other adversaries are not looked at
     )
-    model = load_classifier(base_folder(report, place.folder / CONTROLS_FOLDER)).to(place.device)
+    model = load_classifier(base_folder(found, place.folder / CONTROLS_FOLDER)).to(place.device)
     result = audited(model, data, settings, place)
     return result.instances.select(
         "id", search_jsd="adversary/search_jsd", search_tvd="adversary/search_tvd"
@@ -129,10 +151,10 @@ def _searched(report: ControlReport, data: Dataset, spec: Spec, place: Place) ->
 
 
 def _of_search(
-    found: pl.DataFrame, report: ControlReport, folder: Path, settings: Settings
+    searched: pl.DataFrame, found: AuditResult, settings: Settings
 ) -> Iterator[Estimate]:
     """What the search reaches, and by how much it surpasses seeds and trained adversary."""
-    frame = report.instances.join(found, on="id", how="left", maintain_order="left")
+    frame = found.frames[TABLE].join(searched, on="id", how="left", maintain_order="left")
     jsd = values_of(frame, "search_jsd")
     for name, part in (("all", frame), *by_max_weight(frame)):
         if len(part):
@@ -140,9 +162,9 @@ def _of_search(
             yield average(reached, settings, statistic="mean_jsd", subject=SEARCH, group=name)
     yield average(values_of(frame, "search_tvd"), settings, statistic="mean_tvd", subject=SEARCH)
     others = {}
-    if "seeds" in report.report.controls:
-        others["seeds"] = np.median(read_calibration(folder).jsd, axis=1)
-    best = best_adversary(report)
+    if "seeds" in found.report.plan.checks:
+        others["seeds"] = np.median(calibration_of(frame).jsd, axis=1)
+    best = best_adversary(found)
     if best is not None:
         others["trained"] = values_of(frame, f"{best}/jsd")
     for name, other in others.items():
@@ -150,25 +172,32 @@ def _of_search(
         yield average(jsd - other, settings, statistic="jsd_difference", subject=subject, null=0.0)
 
 
-def _facts(report: ControlReport, splits: dict[str, Dataset]) -> dict[str, Any]:
+def _facts(found: AuditResult, splits: dict[str, Dataset]) -> dict[str, Any]:
     return {
         "sizes": {name: len(part) for name, part in splits.items()},
         "classes": len(splits["test"].classes),
-        "gate": report.report.gate.verdict.value,
-        "judgement": report.judgement,
+        "gate": found.report.performance.verdict.value,
         "findings": [
-            {"control": f.check, **f.model_dump(mode="json", include=SAID)} for f in report.findings
+            {"control": f.check, **f.model_dump(mode="json", include=SAID)}
+            for f in found.report.findings
         ],
-        "best_adversary": best_adversary(report),
+        "best_adversary": best_adversary(found),
         "trainings": {
-            t.name: t.model_dump(include={"epochs", "best_epoch", "seconds", "failed"})
-            for t in report.report.trainings
+            cell.name: {
+                "epochs": cell.facts.get("epochs"),
+                "best_epoch": cell.facts.get("best_epoch"),
+                "seconds": cell.seconds,
+                "failed": cell.reason,
+            }
+            for cell in found.report.cells
         },
     }
 
 
-def _notes(report: ControlReport, splits: dict[str, Dataset]) -> list[str]:
+def _notes(found: AuditResult, splits: dict[str, Dataset]) -> list[str]:
     failed = [
-        f"training {t.name!r} failed: {t.failed}" for t in report.report.trainings if t.failed
+        f"training {cell.name!r} failed: {cell.reason}"
+        for cell in found.report.cells
+        if cell.reason is not None
     ]
     return failed + notes_of(splits)

@@ -8,7 +8,10 @@ from functools import cached_property
 import polars as pl
 
 from attnaudit.audit.run import open_audit
+from attnaudit.checks.guide import SOURCES
+from attnaudit.checks.seeds import DOMAIN
 from attnaudit.checks.uniform import WITH
+from attnaudit.evidence.trainings.calibration import TABLE
 from attnaudit.findings.estimates import by_max_weight, values_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.pictures import (
@@ -32,7 +35,6 @@ from attnaudit.findings.pictures import (
 )
 from attnaudit.findings.wording import NOTHING, count, number, typeset
 from attnaudit.report.blocks import StudySection, Words
-from attnaudit.report.controls import LN2, SOURCES
 from attnaudit.studies.claims import PAPERS
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.pieces import (
@@ -97,7 +99,7 @@ class Controlled(Shown):
     @cached_property
     def controls(self) -> pl.DataFrame:
         """What the controls measured of each text; empty where the folder is gone."""
-        found = kept(lambda: open_audit(self.folder / CONTROLS_FOLDER).tables["trainings"])
+        found = kept(lambda: open_audit(self.folder / CONTROLS_FOLDER).frames[TABLE])
         return pl.DataFrame() if found is None else found
 
     @cached_property
@@ -360,7 +362,7 @@ def _tradeoff(one: Controlled, paper: Paper) -> Figure | None:
         f"tradeoff-{one.name}",
         words,
         [Curve(SERIES[k], tuple(p), joined=k == "adversary") for k, p in some.items()],
-        ((0.0, LN2), (0.0, max(1.15 * top, 2 * EPSILON))),
+        (DOMAIN, (0.0, max(1.15 * top, 2 * EPSILON))),
         ("mean divergence of the weights", "mean output change"),
         said,
     )

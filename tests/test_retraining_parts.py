@@ -1,7 +1,8 @@
-"""The parts of controls against plain loops, scipy and scikit-learn."""
+"""The parts of retraining against plain loops, scipy and scikit-learn."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -18,28 +19,27 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from attnaudit.controls.registry import CONTROLS
+from attnaudit.checks.registry import CHECKS, groups
 from attnaudit.errors import DataError, RunError, SettingsError
 from attnaudit.evidence.trainings.calibration import Calibration, calibration_of, read_calibration
 from attnaudit.evidence.trainings.design import (
     GUIDE_LAMBDA,
-    LAMBDAS,
-    Design,
     Recipe,
+    Variants,
+    recipe_of,
     seed_of,
-    with_needs,
 )
 from attnaudit.evidence.trainings.objective import adversarial
 from attnaudit.evidence.trainings.outputs import Outputs, between, read_outputs
-from attnaudit.evidence.trainings.results import Bars
-from attnaudit.evidence.trainings.timing import costs_of, forecast, spoken_time
+from attnaudit.evidence.trainings.timing import costs_of, in_words, spoken_time
 from attnaudit.findings.metrics import accuracy, difference, f1, performance, roc_auc
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import Settings, TrainingSettings, read_settings
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
 from attnaudit.training.text_loop import TrainOptions, new_net
-from tests.control_data import plain
+from tests.retraining_data import plain
 
 FEW = Settings(resamples=200)
 
@@ -104,16 +104,17 @@ def test_distances_between_two_models_are_those_of_scipy() -> None:
         assert jsd[i] == pytest.approx(far**2, abs=1e-7)  # float32 weights
 
 
-def test_outputs_are_stored_exactly_and_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+def test_outputs_are_stored_exactly_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
     found = random_outputs([3, 1, 4], 2, 0)
     found.save(tmp_path / "o.safetensors")
     again = read_outputs(tmp_path / "o.safetensors")
-    assert again is not None
     assert torch.equal(again.log_probabilities, found.log_probabilities)
     assert all(torch.equal(a, b) for a, b in zip(again.weights, found.weights, strict=True))
     (tmp_path / "o.safetensors").write_bytes(b"no")
-    assert read_outputs(tmp_path / "o.safetensors") is None
-    assert read_outputs(tmp_path / "absent") is None
+    with pytest.raises(RunError, match="not what was written"):
+        read_outputs(tmp_path / "o.safetensors")
+    with pytest.raises(RunError, match="holds no outputs"):
+        read_outputs(tmp_path / "absent")
 
 
 @effort(max_examples=30, deadline=None)
@@ -198,31 +199,33 @@ def test_calibration_sets_a_divergence_beside_those_of_seeds(tmp_path: Path) -> 
     for bad in (np.zeros(3), np.zeros((0, 2)), np.array([[math.nan]])):
         with pytest.raises(DataError, match="divergences between seeds"):
             Calibration(bad)
-    with pytest.raises(RunError, match="control `seeds`"):
+    with pytest.raises(RunError, match="check `seeds`"):
         read_calibration(tmp_path)
     with pytest.raises(RunError, match="holds no other seeds"):
         calibration_of(__import__("polars").DataFrame({"uniform/jsd": [0.1]}))
 
 
-def test_trainings_are_shared_and_ordered_by_what_they_need() -> None:
-    design = Design(Recipe(options=TrainOptions(seed=7)), seeds=2, repeats=2)
+def test_trainings_are_shared_and_know_what_they_need() -> None:
+    design = Variants(Recipe(options=TrainOptions(seed=7)), TrainingSettings(seeds=2, repeats=2))
     adversary = design.adversary(GUIDE_LAMBDA)
-    assert adversary == design.guided()["adversary"].guide  # trained once for both controls
+    assert adversary == design.guided()["adversary"].guide  # trained once for both checks
     assert design.learned(1).options.seed == seed_of(7, "seed", 1)
     assert design.replaced("uniform", 1).options.seed == design.learned(1).options.seed
     assert design.learned(1).name == "seed 1"
-    ordered = list(with_needs({t.name: t for t in design.guided().values()}))
-    assert ordered.index("base") < ordered.index(adversary.name) < ordered.index("guide adversary")
+    assert [t.name for t in design.guided()["adversary"].needs] == [adversary.name]
+    assert [t.name for t in adversary.needs] == ["base"]
     assert adversary.options.select == "loss"
     assert adversary.options.patience == 10
     assert adversary.options.seed != design.base.options.seed
-    context_free = Design(Recipe("average"))
+    context_free = Variants(Recipe("average"), TrainingSettings())
     assert context_free.guided()["own"] == context_free.base
     assert context_free.guided()["uniform"] == context_free.replaced("uniform")
 
 
 def test_neighbouring_seeds_share_no_further_ones() -> None:
-    designs = [Design(Recipe(options=TrainOptions(seed=base)), seeds=8) for base in range(20)]
+    designs = [
+        Variants(Recipe(options=TrainOptions(seed=base)), TrainingSettings()) for base in range(20)
+    ]
     used = [
         training.options.seed
         for design in designs
@@ -263,18 +266,18 @@ def test_the_guiding_strength_is_the_papers_in_units_of_this_loss() -> None:
         kl = scipy.stats.entropy(mine, base.weights[i].numpy())
         released += 0.5 * abs(p - float(base.probabilities[i, 1])) - 0.001 * kl
     assert float(ours.detach()) == pytest.approx(2 * released, rel=1e-5)
-    assert GUIDE_LAMBDA in LAMBDAS
+    assert GUIDE_LAMBDA in TrainingSettings().lambdas
 
 
 def test_time_is_said_from_a_few_batches() -> None:
     splits = plain({"train": 64, "dev": 16, "test": 16})
     recipe = Recipe("average", "dot", 4, 4, options=TrainOptions(epochs=2, batch_size=8))
-    design = Design(recipe, adversary_epochs=6)
+    design = Variants(recipe, TrainingSettings(adversary_epochs=6))
     trainings = {t.name: t for t in (design.base, design.adversary(0.1))}
     costs = costs_of(trainings.values(), recipe, splits)
     assert costs["adversary 0.1"] == pytest.approx(3 * costs["base"])
     assert 0 < costs["base"] < 30
-    said = forecast({"base": 100.0, "adversary 0.1": 300.0}, trainings, 2)
+    said = in_words({"base": 100.0, "adversary 0.1": 300.0}, trainings, 2)
     assert said == (
         "at most 5 minutes, 2 at a time: 1 training of about 2 minutes, 1 training of at most "
         "5 minutes"
@@ -282,29 +285,43 @@ def test_time_is_said_from_a_few_batches() -> None:
     assert [spoken_time(s) for s in (3, 64, 6000)] == ["10 seconds", "1 minute", "1.7 hours"]
 
 
-def test_the_page_of_the_docs_names_every_control_and_threshold() -> None:
+def test_the_page_of_the_docs_names_every_check_and_bar() -> None:
     page = (Path(__file__).parents[1] / "docs" / "controls.md").read_text(encoding="utf-8")
-    for name in CONTROLS:
+    for name in groups()["retraining"]:
         assert f"**`{name}`:" in page
-    for name, field in Bars.model_fields.items():
-        assert f"| `{name}` | {field.default:g} |".replace(" 0.", " .") in page
+        for bar in CHECKS[name].bars:
+            if bar.name not in ("epsilon", "adversary_jsd", "least_instances"):
+                assert f"| `{bar.name}` | {bar.value:g} |".replace(" 0.", " .") in page
+
+
+def test_the_recipe_of_a_model_is_what_it_tells_of_itself() -> None:
+    vocabulary = build_vocabulary(plain({"train": 9})["train"].records)
+    config = ClassifierConfig(("a", "b"), "cnn", "dot", 4, 6)
+    model = TextClassifier(new_net(config, len(vocabulary), 0), vocabulary)
+    assert recipe_of(model) == Recipe("cnn", "dot", 4, 6)
+    options = TrainOptions(epochs=3, seed=5)
+    assert recipe_of(model, options).options == options
+    assert recipe_of(model, options).about()["seed"] == 5
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"seeds": 0}, "seeds is 0"),
-        ({"repeats": 0}, "repeats is 0"),
-        ({"adversary_epochs": 0}, "adversary_epochs is 0"),
-        ({"lambdas": ()}, "one or more"),
-        ({"lambdas": (-0.1,)}, "0 or above"),
-        ({"lambdas": (math.nan,)}, "0 or above"),
-        ({"replacements": ("additive",)}, "some of uniform"),
+        ({"seeds": 0}, "seeds"),
+        ({"repeats": 0}, "repeats"),
+        ({"adversary_epochs": 0}, "adversary_epochs"),
+        ({"lambdas": ()}, "lambdas"),
+        ({"lambdas": (-0.1,)}, "lambdas"),
+        ({"lambdas": (math.nan,)}, "lambdas"),
+        ({"replacements": ("additive",)}, "replacements"),
     ],
 )
-def test_a_design_out_of_range_is_refused(change: dict[str, object], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        Design(Recipe(), **change)
+def test_settings_out_of_range_are_refused(
+    change: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"trainings": change}))
+    with pytest.raises(SettingsError, match=rf"trainings\.{said}|not valid JSON|NaN"):
+        read_settings(tmp_path / "settings.json")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What controls conclude, from made-up outputs: nothing is trained."""
+"""What checks that retrain conclude, from made-up outputs: nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import scipy.spatial.distance
 import scipy.stats
 import torch
 
-from attnaudit.controls.registry import CONTROLS
-from attnaudit.controls.run import judged
+from attnaudit.checks.registry import CHECKS
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record
-from attnaudit.evidence.trainings.design import GUIDE_LAMBDA, Design, Recipe
+from attnaudit.evidence.trainings.design import GUIDE_LAMBDA, Recipe, Variants
 from attnaudit.evidence.trainings.outputs import Outputs
-from attnaudit.evidence.trainings.results import ONE_SEED, Bars, Results
+from attnaudit.evidence.trainings.results import ONE_SEED, Results
 from attnaudit.findings.findings import Finding, Verdict
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.settings import Settings, TrainingSettings
 
 N, UNITS = 150, 8
-DESIGN = Design(Recipe(), seeds=2, lambdas=(0.0, 1e-3, 1e-2))
+VARIANTS = Variants(Recipe(), TrainingSettings(seeds=2, lambdas=(0.0, 1e-3, 1e-2)))
 DATA = Dataset(
     "made up",
     tuple(text_record(f"t{i}", " ".join("abcdefgh"), label=i % 2) for i in range(N)),
@@ -54,23 +53,23 @@ FLAT = pointing(0, 1 / UNITS)
 BASE = Outputs(said(0.9), pointing(0))
 
 
-def results(gate: Verdict = Verdict.PASS, **outputs: Outputs) -> Results:
+def results(near_chance: bool = False, **outputs: Outputs) -> Results:
     """Outputs by name, `_` for blanks and `__` for points."""
     named = {name.replace("__", ".").replace("_", " "): o for name, o in outputs.items()}
     if "own token" in named:
         named["own_token"] = named.pop("own token")
-    found = Finding(check="performance", subject="model", verdict=gate, sentence="")
-    return results_of(named, found)
+    if near_chance:
+        named["base"] = Outputs(said(0.5), BASE.weights)
+    return results_of(named)
 
 
-def results_of(named: dict[str, Outputs], gate: Finding, design: Design = DESIGN) -> Results:
-    return Results(
-        design, DATA, {"base": BASE} | named, {"lost": "why"}, Settings(resamples=200), Bars(), gate
-    )
+def results_of(named: dict[str, Outputs], variants: Variants = VARIANTS) -> Results:
+    settings = Settings(resamples=200)
+    return Results(variants, DATA, {"base": BASE} | named, {"lost": "why"}, settings)
 
 
-def concluded(control: str, found: Results, subject: str | None = None) -> Finding:
-    findings = CONTROLS[control].conclude(found)
+def concluded(check: str, found: Results, subject: str | None = None) -> Finding:
+    findings = CHECKS[check].conclude(found)
     return next(f for f in findings if subject in (None, f.subject))
 
 
@@ -92,7 +91,7 @@ def test_uniform_weights_are_judged_by_what_they_lose(
     assert words in finding.sentence
     assert finding.headline.value == pytest.approx(0.9 - right, abs=0.005)
     assert concluded("uniform", found, "random").verdict is Verdict.NOT_APPLICABLE
-    near_chance = concluded("uniform", results(Verdict.FAIL, uniform=found.outputs["uniform"]))
+    near_chance = concluded("uniform", results(near_chance=True, uniform=found.outputs["uniform"]))
     assert near_chance.verdict is Verdict.INCONCLUSIVE
 
 
@@ -114,15 +113,12 @@ def test_seeds_are_judged_by_how_far_weights_are_apart(
     one, two = BASE.weights[0], BASE.weights[1]
     different = scipy.spatial.distance.jensenshannon(one, two) ** 2
     assert finding.headline.null == pytest.approx(different * (1 - 1 / UNITS), rel=0.05)
-    assert judged([finding]).lower().startswith(CONTROLS["seeds"].says[verdict])
 
 
 def test_flat_weights_say_nothing_about_seeds() -> None:
     other = Outputs(said(0.9), pointing(3, 0.13))
     found = results(seed_1=other, seed_2=other)
-    found = Results(
-        **{**vars(found), "outputs": {**found.outputs, "base": Outputs(said(0.9), FLAT)}}
-    )
+    found = replace(found, outputs={**found.outputs, "base": Outputs(said(0.9), FLAT)})
     finding = concluded("seeds", found)
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert "so flat" in finding.sentence
@@ -142,7 +138,7 @@ def test_guides_are_judged_where_weights_can_help_at_all(
     uniform: float, own: float, base: float, adversary: float, verdicts: tuple[Verdict, Verdict]
 ) -> None:
     found = guided(uniform, own, base, adversary)
-    findings = CONTROLS["guide"].conclude(found)
+    findings = CHECKS["guide"].conclude(found)
     assert tuple(f.verdict for f in findings) == verdicts
     for finding in findings:
         assert ONE_SEED in finding.notes
@@ -201,16 +197,15 @@ def shifted(right: float, seed: int) -> Outputs:
 
 def test_intervals_cover_other_seeds_where_several_are_at_hand() -> None:
     """Five trainings that spread by chance: a loss beyond the texts' interval is not certain."""
-    ok = Finding(check="performance", subject="model", verdict=Verdict.PASS, sentence="")
-    design = replace(DESIGN, seeds=4)
+    variants = Variants(Recipe(), TrainingSettings(seeds=4))
     uniform = {"uniform": Outputs(said(0.8), FLAT)}
-    alone = concluded("uniform", results_of(uniform, ok, design), "uniform")
+    alone = concluded("uniform", results_of(uniform, variants), "uniform")
     assert alone.verdict is Verdict.PASS
     assert ONE_SEED in alone.notes
     assert "one seed" in alone.sentence
     accuracies = (0.9, 0.7, 0.94, 0.6, 0.8)  # the first is the base
     others = {f"seed {k}": shifted(a, k) for k, a in enumerate(accuracies[1:], start=1)}
-    found = concluded("uniform", results_of(uniform | others, ok, design), "uniform")
+    found = concluded("uniform", results_of(uniform | others, variants), "uniform")
     assert found.verdict is Verdict.INCONCLUSIVE
     assert ONE_SEED not in found.notes
     sd = np.std(accuracies, ddof=1)
@@ -225,7 +220,7 @@ def test_intervals_cover_other_seeds_where_several_are_at_hand() -> None:
         after = getattr(found.headline, end) - found.headline.value
         assert abs(after) == pytest.approx(np.hypot(before, reach))
     # seeds that all say the same leave the interval as it is
-    same = results_of(uniform | dict.fromkeys(others, BASE), ok, design)
+    same = results_of(uniform | dict.fromkeys(others, BASE), variants)
     assert concluded("uniform", same, "uniform").headline == alone.headline
 
 
@@ -254,14 +249,14 @@ def test_adversaries_are_set_beside_the_most_different_seed(
     assert finding.verdict is verdict
     assert words in finding.sentence
     assert "λ = 0.001" in finding.sentence
-    lead = found.column(DESIGN.adversary(1e-3), "jsd") - found.column(DESIGN.learned(2), "jsd")
+    lead = found.column(VARIANTS.adversary(1e-3), "jsd") - found.column(VARIANTS.learned(2), "jsd")
     assert finding.headline.value == pytest.approx(np.mean(lead))
     beyond = next(e for e in finding.estimates if e.statistic == "beyond_seeds_share")
     assert beyond.null == pytest.approx(1 / 3)  # of two seeds and one more
     assert "where one more seed would be on 33%" in finding.sentence
     assert "percentile" not in finding.sentence  # a mean is no single value
-    means = [float(found.column(DESIGN.learned(k), "jsd").mean()) for k in (1, 2)]
-    mean = float(found.column(DESIGN.adversary(1e-3), "jsd").mean())
+    means = [float(found.column(VARIANTS.learned(k), "jsd").mean()) for k in (1, 2)]
+    mean = float(found.column(VARIANTS.adversary(1e-3), "jsd").mean())
     assert f"above that of {sum(m < mean for m in means)} of 2 other seeds" in finding.sentence
 
 
@@ -276,16 +271,33 @@ def test_adversaries_that_do_not_keep_the_predictions_decide_nothing() -> None:
     assert alone.verdict is Verdict.NOT_APPLICABLE
 
 
-def test_the_judgement_is_one_sentence_of_the_first_findings() -> None:
-    findings = [
-        Finding(check=name, subject=subject, verdict=verdict, sentence="")
-        for name, subject, verdict in (
-            ("uniform", "uniform", Verdict.FAIL),
-            ("uniform", "random", Verdict.PASS),
-            ("seeds", "weights", Verdict.PASS),
-        )
-    ]
-    assert judged(findings) == (
-        "Attention is not needed for this task, so its weights say little about the prediction; "
-        "another seed gives much the same weights."
+def test_every_picture_is_of_the_numbers_of_its_findings() -> None:
+    """Made-up outputs, so that every row and point is known."""
+    seeds = {"seed 1": Outputs(said(0.9), pointing(0, 0.8)), "seed 2": BASE}
+    found = results_of(
+        {
+            **guided(0.6, 0.8, 0.9, 0.5).outputs,
+            **seeds,
+            "uniform": Outputs(said(0.6), FLAT),
+            "adversary 0": Outputs(said(0.9), pointing(3)),
+        }
+    )
+    drawn = {}
+    for name in ("uniform", "seeds", "guide", "trained_adversary"):
+        check = CHECKS[name]
+        figure, *tables = check.picture(found, check.conclude(found))
+        drawn[name] = figure.chart
+        assert tables
+        assert figure.description
+    (row,) = drawn["uniform"].rows  # the other replacements were not trained
+    assert row.estimates[0].value == pytest.approx(0.3, abs=0.005)
+    assert [row.estimates[0].value for row in drawn["guide"].rows] == pytest.approx(
+        [0.6, 0.8, 0.9, 0.5], abs=0.005
+    )
+    assert sum(half.n for row in drawn["seeds"].rows for half in row.halves) == N
+    adversaries, others, uniform = drawn["trained_adversary"].rows
+    assert [label for _, _, label in adversaries.points] == ["λ = 0"]
+    assert {label for _, _, label in others.points} == {"seed 1", "seed 2"}
+    assert uniform.points[0][1] == pytest.approx(
+        found.column(VARIANTS.replaced("uniform"), "tvd").mean()
     )

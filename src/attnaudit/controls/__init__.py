@@ -1,1 +1,0 @@
-"""Controls: what is not yet in the one house."""
