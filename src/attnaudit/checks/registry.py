@@ -6,18 +6,30 @@ from collections.abc import Sequence
 
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
+from attnaudit.checks.completeness import COMPLETENESS
 from attnaudit.checks.declaration import Check
+from attnaudit.checks.deletion import DELETION
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
+from attnaudit.checks.insertion import INSERTION
+from attnaudit.checks.pair_deletion import PAIR_DELETION
+from attnaudit.checks.pair_insertion import PAIR_INSERTION
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.checks.randomised_weights import RANDOMISED_WEIGHTS
+from attnaudit.checks.stability import STABILITY
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
 GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 """What is asked before all else: nothing is judged where it fails."""
 CHECKS: dict[str, Check] = {
-    check.name: check for check in (AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH)
+    check.name: check
+    for check in (
+        *(AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH),
+        *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),
+        *(INSERTION, PAIR_INSERTION, STABILITY),
+    )
 }
 for _check in (*GATES.values(), *CHECKS.values()):
     declare(_check.words)

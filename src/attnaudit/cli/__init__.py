@@ -2,7 +2,6 @@
 
 from attnaudit.cli import (
     audit,
-    audit_pairs,
     control,
     demo,
     doctor,
@@ -23,7 +22,6 @@ from attnaudit.cli.app import app, main
 __all__ = [
     "app",
     "audit",
-    "audit_pairs",
     "control",
     "demo",
     "doctor",
