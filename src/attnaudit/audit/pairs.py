@@ -88,7 +88,7 @@ def audit_pairs(
         check_run(out, "audit")
     if not len(pairs):
         raise DataError("there are no pairs to audit; give pairs of texts, 30 or more to decide")
-    distinct = list(dict.fromkeys(checked_pairs(pairs)))
+    distinct: Sequence[Pair] = list(dict.fromkeys(checked_pairs(pairs)))
     data = _data_facts(explainer, distinct, len(pairs), name)
     known = _fingerprint(explainer, distinct, remake)
     encoder = explainer.encoder

@@ -142,6 +142,7 @@ class _Curves:
                     self.values(kind, operator, f"{NULL}{points}"),
                     self.settings,
                     subject=NULL,
+                    null=None,
                     **about,
                 )
                 found.append(null)
