@@ -405,5 +405,5 @@ def test_what_is_in_memory_alone_is_sent_nowhere(bert: SiameseEncoder):
 
 
 def test_attention_is_not_asked_of_pairs(bert: SiameseEncoder):
-    with pytest.raises(NotApplicable, match="no model whose batches"):
+    with pytest.raises(NotApplicable, match="no data to audit on"):
         audit(bert, noise, PAIRS[:2], checks=["erasure"])
