@@ -159,11 +159,11 @@ def retraining() -> Kind:
             about=about,
             out=folder,
         )
-        return _numbers(result.report), _table(result.tables["trainings"])
+        return _numbers(result.report), _table(result.frames["trainings"])
 
     def opened(folder: Path) -> object:
         result = open_audit(folder)
-        return _numbers(result.report), _table(result.tables["trainings"])
+        return _numbers(result.report), _table(result.frames["trainings"])
 
     return Kind(lambda folder: _nothing(found(folder)), {"open": opened, "go on": found})
 

@@ -152,7 +152,6 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
         ("audit", str(saved), missing),
         ("shortcut", str(saved), missing),
         ("silent", missing),
-        ("audit-pairs", "minilm", missing),
     ):
         said = run(*command, "--out", place, code=2)
         # the place is refused, not the data, which are read after it

@@ -12,20 +12,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from attnaudit.audit.pairs import audit_pairs
 from attnaudit.checks.stability import added, marked
-from attnaudit.evidence.pairs.curves import top_matches, top_units
+from attnaudit.evidence.pairs.curves import column_of, top_matches, top_units
 from attnaudit.evidence.pairs.editing import Embedder, blanked, deleted
 from attnaudit.evidence.pairs.pair_methods import PAIR_METHODS, ranks_nothing, scores_of
 from attnaudit.evidence.pairs.view import PairView, Shared
+from attnaudit.findings.settings import PairSettings, Settings
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
-from attnaudit.pair_checks.audit import audit_pairs
-from attnaudit.pair_checks.settings import PairSettings
 from tests.pair_explainers import HandMade, linear_siamese, noise, oracle, word_pairs
 from tests.tiny_siamese import tiny_siamese
 
 PAIRS = word_pairs(6, seed=1)
-SETTINGS = PairSettings(operators=("delete", "mask"), resamples=100, draws=2)
+
+
+def options_of(seed: int = 0, **options) -> Settings:
+    pairs = PairSettings(**{"operators": ("delete", "mask"), "draws": 2, **options})
+    return Settings(seed=seed, resamples=100, pairs=pairs)
+
+
+SETTINGS = options_of()
 
 
 @pytest.fixture(scope="module", params=["cosine", "dot"])
@@ -60,14 +67,14 @@ def edited(ids, gone, operator: str, mask: int) -> list[int]:
 
 @pytest.mark.parametrize("operator", ["delete", "mask"])
 def test_areas_are_those_of_a_plain_loop(encoder: SiameseEncoder, operator: str):
-    options = SETTINGS.model_copy(update={"operators": (operator,)})
+    options = options_of(operators=(operator,))
     explainer = HandMade(encoder, noise)
     frame = audit_pairs(
         explainer,
         PAIRS,
         settings=options,
         checks=["deletion", "insertion", "pair_deletion", "pair_insertion"],
-    ).frame
+    ).instances
     mask = encoder.tokenizer.mask_token_id
     for row, table in enumerate(explainer.tables(PAIRS)):
         texts = (table.a, table.b)
@@ -77,7 +84,7 @@ def test_areas_are_those_of_a_plain_loop(encoder: SiameseEncoder, operator: str)
         units = [[i for i in range(len(one)) if not one.special[i]] for one in texts]
         sums = [table.values.sum(1).numpy(), table.values.sum(0).numpy()]
         found: dict[str, list[float]] = {}
-        for fraction in options.fractions:
+        for fraction in options.pairs.fractions:
             falls, kept = [], []
             for side in (0, 1):
                 count = min(math.ceil(fraction * len(units[side]) - 1e-9), len(units[side]) - 1)
@@ -113,9 +120,10 @@ def test_areas_are_those_of_a_plain_loop(encoder: SiameseEncoder, operator: str)
             found.setdefault("pair_fall", []).append(whole - both)
             found.setdefault("pair_insertion", []).append(score(encoder, *left, scale))
         for kind, points in found.items():
-            base = f"{kind}.{operator}.integrated"
+            check = "pair_deletion" if kind == "pair_fall" else kind
+            base = f"{check}/{column_of(check, kind, operator, 'integrated')}"
             assert frame[base][row] == pytest.approx(np.mean(points), abs=2e-6), kind
-            curve = [frame[f"{base}@{fraction:g}"][row] for fraction in options.fractions]
+            curve = [frame[f"{base}@{fraction:g}"][row] for fraction in options.pairs.fractions]
             np.testing.assert_allclose(curve, points, atol=2e-6)
 
 
@@ -160,7 +168,7 @@ def test_alignment_is_the_library_s_token_cosine(encoder: SiameseEncoder):
 
 
 def test_leave_one_out_of_a_linear_encoder_is_the_truth(tmp_path):
-    options = SETTINGS.model_copy(update={"operators": ("mask",)})
+    options = options_of(operators=("mask",))
     view = view_of(linear_siamese(tmp_path), oracle, options)
     for found, (i, j), table, scale in zip(
         scores_of(view, "leave_one_out"), view.units, view.tables, view.scale, strict=True
@@ -191,7 +199,7 @@ def test_random_scores_depend_on_seed_and_texts_alone(encoder: SiameseEncoder):
     for x, y in zip(scores_of(one, "random"), scores_of(other, "random")[::-1], strict=True):
         assert np.array_equal(x.pairs, y.pairs)
         assert np.array_equal(x.a, y.a)
-    seeded = view_of(encoder, options=SETTINGS.model_copy(update={"seed": 1}))
+    seeded = view_of(encoder, options=options_of(seed=1))
     assert not np.array_equal(scores_of(seeded, "random")[0].a, scores_of(one, "random")[0].a)
 
 
@@ -283,12 +291,12 @@ def test_words_are_added_before_final_marks_and_marks_after_them():
 
 def test_an_addition_that_changes_how_others_are_read_has_no_value(tmp_path):
     encoder = SiameseEncoder(tiny_siamese(tmp_path))
-    options = SETTINGS.model_copy(update={"mark": "s", "word": "good"})
+    options = options_of(mark="s", word="good")
     pairs = [("a good actin", "a film"), ("a good film", "not a film")]
     frame = audit_pairs(
         HandMade(encoder, noise), pairs, checks=["stability"], settings=options
-    ).frame
-    assert frame["stability.word"].null_count() == 0
+    ).instances
+    assert frame["stability/word"].null_count() == 0
     one = encoder.tokens(["a good actin", "a good actins"])
     same = one[0].ids[:-1] == one[1].ids[: len(one[0].ids) - 1]
-    assert (frame["stability.mark"][0] is None) == (not same)
+    assert (frame["stability/mark"][0] is None) == (not same)

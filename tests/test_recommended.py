@@ -12,7 +12,6 @@ from attnaudit.checks.ground_truth import conclude as ground_truth
 from attnaudit.evidence.batch.chunks import Instances
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import Settings
-from attnaudit.pair_checks.settings import PairSettings
 
 N = 60
 GATE = Finding(check="performance", subject="model", verdict=Verdict.PASS, sentence="Good.")
@@ -110,7 +109,7 @@ def test_pairs_have_the_same_rule() -> None:
             n=n,
         )
 
-    settings = PairSettings()
+    settings = Settings()
     assert _recommends(lead(0.06, 0.01), settings)
     for refused in (lead(0.04, 0.03), lead(0.06, -0.01), lead(0.06, 0.01, n=10)):
         assert not _recommends(refused, settings)

@@ -37,7 +37,7 @@ def test_processes_give_the_same_numbers(tmp_path: Path) -> None:
         for workers, place in enumerate(places, start=1)
     )
     assert one.report.findings == two.report.findings
-    assert one.tables["trainings"].equals(two.tables["trainings"])
+    assert one.frames["trainings"].equals(two.frames["trainings"])
     for name in ("base", "seed 1", "seed 2"):
         parameters = [
             (folder_of(result, place, name) / "model" / "model.safetensors").read_bytes()

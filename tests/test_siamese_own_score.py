@@ -28,14 +28,14 @@ from transformers import (
     XLNetModel,
 )
 
+from attnaudit.audit.pairs import audit_pairs
 from attnaudit.errors import AttnauditError, DataError, ModelError, NotApplicable
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
 from attnaudit.models.siamese.modules import modules_of
+from attnaudit.models.siamese.similarity import similarities, similarity
 from attnaudit.models.siamese.supported import check_object
 from attnaudit.nets.pretrained.words import UnknownWordsWarning
-from attnaudit.pair_checks.audit import audit_pairs
-from attnaudit.pairs import similarities, similarity
 from attnaudit.training.siamese import finetune
 from tests.tiny_siamese import learnable, tiny_siamese
 
@@ -113,8 +113,8 @@ def test_an_audit_of_queries_and_documents_reads_each_as_itself(tmp_path: Path) 
     pairs = [(A, B), (B, A), ("good acting", "a boring film")]
     audit = audit_pairs(PairExplainer(SiameseEncoder(model)), pairs)
     wanted = [own(model, a, b) for a, b in pairs]
-    np.testing.assert_allclose(audit.frame["score"].to_numpy(), wanted, atol=1e-5)
-    assert audit.frame["completeness.adds_up"].min() == 1.0
+    np.testing.assert_allclose(audit.instances["score"].to_numpy(), wanted, atol=1e-5)
+    assert audit.instances["completeness/adds_up"].min() == 1.0
 
 
 def test_verify_holds_the_scores_against_the_models_own(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from attnaudit.api import Audit, audit, explain, open_run
     from attnaudit.attribution import Attribution
     from attnaudit.audit.explain import Explanation
+    from attnaudit.audit.pairs import audit_pairs
     from attnaudit.data.records import Dataset
     from attnaudit.data.sources.resolve import load_data
     from attnaudit.findings.findings import Finding, Verdict
     from attnaudit.findings.settings import Settings
     from attnaudit.models.cut import Model
     from attnaudit.models.load import load
+    from attnaudit.models.siamese.similarity import Similarity, similarities, similarity
     from attnaudit.models.wrapped.model import wrap
-    from attnaudit.pair_checks.audit import PairAudit, audit_pairs
-    from attnaudit.pairs import Similarity, similarities, similarity
     from attnaudit.training.train import train
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Explanation",
     "Finding",
     "Model",
-    "PairAudit",
     "Settings",
     "Similarity",
     "Verdict",
@@ -51,18 +50,17 @@ HOMES = {
     "Explanation": "audit.explain",
     "Finding": "findings.findings",
     "Model": "models.cut",
-    "PairAudit": "pair_checks.audit",
     "Settings": "findings.settings",
-    "Similarity": "pairs",
+    "Similarity": "models.siamese.similarity",
     "Verdict": "findings.findings",
     "audit": "api",
-    "audit_pairs": "pair_checks.audit",
+    "audit_pairs": "audit.pairs",
     "explain": "api",
     "load": "models.load",
     "load_data": "data.sources.resolve",
     "open_run": "api",
-    "similarities": "pairs",
-    "similarity": "pairs",
+    "similarities": "models.siamese.similarity",
+    "similarity": "models.siamese.similarity",
     "train": "training.train",
     "wrap": "models.wrapped.model",
 }

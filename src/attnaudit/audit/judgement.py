@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attnaudit.attribution import METHODS
 from attnaudit.audit.schema import Judgement, Reason
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS
-from attnaudit.evidence.pairs.pair_methods import PAIR_METHODS
 from attnaudit.findings.estimates import lead_of, spoken
 from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.wording import subject as called
 
 CALIBRATION = ("random", "oracle")
 """Subjects of findings that judge a check: random scores must not pass, known evidence not fail."""
@@ -115,28 +114,31 @@ def _answer(
 ) -> tuple[Verdict, str, str]:
     """Verdict, headline and advice; `instead` is what to show instead, and why it is better."""
     verdicts = [r.verdict for r in decisive]
+    # where some are essential, the others say nothing of what is to be shown
+    core = [r.verdict for r in decisive if CHECKS[r.check].essential] or verdicts
+    doubtful = [r for r in decisive if _open(r)]
 
-    def titles(verdict: Verdict) -> str:
-        return _join([CHECKS[r.check].title.lower() for r in decisive if r.verdict is verdict])
+    def titles(reasons: Sequence[Reason]) -> str:
+        return _join([CHECKS[r.check].title.lower() for r in reasons])
 
     if Verdict.FAIL in verdicts:
         return (
             Verdict.FAIL,
             f"These {subject.shown} may not be shown as the reason for {subject.reason}, because "
-            f"of: {titles(Verdict.FAIL)}.",
+            f"of: {titles([r for r in decisive if r.verdict is Verdict.FAIL])}.",
             f"Show {instead[0]} instead: {instead[1]}."
             if instead
             else "Do not show them. No attribution tried here is clearly more faithful.",
         )
-    if verdicts and all(v is Verdict.NOT_APPLICABLE for v in verdicts):
+    if core and all(v is Verdict.NOT_APPLICABLE for v in core):
         return (
             Verdict.NOT_APPLICABLE,
             f"There is nothing to show: no decisive check applies to these {subject.shown}.",
             "See each check for the reason; scores that are equal on all units say nothing about "
             "any of them.",
         )
-    if Verdict.INCONCLUSIVE in verdicts or not verdicts:
-        why = f"undecided is {titles(Verdict.INCONCLUSIVE)}" if verdicts else "nothing decided it"
+    if doubtful or not verdicts:
+        why = f"undecided is {titles(doubtful)}" if verdicts else "nothing decided it"
         return (
             Verdict.INCONCLUSIVE,
             f"{_cannot_say(subject)}: {why}.",
@@ -150,6 +152,12 @@ def _answer(
         "Say 'an explanation', not 'the explanation', and audit again after retraining."
         + (f" More faithful still is {instead[0]}: {instead[1]}." if instead else ""),
     )
+
+
+def _open(reason: Reason) -> bool:
+    """Whether a check leaves the answer open."""
+    lacking = CHECKS[reason.check].essential and reason.verdict is Verdict.NOT_APPLICABLE
+    return lacking or reason.verdict is Verdict.INCONCLUSIVE
 
 
 def _cannot_say(subject: Subject) -> str:
@@ -198,8 +206,7 @@ def _instead(finding: Finding | None) -> tuple[str, str] | None:
     """What to show instead, and why: by how much it is ahead."""
     if finding is None or finding.recommended is None:
         return None
-    lead, name = lead_of(finding), finding.recommended
-    title = METHODS[name].title if name in METHODS else PAIR_METHODS[name].title
+    lead, title = lead_of(finding), called(finding.recommended)
     if lead is None:
         return title, "it is more faithful here"
     return title, CHECKS[finding.check].lead.format(lead=spoken(lead))

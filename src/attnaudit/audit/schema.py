@@ -49,6 +49,11 @@ class DataFacts(_Frozen):
     left_out: int = 0
     reads: str = "texts"
 
+    @property
+    def title(self) -> str:
+        """Name and split in words."""
+        return f"{self.name}, {self.split}" if self.split else self.name
+
 
 class Plan(_Frozen):
     """What is asked: a folder with the same plan can be resumed, and asked for more checks.
@@ -93,7 +98,12 @@ class Plan(_Frozen):
 def _settings(plan: Plan) -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = plan.settings.model_dump(
         mode="json",
-        exclude={"token_budget": True, "checks": True, "seeds": {"which", "at_once"}},
+        exclude={
+            "token_budget": True,
+            "checks": True,
+            "seeds": {"which", "at_once"},
+            "pairs": {"token_budget"},
+        },
     )
     return found
 

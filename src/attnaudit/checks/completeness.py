@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
-from attnaudit.evidence.pairs.view import PairView
+from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
+from attnaudit.evidence.pairs.view import Columns, PairView
 from attnaudit.findings.estimates import average, share, spoken, values_of
 from attnaudit.findings.findings import Finding, Verdict
-from attnaudit.pair_checks.declaration import Columns, PairCheck
-from attnaudit.pair_checks.settings import PairSettings
+from attnaudit.findings.wording import Statistic
 
 
 def measure(view: PairView) -> Columns:
@@ -22,24 +22,22 @@ def measure(view: PairView) -> Columns:
     # a table of NaN adds up to nothing
     adds_up = np.abs(residual) <= tolerance
     return {
-        "completeness.adds_up": adds_up.astype(np.float64),
-        "completeness.residual": residual * scale,
-        "completeness.plain_error": (view.scores - plain) * scale,
-        "completeness.reference": np.array(
-            [max(table.reference_a, table.reference_b) for table in view.tables]
-        ),
+        "adds_up": adds_up.astype(np.float64),
+        "residual": residual * scale,
+        "plain_error": (view.scores - plain) * scale,
+        "reference": np.array([max(table.reference_a, table.reference_b) for table in view.tables]),
     }
 
 
-def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
+def conclude(evidence: Pairs) -> list[Finding]:
     """Every table, or it fails: this is no claim about other pairs, so few are enough."""
-    sampling = settings.sampling
-    flags = values_of(frame, "completeness.adds_up")
-    headline = share(flags, sampling, statistic="adds_up", subject="integrated", null=0.0)
+    frame, settings = evidence.frame, evidence.settings
+    flags = values_of(frame, "adds_up")
+    headline = share(flags, settings, statistic="adds_up", subject="integrated", null=0.0)
     sizes = {
         name: average(
-            np.abs(values_of(frame, f"completeness.{name}")),
-            sampling,
+            np.abs(values_of(frame, f"{name}")),
+            settings,
             statistic=name,
             subject=subject,
             null=0.0,
@@ -47,8 +45,8 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         for name, subject in (("residual", "integrated"), ("plain_error", "plain"))
     }
     reference = average(
-        values_of(frame, "completeness.reference"),
-        sampling,
+        values_of(frame, "reference"),
+        settings,
         statistic="reference_length",
         subject="reference",
         null=0.0,
@@ -56,10 +54,11 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     missed = int((flags == 0).sum())
     plain = spoken(sizes["plain_error"], 3)
     if missed:
-        worst = float(np.nanmax(np.abs(values_of(frame, "completeness.residual")), initial=0.0))
+        worst = float(np.nanmax(np.abs(values_of(frame, "residual")), initial=0.0))
         sentence = (
             f"{missed} of {len(flags)} tables do not add up to the score (largest residual "
-            f"{worst:.3g} as a cosine, or no number at all), so they do not explain all of it."
+            f"{worst:.3g} as a cosine, or no number at all), so they do not explain all of it. "
+            "Lower the tolerance or start from a deeper layer until every table adds up."
         )
     else:
         sentence = (
@@ -78,7 +77,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     ]
 
 
-COMPLETENESS = PairCheck(
+COMPLETENESS = Check(
     name="completeness",
     title="Completeness",
     paper="Möller et al. 2023; Sundararajan et al. 2017",
@@ -86,8 +85,16 @@ COMPLETENESS = PairCheck(
     statistic="share of pairs whose table adds up within its tolerance",
     null="0",
     higher_is_better=True,
+    group=PAIRS,
+    asks=PairBatch(measure),
+    conclude=conclude,
     decisive=True,
     caveat="Numbers that add up need not be the right ones; the other checks ask that.",
-    measure=measure,
-    conclude=conclude,
+    requires=lambda finding: "every table",
+    words={
+        "adds_up": Statistic("share of tables that add up", "within their tolerance", percent=True),
+        "residual": Statistic("mean residual", "size of score less sum, as a cosine"),
+        "plain_error": Statistic("mean error of the plain matrix", "size, as a cosine"),
+        "reference_length": Statistic("length of the reference", "its embedding over the text's"),
+    },
 )

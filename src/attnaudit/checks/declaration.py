@@ -39,6 +39,7 @@ class Check:
         asks: The evidence that it reads.
         conclude: Evidence to findings; an empty list where it does not apply.
         decisive: Whether a failure alone forbids showing the explanation.
+        essential: Whether the answer stays open where it does not apply.
         caveat: When not to trust it.
         bars: The constants that its verdict uses.
         bar: The one that the whole interval of the headline is held against, where it is one.
@@ -66,6 +67,7 @@ class Check:
     conclude: Callable[[Any], list[Finding]]
     decisive: bool
     caveat: str
+    essential: bool = False
     range: tuple[float, float] = (0.0, 1.0)
     bars: tuple[Bar, ...] = ()
     bar: Bar | None = None

@@ -1,36 +1,23 @@
-"""Deletion and insertion of single tokens: does the similarity rest on the top tokens?"""
+"""Deletion of single tokens: does the similarity rest on the top tokens?"""
 
 from __future__ import annotations
 
 from functools import partial
 
-import polars as pl
-
+from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.evidence.pairs.chunks import PairBatch
 from attnaudit.evidence.pairs.curves import token_columns
-from attnaudit.evidence.pairs.rivals import Wording, judged_curves
-from attnaudit.findings.findings import Finding
-from attnaudit.pair_checks.declaration import PairCheck
-from attnaudit.pair_checks.settings import PairSettings
+from attnaudit.evidence.pairs.rivals import MARGIN, Wording, judged_curves, ranked, requires
+from attnaudit.findings.settings import LEAST_INSTANCES
+from attnaudit.findings.wording import Statistic
 
-WORDING = {
-    "deletion": Wording(
-        "Removing the tokens of one text that {who} ranked highest lowers the similarity on "
-        "average by {gain} more than removing tokens at random.",
-        "the tokens that the similarity rests on",
-    ),
-    "insertion": Wording(
-        "Keeping of one text only the tokens that {who} ranked highest leaves the similarity "
-        "on average {gain} higher than keeping tokens at random.",
-        "the tokens that make the similarity",
-    ),
-}
+WORDING = Wording(
+    "Removing the tokens of one text that {who} ranked highest lowers the similarity on "
+    "average by {gain} more than removing tokens at random.",
+    "the tokens that the similarity rests on",
+)
 
-
-def _conclude(check: str, frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
-    return judged_curves(frame, settings, check, WORDING[check])
-
-
-DELETION = PairCheck(
+DELETION = Check(
     name="deletion",
     title="Deletion of tokens",
     paper="DeYoung et al. 2020; Samek et al. 2017",
@@ -38,23 +25,22 @@ DELETION = PairCheck(
     statistic="mean fall in similarity over fixed fractions of one text's tokens removed",
     null="what removing tokens in a random order does",
     higher_is_better=True,
+    range=(-2.0, 2.0),
+    group=PAIRS,
+    asks=PairBatch(partial(token_columns, curve="deletion")),
+    conclude=partial(judged_curves, check="deletion", wording=WORDING),
     decisive=True,
+    essential=True,
     caveat="Texts with tokens removed are unlike the data, and leave-one-out, which removes tokens "
     "too, plays at home. Compare the operators.",
-    measure=partial(token_columns, curve="deletion"),
-    conclude=partial(_conclude, "deletion"),
-)
-
-INSERTION = PairCheck(
-    name="insertion",
-    title="Insertion of tokens",
-    paper="DeYoung et al. 2020; Petsiuk et al. 2018",
-    question="Do the highest-scoring tokens of one text alone keep the similarity?",
-    statistic="mean similarity with only fixed fractions of one text's tokens left",
-    null="what keeping tokens in a random order does",
-    higher_is_better=True,
-    decisive=False,
-    caveat="A text of a few tokens is far from the data: a caution, and no verdict by itself.",
-    measure=partial(token_columns, curve="insertion"),
-    conclude=partial(_conclude, "insertion"),
+    bars=(MARGIN, LEAST_INSTANCES),
+    requires=requires,
+    recommends=1,
+    lead="it is ahead by {lead} in units of the similarity, mean over pairs",
+    picture=ranked,
+    words={
+        "deletion": Statistic("mean fall in similarity", "over fractions of a text's tokens"),
+        "deletion_over_random": Statistic("fall beyond random", "less that of random orders"),
+        "deletion_lead": Statistic("lead in the fall", "another method less the table, paired"),
+    },
 )

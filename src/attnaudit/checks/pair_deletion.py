@@ -1,38 +1,24 @@
-"""Deletion and insertion of pairs of tokens: do the top pairs act together?"""
+"""Deletion of pairs of tokens: do the top pairs act together?"""
 
 from __future__ import annotations
 
 from functools import partial
 
-import polars as pl
-
+from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.evidence.pairs.chunks import PairBatch
 from attnaudit.evidence.pairs.curves import pair_columns
-from attnaudit.evidence.pairs.rivals import Wording, judged_curves
-from attnaudit.findings.findings import Finding
-from attnaudit.pair_checks.declaration import PairCheck
-from attnaudit.pair_checks.settings import PairSettings
+from attnaudit.evidence.pairs.rivals import MARGIN, Wording, judged_curves, ranked, requires
+from attnaudit.findings.settings import LEAST_INSTANCES
+from attnaudit.findings.wording import Statistic
 
-TOGETHER = Wording(
+WORDING = Wording(
     "Removing from both texts the tokens of the pairs that {who} ranked highest shows a joint "
     "effect that is on average {gain} larger than that of random pairs.",
     "the tokens that make the texts similar together",
 )
-KEPT = Wording(
-    "Keeping only the tokens of the pairs that {who} ranked highest leaves the similarity on "
-    "average {gain} higher than keeping random pairs.",
-    "the pairs that make the texts similar",
-)
+FALL = "pair_fall"
 
-
-def _deletion(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
-    return judged_curves(frame, settings, "pair_deletion", TOGETHER, extra=("pair_fall",))
-
-
-def _insertion(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
-    return judged_curves(frame, settings, "pair_insertion", KEPT)
-
-
-PAIR_DELETION = PairCheck(
+PAIR_DELETION = Check(
     name="pair_deletion",
     title="Deletion of pairs",
     paper="Grabisch & Roubens 1999 (joint effect); DeYoung et al. 2020 (curve)",
@@ -42,24 +28,24 @@ PAIR_DELETION = PairCheck(
     "in a', b'; mean over fixed fractions",
     null="the same for random pairs",
     higher_is_better=True,
+    range=(-4.0, 4.0),
+    group=PAIRS,
+    asks=PairBatch(partial(pair_columns, curve="deletion")),
+    conclude=partial(judged_curves, check="pair_deletion", wording=WORDING, extra=(FALL,)),
     decisive=True,
+    essential=True,
     caveat="The plain fall s(a, b) - s(a', b') is estimated too, but misleads: of two equal texts, "
     "removing what matches leaves what matches. Leave-one-out plays at home.",
-    measure=partial(pair_columns, curve="deletion"),
-    conclude=_deletion,
-)
-
-PAIR_INSERTION = PairCheck(
-    name="pair_insertion",
-    title="Insertion of pairs",
-    paper="DeYoung et al. 2020; Petsiuk et al. 2018",
-    question="Do the tokens of the highest pairs alone keep the similarity?",
-    statistic="mean similarity with only the tokens of the top pairs left in both texts",
-    null="the same for random pairs",
-    higher_is_better=True,
-    decisive=False,
-    caveat="Texts of a few tokens are far from the data, and alignment, which picks equal tokens, "
-    "plays at home: a caution, and no verdict by itself.",
-    measure=partial(pair_columns, curve="insertion"),
-    conclude=_insertion,
+    bars=(MARGIN, LEAST_INSTANCES),
+    requires=requires,
+    recommends=2,
+    lead="it is ahead by {lead} in units of the similarity, mean over pairs",
+    picture=ranked,
+    words={
+        "pair_deletion": Statistic("mean joint effect", "of the tokens of the top pairs removed"),
+        "pair_deletion_over_random": Statistic("effect beyond random", "less random pairs"),
+        "pair_deletion_lead": Statistic("lead in joint effect", "another method less the table"),
+        FALL: Statistic("mean plain fall", "of the similarity, without the top pairs' tokens"),
+        f"{FALL}_over_random": Statistic("plain fall beyond random", "less random pairs"),
+    },
 )

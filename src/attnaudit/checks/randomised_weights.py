@@ -5,18 +5,25 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import polars as pl
 
+from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
 from attnaudit.evidence.pairs.pair_methods import ranks_nothing, scores_of
 from attnaudit.evidence.pairs.rivals import left_out, undecided
-from attnaudit.evidence.pairs.view import Array, PairView
+from attnaudit.evidence.pairs.view import Array, Columns, PairView
 from attnaudit.findings.estimates import average, spoken, values_of
 from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar
 from attnaudit.models.siamese.spearman import rank_correlation
-from attnaudit.pair_checks.declaration import Columns, PairCheck
-from attnaudit.pair_checks.settings import PairSettings
 
 NAME = "randomised_weights"
+RANDOMISED_RANK = Bar(
+    "randomised_rank",
+    0.5,
+    "Rank correlation with the explanation of a randomised encoder from which the explanation does "
+    "not depend enough on what was learnt. Ours, after Adebayo et al. 2018.",
+    least=-1.0,
+)
 
 
 def measure(view: PairView) -> Columns:
@@ -45,7 +52,7 @@ def measure(view: PairView) -> Columns:
             found[kind].append(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a pair without values has no mean
-        return {f"{NAME}.{kind}": np.nanmean(values, axis=0) for kind, values in found.items()}
+        return {kind: np.nanmean(values, axis=0) for kind, values in found.items()}
 
 
 def correlation(x: Array | None, y: Array, rankable: bool) -> float:
@@ -55,9 +62,10 @@ def correlation(x: Array | None, y: Array, rankable: bool) -> float:
     return rank_correlation(x.ravel(), y.ravel())
 
 
-def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
+def conclude(evidence: Pairs) -> list[Finding]:
     """Pass where the correlation lies below the bar for certain, fail where it lies above."""
-    if f"{NAME}.pairs" not in frame.columns:
+    frame, settings = evidence.frame, evidence.settings
+    if "pairs" not in frame.columns:
         return [
             Finding(
                 check=NAME,
@@ -66,11 +74,11 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
                 sentence="This explainer cannot be put to another encoder; give `remake`.",
             )
         ]
-    bar = settings.thresholds.randomised_rank
+    bar = settings.bar(RANDOMISED_RANK)
     estimates = [
         average(
-            values_of(frame, f"{NAME}.{kind}"),
-            settings.sampling,
+            values_of(frame, kind),
+            settings,
             statistic="spearman",
             subject="integrated~randomised",
             group=kind,
@@ -78,7 +86,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         )
         for kind in ("pairs", "tokens")
     ]
-    verdict = _rule(estimates[0], bar, settings.thresholds.least_pairs)
+    verdict = _rule(estimates[0], bar, settings.least)
     base = (
         "The pairs' scores and those of the same encoder with shuffled weights have a mean "
         f"Spearman correlation of {spoken(estimates[0])}; 0 is expected of unrelated rankings."
@@ -87,8 +95,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         Verdict.PASS: f"{base} The explanation depends on what the encoder has learnt.",
         Verdict.FAIL: f"{base} The explanation is much the same whether or not the encoder has "
         "learnt anything.",
-        Verdict.INCONCLUSIVE: f"{base} "
-        + undecided(estimates[0], settings.thresholds.least_pairs, bar),
+        Verdict.INCONCLUSIVE: f"{base} " + undecided(estimates[0], settings.least, bar),
         Verdict.NOT_APPLICABLE: "No pair has scores that differ, so there are no ranks to compare.",
     }[verdict]
     return [
@@ -99,10 +106,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
             sentence=sentence,
             headline=estimates[0],
             estimates=tuple(estimates),
-            thresholds={
-                "randomised_rank": bar,
-                "least_pairs": float(settings.thresholds.least_pairs),
-            },
+            thresholds=settings.used(RANDOMISED_RANK, LEAST_INSTANCES),
             notes=left_out(estimates[0]),
         )
     ]
@@ -118,7 +122,7 @@ def _rule(rank: Estimate, bar: float, least: int) -> Verdict:
     return Verdict.FAIL if rank.low >= bar else Verdict.INCONCLUSIVE
 
 
-RANDOMISED_WEIGHTS = PairCheck(
+RANDOMISED_WEIGHTS = Check(
     name=NAME,
     title="Randomised weights",
     paper="Adebayo et al. 2018",
@@ -126,9 +130,14 @@ RANDOMISED_WEIGHTS = PairCheck(
     statistic="mean Spearman's ρ of pair scores with those of a copy whose weights are shuffled",
     null="0",
     higher_is_better=False,
+    range=(-1.0, 1.0),
+    group=PAIRS,
+    asks=PairBatch(measure),
+    conclude=conclude,
     decisive=True,
+    essential=True,
     caveat="Equal tokens in both texts are alike in any encoder, so some correlation remains. "
     "Random scores pass: the check can only forbid.",
-    measure=measure,
-    conclude=conclude,
+    bars=(RANDOMISED_RANK, LEAST_INSTANCES),
+    bar=RANDOMISED_RANK,
 )

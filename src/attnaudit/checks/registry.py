@@ -6,16 +6,23 @@ from collections.abc import Sequence
 
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
+from attnaudit.checks.completeness import COMPLETENESS
 from attnaudit.checks.declaration import Check
+from attnaudit.checks.deletion import DELETION
 from attnaudit.checks.ensembles import ENSEMBLES
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
 from attnaudit.checks.guide import GUIDE
+from attnaudit.checks.insertion import INSERTION
+from attnaudit.checks.pair_deletion import PAIR_DELETION
+from attnaudit.checks.pair_insertion import PAIR_INSERTION
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.checks.randomised_weights import RANDOMISED_WEIGHTS
 from attnaudit.checks.seed_agreement import SEED_AGREEMENT
 from attnaudit.checks.seeds import SEEDS
 from attnaudit.checks.silent_failures import SILENT_FAILURES
+from attnaudit.checks.stability import STABILITY
 from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
 from attnaudit.checks.uniform import UNIFORM
 from attnaudit.errors import SettingsError
@@ -29,6 +36,8 @@ CHECKS: dict[str, Check] = {
         *(AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH),
         *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
+        *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),
+        *(INSERTION, PAIR_INSERTION, STABILITY),
     )
 }
 for _check in (*GATES.values(), *CHECKS.values()):

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
+from attnaudit.checks.declaration import PAIRS, Check
 from attnaudit.checks.randomised_weights import correlation
+from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
 from attnaudit.evidence.pairs.pair_methods import scores_of
 from attnaudit.evidence.pairs.rivals import undecided
-from attnaudit.evidence.pairs.view import Array, PairView
+from attnaudit.evidence.pairs.view import Array, Columns, PairView
 from attnaudit.findings.estimates import above, average, spoken, values_of
 from attnaudit.findings.findings import Estimate, Finding, Verdict
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar
+from attnaudit.findings.wording import Statistic
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Tokens
-from attnaudit.pair_checks.declaration import Columns, PairCheck
-from attnaudit.pair_checks.settings import PairSettings
 
+STABLE_RANK = Bar(
+    "stable_rank",
+    0.8,
+    "Rank correlation that an explanation must keep where an added word or mark leaves the score "
+    "as it was. Ours.",
+    least=-1.0,
+)
+SAME_SCORE = Bar(
+    "same_score",
+    0.05,
+    "Change of the similarity up to which an added word or mark counts as neutral, in units of a "
+    "cosine. Ours.",
+)
 ADDITIONS = ("word", "mark")
 ENDS = ".!?;:"
 
@@ -65,8 +79,8 @@ def measure(view: PairView) -> Columns:
             pairs = table.pairs.double().cpu().numpy()[np.ix_(places, view.units[row][1])]
             ranks[row] = correlation(own[row].pairs, pairs, bool(view.rankable[row]))
             moved[row] = (after.scores[row] - view.scores[row]) * float(view.scale[row])
-        columns[f"stability.{kind}"] = ranks
-        columns[f"stability.{kind}.moved"] = np.abs(moved)
+        columns[kind] = ranks
+        columns[f"{kind}.moved"] = np.abs(moved)
     return columns
 
 
@@ -87,21 +101,22 @@ def _same_places(before: Tokens, table: PairTable, units: Array, at: int, by: in
     return np.array(places, dtype=int)
 
 
-def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
+def conclude(evidence: Pairs) -> list[Finding]:
     """Ranks are asked to stay only where the score did: what moves it is not neutral."""
-    bars = settings.thresholds
+    frame, settings = evidence.frame, evidence.settings
+    same_score, bar, least = settings.bar(SAME_SCORE), settings.bar(STABLE_RANK), settings.least
     estimates, kept = [], []
     for kind in ADDITIONS:
-        ranks = values_of(frame, f"stability.{kind}")
-        moved = values_of(frame, f"stability.{kind}.moved")
-        same = np.where(moved <= bars.same_score, ranks, np.nan)
+        ranks = values_of(frame, kind)
+        moved = values_of(frame, f"{kind}.moved")
+        same = np.where(moved <= same_score, ranks, np.nan)
         kept.append(same)
-        elsewhere = np.where(moved > bars.same_score, ranks, np.nan)
+        elsewhere = np.where(moved > same_score, ranks, np.nan)
         for group, values in ((kind, same), (f"{kind}, score moved", elsewhere)):
             estimates.append(
                 average(
                     values,
-                    settings.sampling,
+                    settings,
                     statistic="spearman",
                     subject="integrated~added",
                     group=group,
@@ -111,7 +126,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
         estimates.append(
             average(
                 moved,
-                settings.sampling,
+                settings,
                 statistic="score_moved",
                 subject="score",
                 group=kind,
@@ -121,19 +136,17 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
     both = np.array(kept)
     known = np.isfinite(both)
     mean = np.where(known.any(0), np.where(known, both, 0).sum(0) / known.sum(0).clip(1), np.nan)
-    headline = average(
-        mean, settings.sampling, statistic="spearman", subject="integrated~added", null=0.0
-    )
-    verdict = above(headline, bars.stable_rank, bars.least_pairs)
+    headline = average(mean, settings, statistic="spearman", subject="integrated~added", null=0.0)
+    verdict = above(headline, bar, least)
     base = (
-        f"Where {settings.word!r} or {settings.mark!r} in the first text moves the similarity by "
-        f"at most {bars.same_score:g}, the pairs' scores keep a mean Spearman correlation of "
-        f"{spoken(headline)}."
+        f"Where {settings.pairs.word!r} or {settings.pairs.mark!r} in the first text moves the "
+        f"similarity by at most {same_score:g}, the pairs' scores keep a mean Spearman correlation "
+        f"of {spoken(headline)}."
     )
     sentence = {
         Verdict.PASS: f"{base} The explanation is as steady as the score.",
         Verdict.FAIL: f"{base} The explanation changes where the score does not.",
-        Verdict.INCONCLUSIVE: f"{base} " + undecided(headline, bars.least_pairs, bars.stable_rank),
+        Verdict.INCONCLUSIVE: f"{base} " + undecided(headline, least, bar),
         Verdict.NOT_APPLICABLE: "There is no pair with scores that differ and a neutral addition.",
     }[verdict]
     return [
@@ -144,11 +157,7 @@ def conclude(frame: pl.DataFrame, settings: PairSettings) -> list[Finding]:
             sentence=sentence,
             headline=headline,
             estimates=(headline, *estimates),
-            thresholds={
-                "stable_rank": bars.stable_rank,
-                "same_score": bars.same_score,
-                "least_pairs": float(bars.least_pairs),
-            },
+            thresholds=settings.used(STABLE_RANK, SAME_SCORE, LEAST_INSTANCES),
             notes=_left_out(headline),
         )
     ]
@@ -164,7 +173,7 @@ def _left_out(headline: Estimate) -> tuple[str, ...]:
     )
 
 
-STABILITY = PairCheck(
+STABILITY = Check(
     name="stability",
     title="Stability",
     paper="Alvarez-Melis & Jaakkola 2018",
@@ -173,9 +182,14 @@ STABILITY = PairCheck(
     "score moves little",
     null="0",
     higher_is_better=True,
+    range=(-1.0, 1.0),
+    group=PAIRS,
+    asks=PairBatch(measure),
+    conclude=conclude,
     decisive=False,
     caveat="Whether a word is neutral is for the encoder to say: pairs whose score moves are left "
     "out and counted.",
-    measure=measure,
-    conclude=conclude,
+    bars=(STABLE_RANK, SAME_SCORE, LEAST_INSTANCES),
+    bar=STABLE_RANK,
+    words={"score_moved": Statistic("mean change of the score", "by the addition, as a cosine")},
 )

@@ -2,7 +2,6 @@
 
 from attnaudit.cli import (
     audit,
-    audit_pairs,
     demo,
     doctor,
     explain,
@@ -21,7 +20,6 @@ from attnaudit.cli.app import app, main
 __all__ = [
     "app",
     "audit",
-    "audit_pairs",
     "demo",
     "doctor",
     "explain",

@@ -24,7 +24,6 @@ from attnaudit.version import __version__
 OUT, ERR = Plain(), Plain(stderr=True)
 STOPPED = {
     "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
-    "audit-pairs": "Nothing was written: run the same command to start again.",
     "demo": "The demo starts anew when it is run again.",
     "shortcut": "Nothing was written: run the same command to start again.",
     "siamese": "No model was saved: run the same command to start again.",

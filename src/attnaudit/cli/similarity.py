@@ -71,7 +71,7 @@ def similarity(
     """
     # sentence-transformers takes seconds to import
     from attnaudit.data.pairs.scored_pairs import load_text_pairs
-    from attnaudit.pairs import similarities
+    from attnaudit.models.siamese.similarity import similarities
     from attnaudit.report.files import check_output, write_text
     from attnaudit.report.similarity import write_similarity
     from attnaudit.report.similarity_terminal import show_pair

@@ -18,6 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Some = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Operator = Literal["delete", "mask", "pad", "zero_weight"]
+PairOperator = Literal["delete", "mask", "reference"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,29 @@ class TrainingSettings(BaseModel):
     )
 
 
+class PairSettings(BaseModel):
+    """What checks of pairs of texts can be told, bars apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.1, 0.2, 0.3, 0.5),
+        min_length=1,
+        description="Of a text's tokens that are removed or kept; of the shorter text's for pairs.",
+    )
+    operators: tuple[PairOperator, ...] = Field(
+        ("delete", "mask"),
+        min_length=1,
+        description="How tokens are removed; the verdict rests on the first.",
+    )
+    draws: Positive = Field(5, description="Random orders whose mean is the null of a pair.")
+    copies: Positive = Field(1, description="Randomised encoders.")
+    word: str = Field("indeed", min_length=1, description="The neutral word that is added.")
+    mark: str = Field(".", min_length=1, description="The punctuation mark that is added.")
+    chunk: Positive = Field(64, description="Pairs finished, and stored, at a time.")
+    token_budget: Positive = Field(4096, description="Tokens in one pass.")
+
+
 class Settings(BaseModel):
     """The resolved configuration of an audit; it is stored beside the findings."""
 
@@ -169,6 +193,7 @@ class Settings(BaseModel):
     )
     seeds: SeedSettings = SeedSettings()
     trainings: TrainingSettings = TrainingSettings()
+    pairs: PairSettings = Field(PairSettings(), description="Checks of pairs of texts.")
 
     def bar(self, bar: Bar) -> float:
         """The value of a bar: as set here, else as declared.

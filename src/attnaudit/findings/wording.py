@@ -13,6 +13,8 @@ from attnaudit.findings.findings import Estimate, Verdict
 NOTHING = "–"
 MINUS = "−"
 QUESTION = "May these attention weights be shown as an explanation?"
+QUESTIONS = {"pairs": "May these token pairs be shown as the reason for the similarity?"}
+"""What an audit asks, by what the model reads, where that is not `QUESTION`."""
 
 SIGNS = {
     Verdict.PASS: "✓",
@@ -31,6 +33,9 @@ SUBJECTS = {
     "bounded": "any weights, best found",
     "search": "any weights, published search",
     "largest weight - other weight": "largest weight less another",
+    "integrated": "the table",
+    "plain": "the plain matrix",
+    "alignment": "alignment of token vectors",
 }
 
 

@@ -13,6 +13,7 @@ from attnaudit.audit.schema import AuditReport
 from attnaudit.console import visible
 from attnaudit.findings.wording import (
     QUESTION,
+    QUESTIONS,
     SIGNS,
     count,
     duration,
@@ -20,13 +21,13 @@ from attnaudit.findings.wording import (
     statistic,
     typeset,
 )
-from attnaudit.report.evidence import evidence_rows, failing, title_of
+from attnaudit.report.evidence import OWN, evidence_rows, failing, title_of
 from attnaudit.report.files import write_text
 
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")
 
-TASKS = {"texts": "text-classification", "bags": "other"}
+TASKS = {"texts": "text-classification", "bags": "other", "pairs": "sentence-similarity"}
 """What model cards call the task; multiple-instance learning has no name there."""
 
 
@@ -35,7 +36,7 @@ def render_card(result: AuditResult) -> str:
     report = result.report
     judgement, plan = report.judgement, report.plan
     parts = [
-        f"## {QUESTION}",
+        f"## {QUESTIONS.get(plan.data.reads, QUESTION)}",
         f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {_prose(judgement.headline)}",
         f"**What to do.** {_prose(judgement.advice)}",
     ]
@@ -52,7 +53,7 @@ def render_card(result: AuditResult) -> str:
         ),
         (
             "Data",
-            f"{escape(plan.data.name)}, {escape(plan.data.split)}: "
+            f"{escape(plan.data.title)}: "
             f"{count(plan.data.instances)} {plan.data.reads} of "
             f"{number(plan.data.mean_length, 1)} units on average "
             f"(`{_code(plan.data.fingerprint[:16])}`)",
@@ -95,14 +96,13 @@ def model_index(result: AuditResult) -> dict[str, Any]:
         }
         for finding in (report.performance, *report.findings)
         for headline in (finding.headline,)
-        if finding.subject in ("weights", "model")
-        and headline is not None
-        and headline.value is not None
+        if finding.subject in OWN and headline is not None and headline.value is not None
     ]
+    audited = "similarity" if plan.data.reads == "pairs" else "attention"
     dataset = {"name": plan.data.name, "type": plan.data.name, "split": plan.data.split}
     results = [
         {
-            "task": {"type": TASKS[plan.data.reads], "name": "attention faithfulness audit"},
+            "task": {"type": TASKS[plan.data.reads], "name": f"{audited} faithfulness audit"},
             "dataset": dataset,
             "metrics": metrics,
             "source": {"name": f"attnaudit {plan.attnaudit_version}"},

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.judgement import decides, first_findings
@@ -14,6 +18,7 @@ from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
 from attnaudit.findings.wording import (
     QUESTION,
+    QUESTIONS,
     count,
     duration,
     number,
@@ -148,11 +153,11 @@ def summarise(result: AuditResult) -> Summary:
     sections = sections_of(result)
     papers = [s.paper for s in sections]
     return Summary(
-        question=QUESTION,
+        question=QUESTIONS.get(plan.data.reads, QUESTION),
         verdict=judgement.verdict,
         headline=typeset(judgement.headline),
         advice=typeset(judgement.advice),
-        recommended=METHODS[recommended].title if recommended in METHODS else recommended,
+        recommended=None if recommended is None else subject(recommended),
         reasons=tuple(
             ReasonRow(
                 r.check,
@@ -171,11 +176,11 @@ def summarise(result: AuditResult) -> Summary:
         data=_data(report),
         data_notes=plan.data.notes,
         run=_run(report),
-        settings=settings_of(plan.settings),
+        settings=settings_of(plan.settings, plan.checks),
         references=references_of([*papers, *(METHODS[m].paper for m in METHODS)]),
         subtitle=(
             ("model", plan.model.name),
-            ("data", f"{plan.data.name}, {plan.data.split}"),
+            ("data", plan.data.title),
             (plan.data.reads, count(plan.data.instances)),
             ("audited", f"{report.created.day} {report.created:%B %Y}"),
         ),
@@ -245,30 +250,45 @@ def _section(result: AuditResult, finding: Finding, counted: Verdict) -> Section
     )
 
 
-def settings_of(settings: Settings) -> tuple[Setting, ...]:
-    """Every setting, bars apart: those stand with the checks that use them."""
-    rows = []
+def settings_of(settings: Settings, checks: Sequence[str]) -> tuple[Setting, ...]:
+    """Every setting that these checks can read, bars apart: those stand where they are used.
+
+    A group of settings is named after the room of `evidence` that reads it.
+    """
+    rooms = {type(CHECKS[name].asks).__module__.split(".")[2] for name in checks if name in CHECKS}
+    rows: list[Setting] = []
     for name, given in type(settings).model_fields.items():
-        if name == "bars":
-            continue
-        value, usual = getattr(settings, name), given.default
-        rows.append(
-            Setting(
-                name=name.replace("_", " "),
-                value=_written(value),
-                standard=None if value == usual else _written(usual),
-                meaning=prose(given.description),
-            )
-        )
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            rows += _rows_of(value, f"{name}: ") if name in rooms else []
+        elif name != "bars":
+            rows.append(_row_of(name, value, given))
     return tuple(rows)
 
 
+def _rows_of(group: BaseModel, prefix: str) -> list[Setting]:
+    return [
+        _row_of(prefix + name, getattr(group, name), given)
+        for name, given in type(group).model_fields.items()
+    ]
+
+
+def _row_of(name: str, value: object, given: FieldInfo) -> Setting:
+    return Setting(
+        name=name.replace("_", " "),
+        value=_written(value),
+        standard=None if value == given.default else _written(given.default),
+        meaning=prose(given.description),
+    )
+
+
 def _model(report: AuditReport) -> tuple[tuple[str, str], ...]:
-    model = report.plan.model
+    model, about = report.plan.model, report.plan.about
     return (
         ("Name", model.name),
         ("Kind", model.kind),
-        ("Classes", ", ".join(model.classes)),
+        *((("Classes", ", ".join(model.classes)),) if model.classes else ()),
+        *((n.capitalize(), str(v)) for n, v in about.items() if isinstance(v, str | int | float)),
         ("Fingerprint", model.fingerprint),
     )
 
@@ -276,7 +296,7 @@ def _model(report: AuditReport) -> tuple[tuple[str, str], ...]:
 def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
     data = report.plan.data
     counts = ", ".join(f"{name} {count(size)}" for name, size in data.class_counts.items())
-    return (
+    rows = (
         ("Name", data.name),
         ("Split", data.split),
         (data.reads.capitalize(), count(data.instances)),
@@ -286,6 +306,9 @@ def _data(report: AuditReport) -> tuple[tuple[str, str], ...]:
         *_training(report),
         ("Fingerprint", data.fingerprint),
     )
+    # pairs have neither splits nor labels nor known evidence
+    without = ("Split", "Labels", "Evidence") if data.reads == "pairs" else ()
+    return tuple(row for row in rows if row[0] not in without)
 
 
 def _training(report: AuditReport) -> tuple[tuple[str, str], ...]:

@@ -19,6 +19,7 @@ from attnaudit.findings.findings import Verdict
 from attnaudit.findings.wording import (
     NOTHING,
     QUESTION,
+    QUESTIONS,
     SIGNS,
     count,
     duration,
@@ -47,7 +48,7 @@ def render_terminal(report: AuditReport) -> Group:
     judgement, plan = report.judgement, report.plan
     style = STYLES[judgement.verdict]
     about = (
-        f"\n\n{visible(plan.model.name)} on {visible(plan.data.name)}, {visible(plan.data.split)} "
+        f"\n\n{visible(plan.model.name)} on {visible(plan.data.title)} "
         f"({count(plan.data.instances)} {plan.data.reads}), {duration(report.seconds)}"
     )
     verdict = Text.assemble(
@@ -60,7 +61,11 @@ def render_terminal(report: AuditReport) -> Group:
     )
     parts: list[RenderableType] = [
         Panel(
-            verdict, title=Text(QUESTION), title_align="left", border_style=style, padding=(1, 2)
+            verdict,
+            title=Text(QUESTIONS.get(plan.data.reads, QUESTION)),
+            title_align="left",
+            border_style=style,
+            padding=(1, 2),
         ),
     ]
     why = [f"{title}: {sentence}" for title, sentence in failing(report)]

@@ -18,10 +18,9 @@ from attnaudit.evidence.pairs.pair_methods import (
     ranks_nothing,
     scores_of,
 )
-from attnaudit.evidence.pairs.view import Array, PairView
+from attnaudit.evidence.pairs.view import Array, Columns, PairView
 from attnaudit.measures.curves import area_over_fractions, removal_order, selected
 from attnaudit.measures.ties import settled
-from attnaudit.pair_checks.declaration import Columns
 
 NULL = "null"
 Curve = Literal["deletion", "insertion"]
@@ -115,11 +114,23 @@ def _columns(
         found[NULL] = {kind: np.mean([one[kind] for one in nulls], axis=0) for kind in nulls[0]}
         for name, kinds in found.items():
             for kind, points in kinds.items():
-                base = f"{kind}.{operator}.{name}"
-                columns[base] = area_over_fractions(torch.from_numpy(points), fractions).numpy()
+                area = column_of(prefix, kind, operator, name)
+                columns[area] = area_over_fractions(torch.from_numpy(points), fractions).numpy()
                 for place, fraction in enumerate(fractions):
-                    columns[f"{base}@{fraction:g}"] = points[:, place]
+                    columns[f"{area}@{fraction:g}"] = points[:, place]
     return columns
+
+
+def column_of(check: str, kind: str, operator: str, name: str) -> str:
+    """The column of a curve's area; with `@0.1` at its end, of a point of it.
+
+    Example:
+        >>> column_of("pair_deletion", "pair_deletion", "mask", "random")
+        'mask.random'
+        >>> column_of("pair_deletion", "pair_fall", "mask", "random")
+        'pair_fall.mask.random'
+    """
+    return f"{operator}.{name}" if kind == check else f"{kind}.{operator}.{name}"
 
 
 def _token_sets(view: PairView, scores: list[PairScores]) -> Sets:

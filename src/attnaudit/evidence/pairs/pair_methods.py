@@ -41,11 +41,10 @@ class PairScores:
 
 @dataclass(frozen=True)
 class PairMethod:
-    """A method, declared.
+    """A method, declared; `findings.wording.subject` says what tables call it.
 
     Attributes:
         name: The key in `PAIR_METHODS`.
-        title: What tables call it.
         paper: Where it comes from.
         meaning: What a token's score says, in one sentence.
         pairs: What the score of a pair of tokens is; empty where there is none.
@@ -54,7 +53,6 @@ class PairMethod:
     """
 
     name: str
-    title: str
     paper: str
     meaning: str
     pairs: str
@@ -168,7 +166,7 @@ def random(view: PairView, stream: str = "random") -> list[PairScores]:
     for id, (i, j) in zip(view.ids, view.units, strict=True):
         size = len(i) + len(j) + len(i) * len(j)
         mask = torch.ones(1, size, dtype=torch.bool)
-        drawn = instance_uniform([id], mask, 1, view.settings.seed, stream)[0, 0].numpy()
+        drawn = instance_uniform([id], mask, 1, view.shared.seed, stream)[0, 0].numpy()
         a, b, pairs = np.split(drawn, [len(i), len(i) + len(j)])
         found.append(PairScores(a, b, pairs.reshape(len(i), len(j))))
     return found
@@ -223,7 +221,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
     for method in (
         PairMethod(
             "integrated",
-            "the table",
             "Möller et al. 2023, 2024",
             "the token's part of the score, the other text's reference included",
             "the table's entry",
@@ -232,7 +229,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
         ),
         PairMethod(
             "plain",
-            "the plain matrix",
             "Möller et al. 2024",
             "the token's row or column of the matrix without references",
             "",
@@ -241,7 +237,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
         ),
         PairMethod(
             "alignment",
-            "alignment of token vectors",
             "Zhang et al. 2020 (BERTScore)",
             "the largest cosine of the token's last-layer vector with one of the other text",
             "the cosine of both tokens' last-layer vectors",
@@ -250,7 +245,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
         ),
         PairMethod(
             "input_x_gradient",
-            "input × gradient",
             "Denil et al. 2014",
             "the first-order effect of the token's embedding on the score",
             "the mixed second-order effect of both tokens' embeddings",
@@ -259,7 +253,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
         ),
         PairMethod(
             "leave_one_out",
-            "leave-one-out",
             "Li et al. 2016",
             "what the score loses when the token is removed",
             "what the score loses with both tokens beyond what it loses with each",
@@ -268,7 +261,6 @@ PAIR_METHODS: dict[str, PairMethod] = {
         ),
         PairMethod(
             "random",
-            "random scores",
             "calibration",
             "nothing: what an uninformed method would say",
             "likewise nothing",

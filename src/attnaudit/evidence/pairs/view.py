@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnaudit.errors import DataError, NotApplicable
 from attnaudit.evidence.pairs.editing import Edit, Embedder, edit_of
+from attnaudit.findings.settings import Settings
 from attnaudit.measures.seeded import instance_generator
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
@@ -22,10 +23,10 @@ from attnaudit.models.siamese.references import Reference
 from attnaudit.models.siamese.spearman import similarity
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Tokens
-from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.progress import Report
 
 Array = np.ndarray
+Columns = Mapping[str, Array]
 ROUGH = 1e-2
 """Tolerance for randomised encoders, of whose tables only ranks are used."""
 
@@ -49,14 +50,16 @@ class Shared:
     Attributes:
         explainer: What is audited.
         encoder: Whose scores it explains.
-        settings: Of the audit.
+        settings: Those for pairs.
+        seed: What random numbers are drawn from.
         remake: The same explainer for another encoder, or None.
     """
 
     def __init__(
-        self, explainer: Explainer, settings: PairSettings, remake: Remake | None = None
+        self, explainer: Explainer, settings: Settings, remake: Remake | None = None
     ) -> None:
-        self.explainer, self.encoder, self.settings = explainer, explainer.encoder, settings
+        self.explainer, self.encoder = explainer, explainer.encoder
+        self.settings, self.seed = settings.pairs, settings.seed
         if remake is None and isinstance(explainer, PairExplainer):
             remake = _remake(explainer)
         self.remake = remake
@@ -84,7 +87,7 @@ class Shared:
         if self.remake is None:
             return []
         return [
-            self.remake(randomised(self.encoder, self.settings.seed + copy))
+            self.remake(randomised(self.encoder, self.seed + copy))
             for copy in range(self.settings.copies)
         ]
 
@@ -110,14 +113,17 @@ def randomised(encoder: SiameseEncoder, seed: int) -> SiameseEncoder:
     return encoder.again(model)
 
 
-def _remake(explainer: PairExplainer) -> Remake:
+def reference_given(explainer: PairExplainer) -> str | Tensor:
+    """The reference as the user wrote it."""
     given = explainer.reference
+    return given.vector if given.name == "vector" and given.vector is not None else given.name
 
+
+def _remake(explainer: PairExplainer) -> Remake:
     def remake(encoder: SiameseEncoder) -> Explainer:
-        own = given.vector if given.name == "vector" and given.vector is not None else given.name
         return PairExplainer(
             encoder,
-            reference=own,
+            reference=reference_given(explainer),
             tolerance=max(explainer.tolerance, ROUGH),
             budget=explainer.budget,
         )

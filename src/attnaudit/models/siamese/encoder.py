@@ -69,6 +69,8 @@ class SiameseEncoder:
             both are the cosine.
         prompt: Put before every text, as the model was trained with; it gets no attribution. By
             default the model's own prompts for queries and documents, or its default prompt.
+        source: The folder or hub name that the model was read from, by which other processes read
+            it too.
 
     Raises:
         NotApplicable: A model that is no transformer with separate layers, or a score that is
@@ -79,10 +81,15 @@ class SiameseEncoder:
     """
 
     def __init__(
-        self, model: Any, layer: int = 0, kind: ScoreKind | None = None, prompt: str | None = None
+        self,
+        model: Any,
+        layer: int = 0,
+        kind: ScoreKind | None = None,
+        prompt: str | None = None,
+        source: str | None = None,
     ) -> None:
         check_object(model)
-        self.model = model
+        self.model, self.source = model, source
         self.named_kind, self.named_prompt = kind, prompt
         self.sides = sides_read(model, prompt)
         self.transformer = transformer_of(model, self.sides)

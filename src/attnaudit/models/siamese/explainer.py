@@ -74,6 +74,11 @@ class PairExplainer:
         self._stamp = self.encoder.stamp
         return Cache(self._key() if folder is not None else "", folder)
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that decides its tables."""
+        return hashlib.sha256(self._key().encode()).hexdigest()
+
     def _key(self) -> str:
         vector = self.reference.vector
         raw = b"" if vector is None else vector.float().cpu().contiguous().numpy().tobytes()

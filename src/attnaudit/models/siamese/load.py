@@ -43,10 +43,11 @@ def load_siamese(
     """
     if device is not None:
         check_device(device)
-    model: Any = _read(str(source), device) if isinstance(source, str | Path) else source
+    named = str(source) if isinstance(source, str | Path) else None
+    model: Any = source if named is None else _read(named, device)
     if device is not None:
         model.to(device)
-    return SiameseEncoder(model, layer, kind, prompt)
+    return SiameseEncoder(model, layer, kind, prompt, named)
 
 
 def _read(source: str, device: str | None) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import polars as pl
+from pydantic import JsonValue
 
 from attnaudit.models.siamese.contributions import TOLERANCE
 from attnaudit.models.siamese.explainer import PairExplainer
@@ -20,6 +21,7 @@ from attnaudit.progress import bars
 
 if TYPE_CHECKING:
     import altair as alt
+    from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
 
@@ -87,7 +89,7 @@ class Similarity:
 
         return write_similarity([self.table], Path(path))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JsonValue]:
         """All of it as JSON values."""
         table = self.table
         return {
@@ -115,7 +117,7 @@ class Similarity:
         }
 
 
-def _tokens(table: PairTable, side: str) -> list[dict[str, Any]]:
+def _tokens(table: PairTable, side: str) -> list[JsonValue]:
     tokens = table.a if side == "a" else table.b
     return [
         {"token": shown, "start": start, "end": end, "special": special}
@@ -125,8 +127,21 @@ def _tokens(table: PairTable, side: str) -> list[dict[str, Any]]:
     ]
 
 
+class Options(TypedDict, total=False):
+    """The options of `similarities`."""
+
+    layer: int
+    tolerance: float
+    reference: str | Tensor | Sequence[float]
+    kind: ScoreKind | None
+    prompt: str | None
+    cache: str | Path | None
+    device: str | None
+    progress: bool | None
+
+
 def similarities(
-    model: Any,
+    model: SentenceTransformer | str | Path,
     pairs: Iterable[tuple[str, str]],
     *,
     layer: int = 0,
@@ -172,7 +187,9 @@ def similarities(
             yield Similarity(table)
 
 
-def similarity(model: Any, a: str, b: str, **options: Any) -> Similarity:
+def similarity(
+    model: SentenceTransformer | str | Path, a: str, b: str, **options: Unpack[Options]
+) -> Similarity:
     """The similarity of two texts, divided among pairs of tokens (Möller et al. 2023).
 
     Args:

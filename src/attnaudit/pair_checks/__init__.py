@@ -1,1 +1,0 @@
-"""Checks of pairs: what is not yet in the one house."""
