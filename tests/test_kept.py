@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from attnaudit.audit.audit import AuditResult, run_audit
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
-from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import DamagedWarning, ModelError, RunError
@@ -151,7 +151,6 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
         ("audit", str(saved), missing),
         ("control", missing),
         ("shortcut", str(saved), missing),
-        ("silent", missing),
         ("audit-pairs", "minilm", missing),
     ):
         said = run(*command, "--out", place, code=2)
@@ -190,7 +189,7 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_audit(reader(), toy_data(40), FAST, out=folder)
     before = tree(folder)
-    for kind in ("control", "shortcut", "silent", "pairs", "study"):
+    for kind in ("control", "shortcut", "pairs", "study"):
         with pytest.raises(RunError, match="holds an audit, not"):
             check_run(folder, kind, overwrite=True)
     said = run("control", "reviews", "--limit", "60", "--out", str(folder), code=2)
@@ -205,7 +204,6 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
     [
         ("control", "controls"),
         ("shortcut", "a shortcut check"),
-        ("silent", "a run over seeds"),
         ("pairs", "an audit of pairs"),
         ("study", "a study"),
     ],

@@ -81,7 +81,7 @@ def audit_seeds(
     facts = ModelFacts(
         name=network.name,
         kind="Network",
-        fingerprint=plan_hash(network.trained()),
+        fingerprint=plan_hash(network.trained()["network"]),
         classes=network.config.classes,
     )
     with contextlib.ExitStack() as stack:
