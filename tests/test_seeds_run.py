@@ -340,6 +340,6 @@ def test_a_model_of_another_command_is_never_replaced(
 ) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").write_text("kept")
-    with pytest.raises(ModelError, match="holds something already"):
+    with pytest.raises(ModelError, match="holds mine, which attnaudit did not save there"):
         audit_seeds(splits, network, asking(1), out=tmp_path, overwrite=True)
     assert (tmp_path / "model" / "mine").read_text() == "kept"

@@ -139,7 +139,7 @@ def save_seeds(
 
 
 @contextlib.contextmanager
-def _held(splits: Mapping[str, BagDataset], folder: Path | None) -> Iterator[Input[Splits]]:
+def _held(splits: Splits, folder: Path | None) -> Iterator[Input[Splits]]:
     """The splits at hand, and in the folder for other processes."""
     known = {name: part.fingerprint for name, part in splits.items()}
     load = None if folder is None else splits_sent_to(folder, splits)
