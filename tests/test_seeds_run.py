@@ -143,6 +143,32 @@ def test_finished_groups_are_not_trained_again(
     assert mended.frames["weights"].equals(result.frames["weights"])
 
 
+def test_members_kept_in_a_folder_are_not_trained_again(
+    splits: Splits, config: BagConfig, tmp_path: Path
+) -> None:
+    network = Network(config, BagOptions(epochs=1))
+    told: list[tuple[str, int, int]] = []
+
+    def progress(*step: object) -> None:
+        told.append(step)  # type: ignore[arg-type]
+
+    def trained(some: Network, seeds: int) -> torch.Tensor:
+        told.clear()
+        members = train_members(
+            some, splits, range(seeds), folder=tmp_path, at_once=2, progress=progress
+        )
+        return members.weights
+
+    first = trained(network, 3)
+    assert told == [("seeds 0, 1", 1, 1), ("seeds 2", 1, 1)]
+    assert torch.equal(trained(network, 3), first)
+    assert not told
+    trained(network, 4)
+    assert told == [("seeds 2, 3", 1, 1)]
+    trained(replace(network, options=BagOptions(epochs=1, batch_size=4)), 3)
+    assert len(told) == 2
+
+
 def test_more_seeds_go_on_and_fewer_would_hide_what_was_found(
     splits: Splits, config: BagConfig, tmp_path: Path
 ) -> None:
