@@ -30,20 +30,20 @@ from rich.table import Table
 from attnaudit.api import explain, open_run
 from attnaudit.audit.plan import facts_of
 from attnaudit.audit.run import open_audit, run_audit
+from attnaudit.audit.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.kinds import TEXTS
 from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DamagedWarning
+from attnaudit.evidence.seeds.network import Network
 from attnaudit.evidence.trainings.design import Recipe
-from attnaudit.findings.settings import Settings, TrainingSettings
+from attnaudit.findings.settings import SeedSettings, Settings, TrainingSettings
 from attnaudit.models.load import load
 from attnaudit.models.seen import read_held_out
 from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.schema import read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.silent.run import audit_silent, open_silent
-from attnaudit.silent.schema import Bars
 from attnaudit.studies import STUDIES
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.training.bag_loop import BagOptions
@@ -182,27 +182,24 @@ def shortcuts() -> Kind:
     return Kind(make, {"open": lambda f: _numbers(read_shortcuts(f / "findings.json"))})
 
 
-def silents() -> Kind:
-    """A run over two groups of seeds, with its model."""
+def seeds() -> Kind:
+    """An audit of two groups of seeds, with its model."""
     splits = generate_bag_splits("presence", "gaussian", 20, 10, 20, delta=4.0)
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
+    network = Network(config, BagOptions(epochs=1))
+    settings = Settings(
+        resamples=100,
+        bars={"bag_bar": 0.0},
+        seeds=SeedSettings(which=(0, 1, 2, 3), at_once=2, subsets=5),
+    )
 
     def found(folder: Path) -> object:
-        result = audit_silent(
-            splits,
-            config,
-            4,
-            options=BagOptions(epochs=1),
-            out=folder,
-            bars=Bars(bag_bar=0.0),
-            subsets=5,
-            at_once=2,
-            settings=Settings(resamples=100),
-        )
+        result = audit_seeds(splits, network, settings, out=folder)
+        save_seeds(folder, splits, network, settings)
         return _numbers(result.report), loaded(folder / "model")
 
     def opened(folder: Path) -> object:
-        return _numbers(open_silent(folder).report)
+        return _numbers(open_audit(folder).report)
 
     return Kind(
         lambda folder: _nothing(found(folder)),
@@ -458,7 +455,7 @@ def main(
         "audit": audits,
         "retraining": retraining,
         "shortcut": shortcuts,
-        "silent": silents,
+        "seeds": seeds,
         "study": studies,
         "cache": caches,
     }

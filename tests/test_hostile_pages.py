@@ -9,17 +9,14 @@ import polars as pl
 import pytest
 from rich.console import RenderableType
 
-from attnaudit.cli import silent, study
+from attnaudit.cli import study
 from attnaudit.cli.app import main
 from attnaudit.console import Plain
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.report import page as html
 from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
-from attnaudit.report.silent import render_silent
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.silent.run import SilentReport
-from attnaudit.silent.schema import Bars, Ceilings, Grade, SilentFile
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished
@@ -46,32 +43,6 @@ def finding(check: str, subject: str = "weights") -> Finding:
 
 
 @pytest.fixture(scope="module")
-def seeds() -> SilentReport:
-    found = finding("seed_agreement")
-    return SilentReport(
-        SilentFile(
-            attnaudit_version="1",
-            created=NOW,
-            data=NAME,
-            sizes={NAME: 3},
-            classes=(NAME, "b"),
-            network={"encoder": NAME, "pool": "gated", "head": "linear"},
-            options={},
-            bars=Bars(),
-            bars_in_force={"bag": 0.9, "instance": 0.8},
-            ceilings=Ceilings(),
-            seeds=(Grade(subject=NAME, roc_auc=0.95, auroc=0.7, kind="other"),),
-            references=(Grade(subject=NAME, roc_auc=0.5, auroc=0.5),),
-            curve=(),
-            ensembles=(),
-            findings=(found,),
-            estimates=found.estimates,
-            judgement=f"Of {NAME}.",
-            notes=(NAME,),
-        )
-    )
-
-
 @pytest.fixture(scope="module")
 def shortcuts() -> ShortcutReport:
     return ShortcutReport(
@@ -134,22 +105,15 @@ def printed(shown: RenderableType) -> str:
     return console.file.getvalue()
 
 
-def test_pages_hold_names_as_text(
-    seeds: SilentReport, shortcuts: ShortcutReport, finished: Finished
-) -> None:
-    check_page(render_silent(seeds))
+def test_pages_hold_names_as_text(shortcuts: ShortcutReport, finished: Finished) -> None:
     check_page(render_shortcuts(shortcuts))
     check_page(render_study(finished))
 
 
 def test_tables_in_the_terminal_hold_names_as_text(
-    seeds: SilentReport, shortcuts: ShortcutReport
+    shortcuts: ShortcutReport,
 ) -> None:
-    for table in (
-        silent.findings_table(seeds),
-        silent.seeds_table(seeds),
-        shortcut_table(shortcuts),
-    ):
+    for table in (shortcut_table(shortcuts),):
         shown = printed(table)
         assert not STEERS & set(shown), repr(shown)
         assert "[red]x[/red]" in shown

@@ -151,7 +151,6 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
         ("explainer", str(saved), missing),
         ("audit", str(saved), missing),
         ("shortcut", str(saved), missing),
-        ("silent", missing),
     ):
         said = run(*command, "--out", place, code=2)
         # the place is refused, not the data, which are read after it
@@ -189,7 +188,7 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_audit(reader(), toy_data(40), FAST, out=folder)
     before = tree(folder)
-    for kind in ("shortcut", "silent", "pairs", "study"):
+    for kind in ("shortcut", "pairs", "study"):
         with pytest.raises(RunError, match="holds an audit, not"):
             check_run(folder, kind, overwrite=True)
     assert tree(folder) == before
@@ -201,7 +200,6 @@ def test_a_folder_holds_one_kind_of_run(saved: Path, tmp_path: Path) -> None:
     ("kind", "words"),
     [
         ("shortcut", "a shortcut check"),
-        ("silent", "a run over seeds"),
         ("pairs", "an audit of pairs"),
         ("study", "a study"),
     ],

@@ -12,10 +12,14 @@ from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.bags.rules import RULES
 from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.errors import SettingsError
+from attnaudit.evidence.seeds.ceilings import Ceilings
+from attnaudit.evidence.seeds.evidence import SeedEvidence
+from attnaudit.evidence.seeds.grades import LEAST_ACCURATE, EnsembleRow
+from attnaudit.evidence.seeds.members import train_members
+from attnaudit.evidence.seeds.network import Network
 from attnaudit.findings.findings import Estimate
+from attnaudit.findings.settings import Settings
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.silent.run import audit_silent
-from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Cell, Place, Results, Study
 from attnaudit.studies.haab2022 import HAAB2022
@@ -24,6 +28,7 @@ from attnaudit.studies.haab2022.classic import measure_classic
 from attnaudit.studies.haab2022.conclude import conclude
 from attnaudit.studies.haab2022.graded import file_of, gain_of
 from attnaudit.studies.haab2022.page import cells_of
+from attnaudit.studies.haab2022.measure import conclude as shown_by
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
@@ -260,8 +265,10 @@ def test_gains_of_ensembles() -> None:
 def silent_facts(**update: object) -> dict[str, object]:
     splits = generate_bag_splits("presence", "gaussian", 12, 8, 12, delta=4.0)
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-    report = audit_silent(splits, config, 2, options=BagOptions(epochs=1)).report
-    return json.loads(report.model_copy(update=update).model_dump_json(exclude={"estimates"}))
+    network = Network(config, BagOptions(epochs=1))
+    members = train_members(network, splits, range(2))
+    shown = shown_by(SeedEvidence(members, network, splits, Settings()))
+    return json.loads(shown.model_copy(update=update).model_dump_json())
 
 
 def test_a_gap_of_nothing_is_no_missing_gap() -> None:
@@ -294,7 +301,7 @@ def test_too_few_seeds_leave_exclusive_or_undecided() -> None:
 
 def test_the_quick_study_has_enough_seeds_to_audit() -> None:
     cells = plan(HaabOptions.model_validate(quick(None)), None).cells
-    assert min(cell.spec["members"] for cell in cells) >= Bars().least_accurate
+    assert min(cell.spec["members"] for cell in cells) >= LEAST_ACCURATE.value
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -97,6 +97,16 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def digest_of(known: object) -> str:
+    """The SHA-256 of what can be written as JSON, in hexadecimal; the order of keys is nothing.
+
+    Example:
+        >>> digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+        True
+    """
+    return digest(json.dumps(known, sort_keys=True).encode())
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a reader never sees a part of it.
 

@@ -16,11 +16,11 @@ from attnaudit.checks.registry import CHECKS, GATES, chosen_checks
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError
 from attnaudit.evidence.contract import Asked, Design, Splits
+from attnaudit.files import digest_of
 from attnaudit.findings.settings import LEAST_INSTANCES, Settings, check_bars
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.runs.cell import Cell
-from attnaudit.runs.folders import plan_hash
 
 Data = TypeVar("Data", bound=AnyDataset)
 PROBES = 8
@@ -75,7 +75,7 @@ def facts_of(name: str, about: Mapping[str, JsonValue], classes: Sequence[str]) 
         about: All that decides how it is made.
         classes: Names of its outputs.
     """
-    return ModelFacts(name=name, kind="", fingerprint=plan_hash(about), classes=tuple(classes))
+    return ModelFacts(name=name, kind="", fingerprint=digest_of(about), classes=tuple(classes))
 
 
 def data_facts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -226,7 +225,7 @@ def run_audit(
         records = stack.enter_context(holding(data, known.fingerprint, sent.data, data.name))
         some = None
         if splits is not None:
-            key = json.dumps(known.splits, sort_keys=True)
+            key = digest_of(known.splits)
             some = stack.enter_context(holding(splits, key, sent.splits, data.name))
         design = Design(settings, held, records, some, tuple(parts))
         asked = ask(design, facts, known, about)

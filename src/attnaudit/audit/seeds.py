@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,13 +12,13 @@ from attnaudit.audit.inputs import Sent, sent_to
 from attnaudit.audit.plan import data_facts
 from attnaudit.audit.run import AuditResult, ask, carry_out
 from attnaudit.audit.schema import ModelFacts
-from attnaudit.checks.declaration import SEEDS
+from attnaudit.checks.declaration import MANY_SEEDS
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.evidence.contract import Design, Splits
 from attnaudit.evidence.seeds.evidence import gathered
 from attnaudit.evidence.seeds.network import Network
 from attnaudit.evidence.seeds.saving import save_ensemble
-from attnaudit.files import digest
+from attnaudit.files import digest_of
 from attnaudit.findings.settings import Settings
 from attnaudit.nets.checkpoint import check_place
 from attnaudit.runs.engine import engine_of
@@ -74,7 +73,7 @@ def audit_seeds(
         ['silent_failures', 'seed_agreement', 'ensembles']
     """
     settings, engine = settings or Settings(), engine_of(workers)
-    settings = settings.model_copy(update={"checks": settings.checks or (SEEDS,)})
+    settings = settings.model_copy(update={"checks": settings.checks or (MANY_SEEDS,)})
     if out is not None:
         check_run(out, "audit")
         check_place(out / MODEL, overwrite=True)
@@ -82,7 +81,7 @@ def audit_seeds(
     facts = ModelFacts(
         name=network.name,
         kind="Network",
-        fingerprint=digest(json.dumps(network.trained(), sort_keys=True).encode()),
+        fingerprint=digest_of(network.trained()["network"]),
         classes=network.config.classes,
     )
     with contextlib.ExitStack() as stack:
@@ -145,5 +144,5 @@ def save_seeds(
 def _held(splits: Mapping[str, BagDataset], sent: Sent) -> Iterator[Input[Splits]]:
     """The splits at hand."""
     known = {name: part.fingerprint for name, part in splits.items()}
-    with holding(splits, json.dumps(known, sort_keys=True), sent.splits, "the bags") as held:
+    with holding(splits, digest_of(known), sent.splits, "the bags") as held:
         yield held

@@ -12,11 +12,11 @@ from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Bar
 from attnaudit.findings.wording import Statistic
 
-ATTENTION, RETRAINING, SHORTCUT, SEEDS, PAIRS = (
+ATTENTION, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
     "attention",
     "retraining",
     "shortcut",
-    "seeds",
+    "many_seeds",
     "pairs",
 )
 """Groups of checks that are asked for together."""

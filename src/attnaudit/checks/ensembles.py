@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from attnaudit.checks.declaration import SEEDS, Check
+from attnaudit.checks.declaration import MANY_SEEDS, Check
 from attnaudit.checks.silent_failures import floor
 from attnaudit.evidence.seeds.ensembles import able
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
@@ -328,7 +328,7 @@ ENSEMBLES = Check(
     higher_is_better=True,
     range=(-1.0, 1.0),
     needs=frozenset({"truth"}),
-    group=SEEDS,
+    group=MANY_SEEDS,
     asks=Seeds(),
     conclude=conclude,
     decisive=False,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attnaudit.checks.declaration import SEEDS, Check
+from attnaudit.checks.declaration import MANY_SEEDS, Check
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.layout import Layout
 from attnaudit.findings.estimates import above, average, spoken
@@ -226,7 +226,7 @@ SEED_AGREEMENT = Check(
     statistic="mean over bags of the share of pairs of seeds with the same top instance",
     null="one over the number of instances, mean over bags",
     higher_is_better=True,
-    group=SEEDS,
+    group=MANY_SEEDS,
     asks=Seeds(),
     conclude=conclude,
     decisive=False,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attnaudit.checks.declaration import SEEDS, Check
+from attnaudit.checks.declaration import MANY_SEEDS, Check
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.grades import (
     BARS,
@@ -377,7 +377,7 @@ SILENT_FAILURES = Check(
     null="0: every seed that does its task finds the keys",
     higher_is_better=False,
     needs=frozenset({"truth"}),
-    group=SEEDS,
+    group=MANY_SEEDS,
     asks=Seeds(),
     conclude=conclude,
     decisive=True,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from attnaudit.files import digest_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.progress import Report
 from attnaudit.runs.code import code_fingerprint
@@ -100,7 +99,7 @@ class Cell:
             dict(self.spec),
             [needed.key for needed in self.needs],
         ]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return digest_of(known)
 
     @property
     def place(self) -> str:

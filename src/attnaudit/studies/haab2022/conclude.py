@@ -202,7 +202,7 @@ def _rarer(results: Results) -> Claim:
         rule="The share of silent failures among accurate ensembles of "
         f"{', '.join(map(str, SIZES))} seeds is more than {CHANGE:g} below that among accurate "
         "seeds; no where it is as much above. Both ways of grading count. Not measured where fewer "
-        f"than {LEAST_SHARE:.0%} of the ensembles are accurate.",
+        f"than {LEAST_SHARE.value:.0%} of the ensembles are accurate.",
         note=SUBSETS_NOTE,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from attnaudit.checks.declaration import SEEDS
+from attnaudit.checks.declaration import MANY_SEEDS
 from attnaudit.checks.registry import chosen_checks
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.evidence.seeds.ceilings import Ceilings, known_ceilings
@@ -120,7 +120,7 @@ def _generated(spec: Spec, place: Place) -> Outcome:
 def conclude(evidence: SeedEvidence) -> Shown:
     """What the members show."""
     findings = [evidence.gate]
-    for check in chosen_checks((SEEDS,)):
+    for check in chosen_checks((MANY_SEEDS,)):
         findings += check.conclude(evidence)
     return Shown(
         bars_in_force=evidence.force,
