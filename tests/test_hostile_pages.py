@@ -1,4 +1,4 @@
-"""Names of the user's on the pages of controls, seeds, shortcuts and studies, and in tables."""
+"""Names of the user's on the pages of controls, seeds and studies, and in tables."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ from attnaudit.pair_checks.settings import PairSettings
 from attnaudit.report import page as html
 from attnaudit.report.controls import render_controls
 from attnaudit.report.pair_audit import render_pair_card
-from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
 from attnaudit.report.silent import render_silent
-from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.silent.run import SilentReport
 from attnaudit.silent.schema import Bars, Ceilings, Grade, SilentFile
 from attnaudit.studies.declaration import Results
@@ -106,26 +103,6 @@ def seeds() -> SilentReport:
 
 
 @pytest.fixture(scope="module")
-def shortcuts() -> ShortcutReport:
-    return ShortcutReport(
-        attnaudit_version="1",
-        created=NOW,
-        model=NAME,
-        fingerprint="f",
-        data=NAME,
-        sizes={NAME: 3},
-        classes=(NAME, "b"),
-        settings=ShortcutSettings(),
-        default_units=(NAME,),
-        verdict=ShortcutVerdict.LEAKS,
-        sentence=f"Of {NAME}.",
-        gate=finding("performance"),
-        findings=tuple(map(finding, ("leak", "weights_only", "swaps", "gap"))),
-        seconds={NAME: 1.0},
-    )
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     claim = Claim(
         id="size",
@@ -168,22 +145,20 @@ def printed(shown: RenderableType) -> str:
 
 
 def test_pages_hold_names_as_text(
-    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport, finished: Finished
+    controls: ControlReport, seeds: SilentReport, finished: Finished
 ) -> None:
     check_page(render_controls(controls))
     check_page(render_silent(seeds))
-    check_page(render_shortcuts(shortcuts))
     check_page(render_study(finished))
 
 
 def test_tables_in_the_terminal_hold_names_as_text(
-    controls: ControlReport, seeds: SilentReport, shortcuts: ShortcutReport
+    controls: ControlReport, seeds: SilentReport
 ) -> None:
     for table in (
         control.findings_table(controls),
         silent.findings_table(seeds),
         silent.seeds_table(seeds),
-        shortcut_table(shortcuts),
     ):
         shown = printed(table)
         assert not STEERS & set(shown), repr(shown)

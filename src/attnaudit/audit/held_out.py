@@ -17,6 +17,7 @@ from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
+from attnaudit.models.matching import fitted
 from attnaudit.models.seen import read_held_out
 from attnaudit.models.selective.model import SelectiveModel
 from attnaudit.models.text.model import TextClassifier
@@ -70,18 +71,6 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
         )
     chosen = draw(data.select(kept), limit, seed)
     return Chosen(chosen.noted(*_unknown(chosen, model)), left_out)
-
-
-def fitted(data: AnyDataset, model: Model) -> AnyDataset:
-    """The data as the model reads them: of its kind, with features in its order.
-
-    Raises:
-        DataError: They are of another kind, or have other features.
-    """
-    kind = "bags" if isinstance(data, BagDataset) else "texts"
-    if kind != model.reads:
-        raise DataError(f"{data.name} holds {kind}, and {model.name} reads {model.reads}")
-    return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
 
 
 def _unknown(data: AnyDataset, model: Model) -> list[str]:

@@ -8,16 +8,31 @@ from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.erasure import ERASURE
+from attnaudit.checks.gap import RELIANCE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
+from attnaudit.checks.leak import LEAKED
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
+from attnaudit.checks.swaps import SWAPS
+from attnaudit.checks.weights_only import WEIGHTS_ONLY
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
 GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 """What is asked before all else: nothing is judged where it fails."""
 CHECKS: dict[str, Check] = {
-    check.name: check for check in (AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH)
+    check.name: check
+    for check in (
+        AGREEMENT,
+        PERMUTATION,
+        ADVERSARY,
+        ERASURE,
+        GROUND_TRUTH,
+        LEAKED,
+        WEIGHTS_ONLY,
+        SWAPS,
+        RELIANCE,
+    )
 }
 for _check in (*GATES.values(), *CHECKS.values()):
     declare(_check.words)

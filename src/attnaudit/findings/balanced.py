@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnaudit.findings.findings import Estimate
-from attnaudit.findings.metrics import _draws
+from attnaudit.findings.metrics import draws_of
 from attnaudit.findings.settings import Settings
 
 LEAST_OF_CLASS = 5
@@ -54,7 +54,7 @@ def balanced_mean(
     """
     classes = np.unique(labels) == labels[:, None]  # (N, C)
     drawn = []
-    for draws in _draws(len(labels), settings):
+    for draws in draws_of(len(labels), settings):
         counts = draws @ classes
         some = (counts > 0).all(1)
         sums = draws[some] @ (values[:, None] * classes)

@@ -184,7 +184,7 @@ def _estimates(
         return np.stack(found)
 
     point = values(np.ones((1, len(labels))))[:, 0]
-    drawn = np.concatenate([values(d) for d in _draws(len(labels), settings)], axis=1)
+    drawn = np.concatenate([values(d) for d in draws_of(len(labels), settings)], axis=1)
     ends = (0.5 - settings.confidence / 2, 0.5 + settings.confidence / 2)
     found = []
     for name, value, row in zip(metrics, point, drawn, strict=True):
@@ -205,7 +205,7 @@ def _estimates(
     return found
 
 
-def _draws(n: int, settings: Settings) -> Iterator[np.ndarray]:
+def draws_of(n: int, settings: Settings) -> Iterator[np.ndarray]:
     """How often each instance is drawn, in blocks; the same for all metrics and models."""
     rng = np.random.default_rng(settings.seed)
     resamples, step = min(settings.resamples, MOST), max(1, AT_ONCE // n)
