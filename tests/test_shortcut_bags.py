@@ -36,8 +36,8 @@ class Coded(BagModel):
     Which of the two it is tells whether the others have a positive mean.
     """
 
-    def encode(self, batch: Batch) -> States:
-        states = super().encode(batch)
+    def encode_embedded(self, batch: Batch, embedded: Tensor) -> States:
+        states = super().encode_embedded(batch, embedded)
         code = batch.inputs[:, 2:, :2].sum((1, 2)) > 0
         return States(states.hidden, states.units, {**states.extra, "code": code})
 
@@ -45,6 +45,9 @@ class Coded(BagModel):
         weights = torch.zeros(states.units.shape, dtype=states.hidden.dtype)
         weights[torch.arange(len(weights)), states.extra["code"].long()] = 1.0
         return weights
+
+    def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
+        return None  # the base class knows another attention
 
 
 def coded_bags(count: int, seed: int) -> BagDataset:

@@ -359,7 +359,7 @@ def test_a_prior_is_fitted_by_likelihood() -> None:
 def test_default_tokens_stand_at_both_ends() -> None:
     data = with_defaults(dataset(4))
     reading = read(reader(), data)
-    assert all(len(row) == 2 for row in default_rows(reading, (HEAD, TAIL)))
+    assert all(len(row) == 2 for row in DefaultUnits((HEAD, TAIL)).rows(reading))
 
 
 def test_a_class_that_is_ruled_out_stays_so() -> None:
