@@ -108,4 +108,4 @@ def test_the_remedies_take_bags() -> None:
 def test_texts_are_no_bags() -> None:
     texts = {name: dataset(20, seed=i) for i, name in enumerate(("train", "dev", "test"))}
     with pytest.raises(DataError, match=r"holds texts, and .* reads bags"):
-        judged(untrained(SPLITS["train"].shape), {**texts, "test": SPLITS["test"]})
+        judged(untrained(SPLITS["train"].shape), texts)
