@@ -37,13 +37,15 @@ from attnaudit.data.splits import load_splits
 from attnaudit.errors import AttnauditError, DamagedWarning
 from attnaudit.evidence.seeds.network import Network
 from attnaudit.evidence.trainings.design import Recipe
-from attnaudit.findings.settings import SeedSettings, Settings, TrainingSettings
+from attnaudit.findings.settings import (
+    JudgeSettings,
+    SeedSettings,
+    Settings,
+    TrainingSettings,
+)
 from attnaudit.models.load import load
 from attnaudit.models.seen import read_held_out
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.schema import read_shortcuts
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.studies import STUDIES
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.training.bag_loop import BagOptions
@@ -174,12 +176,18 @@ def shortcuts() -> Kind:
     done = train(
         splits, encoder="average", options=SMALL, hidden=8, embedding_dim=8, progress=False
     )
-    settings = ShortcutSettings(judges=1, judge_epochs=1, permutations=100, trees=10)
+    judges = JudgeSettings(count=1, epochs=1, permutations=100, trees=10)
+    settings = Settings(checks=("shortcut",), judges=judges)
 
-    def make(folder: Path) -> None:
-        audit_shortcuts(done.model, splits, settings, out=folder)
+    def found(folder: Path) -> object:
+        result = run_audit(done.model, splits["test"], settings, splits=splits, out=folder)
+        return _numbers(result.report), _table(result.instances)
 
-    return Kind(make, {"open": lambda f: _numbers(read_shortcuts(f / "findings.json"))})
+    def opened(folder: Path) -> object:
+        result = open_run(folder)
+        return _numbers(result.report), _table(result.instances)
+
+    return Kind(lambda folder: _nothing(found(folder)), {"open": opened, "go on": found})
 
 
 def seeds() -> Kind:

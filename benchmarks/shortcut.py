@@ -16,9 +16,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from attnaudit.audit.run import run_audit
+from attnaudit.checks.declaration import SHORTCUT
 from attnaudit.data.splits import load_splits
+from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
-from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.training.selective import train_selective
 from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train, train_above
@@ -41,16 +43,16 @@ def compared(name: str, splits: Any) -> dict[str, Any]:
     start = time.process_time()
     model = trained(name, splits)
     middle = time.process_time()
-    report = audit_shortcuts(model, splits)
+    report = run_audit(model, splits["test"], Settings(checks=(SHORTCUT,)), splits=splits).report
     training, check = middle - start, time.process_time() - middle
     return {
         "model": name,
         "texts": len(splits["train"]),
         "training, s": round(training, 1),
         "check, s": round(check, 1),
-        "of it judges, s": round(report.seconds["gap"], 1),
+        "of it judges, s": round(sum(c.seconds for c in report.cells if "judge" in c.name), 1),
         "trainings": round(check / training, 2),
-        "verdict": report.verdict.value,
+        "verdict": report.judgement.asked.value,
     }
 
 

@@ -11,7 +11,10 @@ from attnaudit.data.records import Dataset, Text
 from attnaudit.data.splits import split_dataset
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError
+from attnaudit.evidence.contract import Design
+from attnaudit.evidence.judges.cells import Judging
 from attnaudit.evidence.judges.reading import read
+from attnaudit.findings.settings import JudgeSettings, Settings
 from attnaudit.models.load import load
 from attnaudit.models.pretrained.held import HeldStates, texts_of
 from attnaudit.models.pretrained.model import PretrainedClassifier, pooling_config
@@ -19,8 +22,9 @@ from attnaudit.models.seen import read_held_out
 from attnaudit.nets.pretrained.load import load_transformer
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies import REMEDIES
-from attnaudit.shortcuts import check
-from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.runs.execute import run_cells
+from attnaudit.runs.inputs import holding
+from attnaudit.runs.store import Store
 from attnaudit.training.fitting import fit_decoder
 from attnaudit.training.options import FitOptions
 from attnaudit.training.parts import copy_of
@@ -35,9 +39,7 @@ pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 from tests.tiny_transformers import tiny
 
 DATA = dataset(90)
-SMALL = ShortcutSettings(
-    permutations=100, trees=5, resamples=100, judges=1, judge_epochs=2, judge_draws=2
-)
+SMALL = JudgeSettings(permutations=100, trees=5, resamples=100, count=1, epochs=2, draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +92,22 @@ def read_by(module, work):
     return sum(rows), found
 
 
-def test_the_shortcut_check_reads_each_text_once(model):
-    splits = split_dataset(DATA, (0.5, 0.2, 0.3))
-    passes, report = read_by(model.encoder, lambda: check.audit_shortcuts(model, splits, SMALL))
+def judged(model, folder, judges=SMALL):
+    """Run the cells of the judges alone: their records, by name."""
+    splits, settings = split_dataset(DATA, (0.5, 0.2, 0.3)), Settings(judges=judges)
+    with holding(model, model.fingerprint()) as held, holding(splits, "splits") as parts:
+        design = Design(settings, held, None, parts)
+        asked = {"gap": Judging(judges=True)}
+        store = Store(folder, "audit")
+        done = run_cells(Judging.cells(design, asked), store)
+        assert Judging.gather(design, asked, store, done)["gap"].judged is not None
+    return done.records
+
+
+def test_judges_read_each_text_once(model, tmp_path):
+    passes, records = read_by(model.encoder, lambda: judged(model, tmp_path))
     assert passes == len({record.units for record in DATA})
-    assert report.fingerprint == model.fingerprint()
-    assert report.model == model.name
+    assert records["judge 1"].spec["model"] == model.fingerprint()
 
 
 def test_a_bag_is_no_text():
@@ -124,24 +136,24 @@ def test_texts_without_words_are_read_as_the_model_reads_them(model):
     )
 
 
-def test_a_limit_on_training_records_is_one_on_encoded_texts(model):
+def test_a_limit_on_training_records_is_one_on_encoded_texts(model, tmp_path):
     splits = split_dataset(DATA, (0.5, 0.2, 0.3))
     few = SMALL.model_copy(update={"train_limit": 10})
-    passes, report = read_by(model.encoder, lambda: check.audit_shortcuts(model, splits, few))
+    passes, records = read_by(model.encoder, lambda: judged(model, tmp_path, few))
     others = {record.units for name in ("dev", "test") for record in splits[name]}
     assert len(others) <= passes <= len(others) + 10
-    assert report.sizes["train"] == 10
+    assert records["weights on train"].facts == {"records": 10}
 
 
-def test_a_model_of_ones_own_making_is_asked_itself(model):
+def test_a_model_of_ones_own_making_is_asked_itself(model, tmp_path):
     class Own(PretrainedClassifier):
         def attend(self, states):
             first = states.units.long().cumsum(1) == 1
             return (first & states.units).to(states.hidden)
 
     own = Own(model.encoder, model.net)
-    report = check.audit_shortcuts(own, split_dataset(DATA, (0.5, 0.2, 0.3)), SMALL)
-    assert "encoding" not in report.seconds
+    passes, _ = read_by(own.encoder, lambda: judged(own, tmp_path))
+    assert passes > len(DATA)
 
 
 @pytest.mark.parametrize("remedy", ["random_pretraining", "instance_weighting"])

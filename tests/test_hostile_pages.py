@@ -1,4 +1,4 @@
-"""Names of the user's on the pages of seeds, shortcuts and studies, and in tables."""
+"""Names of the user's on the pages of studies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from attnaudit.cli.app import main
 from attnaudit.console import Plain
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.report import page as html
-from attnaudit.report.shortcuts import render_shortcuts, shortcut_table
-from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished
@@ -43,26 +40,6 @@ def finding(check: str, subject: str = "weights") -> Finding:
 
 
 @pytest.fixture(scope="module")
-@pytest.fixture(scope="module")
-def shortcuts() -> ShortcutReport:
-    return ShortcutReport(
-        attnaudit_version="1",
-        created=NOW,
-        model=NAME,
-        fingerprint="f",
-        data=NAME,
-        sizes={NAME: 3},
-        classes=(NAME, "b"),
-        settings=ShortcutSettings(),
-        default_units=(NAME,),
-        verdict=ShortcutVerdict.LEAKS,
-        sentence=f"Of {NAME}.",
-        gate=finding("performance"),
-        findings=tuple(map(finding, ("leak", "weights_only", "swaps", "gap"))),
-        seconds={NAME: 1.0},
-    )
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     claim = Claim(
@@ -105,15 +82,11 @@ def printed(shown: RenderableType) -> str:
     return console.file.getvalue()
 
 
-def test_pages_hold_names_as_text(shortcuts: ShortcutReport, finished: Finished) -> None:
-    check_page(render_shortcuts(shortcuts))
+def test_pages_hold_names_as_text(finished: Finished) -> None:
     check_page(render_study(finished))
 
 
 def test_tables_in_the_terminal_hold_names_as_text(
-    shortcuts: ShortcutReport,
-) -> None:
-    for table in (shortcut_table(shortcuts),):
         shown = printed(table)
         assert not STEERS & set(shown), repr(shown)
         assert "[red]x[/red]" in shown

@@ -14,13 +14,13 @@ from scipy.stats import chisquare
 from attnaudit.data.bags.generated import generate_bags
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record
-from attnaudit.evidence.judges import judge
+from attnaudit.evidence.judges.judge import Lesson, said_by_judge
 from attnaudit.evidence.judges.judge_masks import LEAST, mixed_masks, salience_of, salient_masks
 from attnaudit.evidence.judges.reading import Reading, read
+from attnaudit.findings.settings import JudgeSettings, Settings
 from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.nets.selective.net import SelectiveConfig
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import FitOptions
 
@@ -125,10 +125,11 @@ def test_what_a_model_favours_elsewhere_teaches_judges_rare_evidence() -> None:
     model = new_selective(config, selective_vocabulary(splits["train"].records), 0)
     fit = FitOptions(epochs=8, batch_size=32, learning_rate=5e-3)
     model = fit_jointly(model, splits["train"], splits["dev"], fit).model
-    reading = read(model, splits["test"])
+    readings = {name: read(model, data) for name, data in splits.items()}
+    reading = readings["test"]
     assert np.mean(reading.predicted == reading.labels) > 0.85
-    few = ShortcutSettings(judges=1, judge_draws=2, judge_epochs=12)
-    said = judge.judge(model, splits, reading, few).own[0]
+    few = Settings(judges=JudgeSettings(draws=2, epochs=12))
+    said = said_by_judge(Lesson(model, **readings, settings=few), 0)["own"]
     # judges that are told nothing of other texts guess: .505 where these have .95
     assert np.mean(said.argmax(1) == reading.labels) > 0.75
 

@@ -328,7 +328,7 @@ def test_seeds_of_an_audited_model(done: Done, splits: Splits, network: Network)
     saved = save_ensemble(members, [0], folder.parent / f"{folder.name}-one", splits=splits)
     assert saved is not None
     model = load(saved)
-    settings = SIX.model_copy(update={"checks": ("permutation", "seeds"), "permutations": 5})
+    settings = SIX.model_copy(update={"checks": ("permutation", "many_seeds"), "permutations": 5})
     part = network_of(model, OPTIONS)
     result = run_audit(model, splits["test"], settings, splits=splits, parts=(part,))
     assert result.report.performance.subject == "model"

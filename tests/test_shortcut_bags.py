@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,19 +17,15 @@ from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
-from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.schema import ShortcutVerdict, read_shortcuts
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.training.bag_loop import BagOptions
 from attnaudit.training.bags import train_bag_model
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import FitOptions
-from tests.terminal import run
+from tests.judging import SMALL as FEW
+from tests.judging import finding, judged
 from tests.toys import dataset
 
-SMALL = ShortcutSettings(
-    permutations=100, trees=10, resamples=200, judges=2, judge_epochs=20, judge_draws=2
-)
+SMALL = FEW.model_copy(update={"epochs": 20})
 SPLITS = generate_bag_splits("presence", "gaussian", n_train=300, n_dev=100, n_test=400, delta=6.0)
 FAST = FitOptions(epochs=2, batch_size=32)
 
@@ -42,8 +36,8 @@ class Coded(BagModel):
     Which of the two it is tells whether the others have a positive mean.
     """
 
-    def encode(self, batch: Batch) -> States:
-        states = super().encode(batch)
+    def encode_embedded(self, batch: Batch, embedded: Tensor) -> States:
+        states = super().encode_embedded(batch, embedded)
         code = batch.inputs[:, 2:, :2].sum((1, 2)) > 0
         return States(states.hidden, states.units, {**states.extra, "code": code})
 
@@ -51,6 +45,9 @@ class Coded(BagModel):
         weights = torch.zeros(states.units.shape, dtype=states.hidden.dtype)
         weights[torch.arange(len(weights)), states.extra["code"].long()] = 1.0
         return weights
+
+    def leave_one_out(self, batch: Batch, states: States) -> Tensor | None:
+        return None  # the base class knows another attention
 
 
 def coded_bags(count: int, seed: int) -> BagDataset:
@@ -72,13 +69,14 @@ def untrained(shape: tuple[int, ...], kind: type[BagModel] = BagModel) -> BagMod
 
 def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
     model = train_bag_model(SPLITS, hidden=16, options=BagOptions(epochs=20), progress=False).model
-    report = audit_shortcuts(model, SPLITS, SMALL)
-    headline = report.finding("gap").headline
-    assert headline is not None
-    assert (headline.value or 0) < 0.03
-    assert report.gate.verdict.value == "pass"
-    assert report.verdict in (ShortcutVerdict.CLEAN, ShortcutVerdict.LEAKS)
-    assert report.sizes == {"train": 300, "dev": 100, "test": 400}
+    report = judged(model, SPLITS, SMALL).report
+    gap = finding(report, "gap")
+    assert gap.headline is not None
+    assert (gap.headline.value or 0) < 0.03
+    assert report.performance.verdict.value == "pass"
+    assert gap.verdict.value == "pass"
+    records = {line.name: line.facts.get("records") for line in report.cells}
+    assert [records[f"weights on {name}"] for name in SPLITS] == [300, 100, 400]
 
 
 def test_a_code_between_two_empty_instances_is_caught() -> None:
@@ -87,11 +85,11 @@ def test_a_code_between_two_empty_instances_is_caught() -> None:
     model = fit_jointly(untrained((3,), Coded), splits["train"], splits["dev"], options).model
     said = read(model, splits["test"])
     assert np.mean(said.predicted == said.labels) > 0.9
-    report = audit_shortcuts(model, splits, SMALL)
-    assert report.verdict is ShortcutVerdict.RELIES
+    report = judged(model, splits, SMALL).report
+    assert report.judgement.verdict.value == "fail"
     # the decoder reads the form of the weights, so there are twice as many judges
-    assert sum(note.startswith("gaps of the 4") for note in report.finding("gap").notes) == 1
-    assert report.finding("swaps").verdict.value == "fail"
+    assert sum(note.startswith("gaps of the 4") for note in finding(report, "gap").notes) == 1
+    assert finding(report, "swaps").verdict.value == "fail"
 
 
 def test_the_remedies_take_bags() -> None:
@@ -110,19 +108,4 @@ def test_the_remedies_take_bags() -> None:
 def test_texts_are_no_bags() -> None:
     texts = {name: dataset(20, seed=i) for i, name in enumerate(("train", "dev", "test"))}
     with pytest.raises(DataError, match=r"holds texts, and .* reads bags"):
-        audit_shortcuts(untrained(SPLITS["train"].shape), texts)
-
-
-def test_the_command_reads_bags(tmp_path: Path) -> None:
-    model, out = str(tmp_path / "model"), tmp_path / "run"
-    run("train-bags", "presence-digits", "--out", model, "--epochs", "5", "--limit", "60")
-    few = ("--judges", "1", "--judge-epochs", "2", "--out", str(out))
-    said = run("shortcut", model, "presence-digits", "--limit", "60", *few)
-    assert said.splitlines()[-1].startswith("Run:")
-    assert read_shortcuts(out / "findings.json").sizes == {"train": 60, "dev": 60, "test": 60}
-    wrong = run("shortcut", model, "presence-digits", "--text-column", "words", code=2)
-    assert "--text-column is about texts" in wrong
-    text = tmp_path / "text"
-    run("train", "polarity", "--limit", "60", "--epochs", "1", "--out", str(text))
-    wrong = run("shortcut", str(text), "polarity", "--bag-column", "slide", code=2)
-    assert "--bag-column is about bags" in wrong
+        judged(untrained(SPLITS["train"].shape), texts)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +11,9 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
-from torch.nn.modules.module import register_module_forward_pre_hook
 
+from attnaudit.audit.judgement import judge
+from attnaudit.audit.run import open_audit
 from attnaudit.checks.gap import conclude_gap
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.generated.shortcut_tasks import (
@@ -28,29 +26,24 @@ from attnaudit.data.generated.shortcut_tasks import (
 )
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record
-from attnaudit.errors import DataError, NotApplicable, RunError, SettingsError
+from attnaudit.errors import DamagedWarning, DataError, NotApplicable, RunError
 from attnaudit.evidence.judges.judge import Judged, law_of
 from attnaudit.evidence.judges.judge_masks import half_masks
 from attnaudit.evidence.judges.reading import Reading, read
 from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.pictures import Figure, Table
+from attnaudit.findings.settings import JudgeSettings, Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
 from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.mask_laws import MaskLaw, draw_masks
 from attnaudit.nets.selective.net import SelectiveConfig
-from attnaudit.report.shortcuts import render_shortcuts
-from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
-from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts
-from attnaudit.shortcuts.settings import ShortcutBars, ShortcutSettings
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import FitOptions
-from tests.terminal import run
+from tests.judging import SMALL, TINY, finding, judged, value
 from tests.toys import dataset, reader
 
-SMALL = ShortcutSettings(
-    permutations=100, trees=10, resamples=200, judges=2, judge_epochs=8, judge_draws=2
-)
-THOROUGH = SMALL.model_copy(update={"judge_epochs": 15, "judge_draws": 4})
+THOROUGH = SMALL.model_copy(update={"epochs": 15, "draws": 4})
 SIZES = {"n_train": 1200, "n_dev": 300, "n_test": 1000}
 Splits = Mapping[str, Dataset]
 
@@ -73,126 +66,136 @@ def order() -> tuple[Model, Splits]:
 def relies(order: tuple[Model, Splits], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a check of weights that carry the order of two words."""
     folder = tmp_path_factory.mktemp("relies")
-    audit_shortcuts(*order, THOROUGH, default_units=(HEAD, TAIL), out=folder)
+    judged(*order, THOROUGH, (HEAD, TAIL), out=folder)
     return folder
 
 
-def value(report: ShortcutReport, check: str, statistic: str, subject: str) -> float:
-    found = [
-        e.value
-        for e in report.finding(check).estimates
-        if (e.statistic, e.subject, e.group) == (statistic, subject, "all")
-    ]
-    assert found, (statistic, subject)
-    assert found[0] is not None
-    return found[0]
-
-
-def test_order_before_a_sum_relies_on_the_leak(relies: Path) -> None:
-    report = read_shortcuts(relies / "findings.json")
-    assert report.verdict is ShortcutVerdict.RELIES
+def test_order_before_a_sum_relies_on_a_code(relies: Path) -> None:
+    report = open_audit(relies).report
+    assert report.judgement.verdict is Verdict.FAIL
+    assert "reliance on a code" in report.judgement.headline
     assert value(report, "gap", "accuracy", "model") >= 0.9
     assert abs(value(report, "gap", "accuracy", "judge, random masks") - 0.5) < 0.06
     assert abs(value(report, "gap", "accuracy", "judge, truth") - 0.5) < 0.06
     assert value(report, "gap", "accuracy", "informed decoder") >= 0.9
-    assert report.finding("gap").verdict is Verdict.FAIL
-    assert any("no weights that are independent" in note for note in report.finding("gap").notes)
+    gap = finding(report, "gap")
+    assert gap.verdict is Verdict.FAIL
+    assert gap.sentence.startswith("The model relies on a code in its weights")
+    assert any("no weights that are independent" in note for note in gap.notes)
 
 
 def test_the_gap_is_accuracy_less_that_of_the_judges(
     relies: Path, order: tuple[Model, Splits]
 ) -> None:
-    report = read_shortcuts(relies / "findings.json")
-    frame = pl.read_parquet(relies / "instances.parquet")
-    judges = [c for c in frame.columns if c.startswith("judge/")]
-    assert len(judges) == 2
-    label = frame["label"].to_numpy()
-    right = balanced_accuracy_score(label, frame["predicted"].to_numpy())
-    read_by = np.mean([balanced_accuracy_score(label, frame[c].to_numpy()) for c in judges])
+    report, data = open_audit(relies).report, order[1]["test"]
+    tables = [pl.read_parquet(path) for path in sorted(relies.glob("cells/judge-*/said.parquet"))]
+    assert len(tables) == 2
+    assert all(table["id"].to_list() == [record.id for record in data] for table in tables)
+    reading = read(order[0], data)
+    right = balanced_accuracy_score(reading.labels, reading.predicted)
+    answers = [np.array(table["own"].to_list()).argmax(1) for table in tables]
+    read_by = np.mean([balanced_accuracy_score(reading.labels, said) for said in answers])
     assert value(report, "gap", "judge_gap", "model - judge") == pytest.approx(right - read_by)
-    headline = report.finding("gap").headline
+    headline = finding(report, "gap").headline
     assert headline is not None
     # these judges are blind: they read nothing from any weights
     assert headline.subject == "model - larger class"
     assert headline.value == pytest.approx(right - 0.5)
-    assert read(order[0], order[1]["test"]).predicted.tolist() == frame["predicted"].to_list()
     assert pl.read_parquet(relies / "estimates.parquet").height > 40
+
+
+def test_judges_that_are_not_needed_end_at_once(relies: Path) -> None:
+    facts = {line.name: line.facts for line in open_audit(relies).report.cells}
+    needed = [facts[f"judge {i}"]["needed"] for i in (1, 2, 3, 4)]
+    assert needed == [True, True, False, False]
 
 
 def test_words_that_suffice_are_clean() -> None:
     splits = generate_bow_splits(**SIZES)
     model = trained(splits, 6, mask="hard", k=5)
-    report = audit_shortcuts(model, splits, SMALL, default_units=(HEAD, TAIL))
-    headline = report.finding("gap").headline
-    assert headline is not None
-    assert abs(headline.value or 0) <= 0.03
-    assert report.verdict is ShortcutVerdict.CLEAN
-    assert "5 random units" in report.finding("gap").notes[0]
+    report = judged(model, splits, SMALL, (HEAD, TAIL)).report
+    gap = finding(report, "gap")
+    assert gap.headline is not None
+    assert abs(gap.headline.value or 0) <= 0.03
+    assert gap.verdict is report.judgement.asked is Verdict.PASS
+    assert gap.sentence.startswith("The weights carry no code")
+    assert "5 random units" in gap.notes[0]
 
 
 def test_weights_on_nothing_but_default_tokens_are_caught() -> None:
     splits = {name: only_defaults(data, 3) for name, data in generate_bow_splits(**SIZES).items()}
     model = trained(splits, 5, question=True)
-    report = audit_shortcuts(model, splits, SMALL, default_units=default_tokens(3))
-    assert report.verdict is ShortcutVerdict.RELIES
+    report = judged(model, splits, SMALL, default_tokens(3)).report
+    assert report.judgement.verdict is Verdict.FAIL
     assert value(report, "gap", "accuracy", "model") > 0.8
     assert value(report, "swaps", "shortcut_share", "weights of another class") == 1
     assert value(report, "leak", "default_mass", "default tokens") == pytest.approx(1)
 
 
-def test_equal_seeds_give_equal_numbers_and_the_model_stays(order: tuple[Model, Splits]) -> None:
-    model, splits = order
-    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
+def first(splits: Splits, count: int = 90) -> dict[str, Dataset]:
+    return {name: data.select(data.records[:count]) for name, data in splits.items()}
+
+
+def test_runs_resume_heal_and_take_workers_with_equal_numbers(
+    order: tuple[Model, Splits], tmp_path: Path
+) -> None:
+    model, few = order[0], first(order[1])
     before = model.fingerprint()
-    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
-    one, other = (audit_shortcuts(model, few, tiny) for _ in range(2))
-    assert one.findings == other.findings
-    assert model.fingerprint() == before == one.fingerprint
+    one = judged(model, few, TINY, out=tmp_path)
+    assert judged(model, few, TINY, workers=2).report.findings == one.report.findings
+    assert model.fingerprint() == before
+    again = judged(model, few, TINY, out=tmp_path)
+    assert again.report == one.report
+    (damaged,) = tmp_path.glob("cells/judge-1-*/said.parquet")
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.warns(DamagedWarning, match="made again"):
+        healed = judged(model, few, TINY, out=tmp_path)
+    assert healed.report.findings == one.report.findings
+    with pytest.raises(RunError, match="other settings"):
+        judged(model, few, SMALL, out=tmp_path)
+    with pytest.raises(RunError, match="default_units"):
+        judged(model, few, TINY, (HEAD,), out=tmp_path)
 
 
-def test_a_users_module_can_be_checked() -> None:
+def test_one_check_trains_nothing_that_it_does_not_need(order: tuple[Model, Splits]) -> None:
+    report = judged(order[0], first(order[1]), TINY, checks=("leak",)).report
+    assert [f.check for f in report.findings] == ["leak"]
+    names = {line.name for line in report.cells if line.place.startswith("cells/")}
+    assert names == {"weights on test", "probes of weights"}
+
+
+def test_a_users_module_near_chance_is_not_judged() -> None:
     data = dataset(600)
     splits = {
         n: data.select(data.records[i : i + 200], n)
         for n, i in (("train", 0), ("dev", 200), ("test", 400))
     }
-    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
-    report = audit_shortcuts(reader(), splits, tiny)
-    assert report.verdict is ShortcutVerdict.POOR
-    assert "not good enough" in report.sentence
+    report = judged(reader(), splits, TINY).report
+    assert report.judgement.verdict is Verdict.NOT_APPLICABLE
+    assert "not good enough" in report.judgement.headline
 
 
 @pytest.mark.parametrize(
     ("gate", "leak", "gap", "verdict"),
     [
-        ("fail", "fail", "fail", ShortcutVerdict.POOR),
-        ("pass", "pass", "fail", ShortcutVerdict.RELIES),
-        ("inconclusive", "fail", "fail", ShortcutVerdict.RELIES),
-        ("pass", "fail", "pass", ShortcutVerdict.LEAKS),
-        ("pass", "fail", "inconclusive", ShortcutVerdict.LEAKS),
-        ("pass", "inconclusive", "pass", ShortcutVerdict.CLEAN),
-        ("pass", "pass", "inconclusive", ShortcutVerdict.UNCERTAIN),
+        ("fail", "fail", "fail", Verdict.NOT_APPLICABLE),
+        ("pass", "pass", "fail", Verdict.FAIL),
+        ("inconclusive", "fail", "fail", Verdict.FAIL),
+        ("pass", "fail", "pass", Verdict.PASS),
+        ("pass", "fail", "inconclusive", Verdict.INCONCLUSIVE),
     ],
 )
-def test_leak_and_gap_are_two_questions(
-    gate: str, leak: str, gap: str, verdict: ShortcutVerdict, relies: Path
+def test_the_gap_decides_and_a_leak_is_a_caution(
+    gate: str, leak: str, gap: str, verdict: Verdict
 ) -> None:
-    finding = read_shortcuts(relies / "findings.json").finding("gap")
-    three = [finding.model_copy(update={"verdict": Verdict(v)}) for v in (gate, leak, gap)]
-    assert verdict_of(three[0], three[1], three[2]) is verdict
-
-
-@pytest.mark.parametrize(
-    ("check", "verdict"),
-    [("weights_only", ShortcutVerdict.LEAKS), ("swaps", ShortcutVerdict.UNCERTAIN)],
-)
-def test_nothing_is_clean_whose_interventions_fail(check: str, verdict: ShortcutVerdict) -> None:
-    fine, failed = (
-        Finding(check=check, subject="weights", verdict=v, sentence="")
-        for v in (Verdict.PASS, Verdict.FAIL)
-    )
-    assert verdict_of(fine, fine, fine, [fine]) is ShortcutVerdict.CLEAN
-    assert verdict_of(fine, fine, fine, [failed]) is verdict
+    said = {"performance": gate, "leak": leak, "gap": gap}
+    made = [
+        Finding(check=check, subject="weights", verdict=Verdict(v), sentence=f"{check}.")
+        for check, v in said.items()
+    ]
+    found = judge(made[0], made[1:])
+    assert found.asked is verdict
+    assert any("leak." in caution for caution in found.cautions) == (leak == "fail")
 
 
 @pytest.mark.parametrize("law", [MaskLaw("hard", k=3), MaskLaw("hard", k=1), MaskLaw()])
@@ -211,10 +214,9 @@ def test_half_of_the_units_are_shown_to_a_judge_of_eval_x(order: tuple[Model, Sp
     assert torch.allclose(masks.sum(1), units.any(1).float())
     assert abs(float((masks[2::3] > 0).float().mean()) - 0.5) < 0.05
     model, splits = order
-    few = SMALL.model_copy(update={"judges": 2, "judge_masks": "half"})
-    report = audit_shortcuts(model, splits, few)
-    assert report.finding("gap").verdict is Verdict.FAIL
-    assert "probability 1/2" in report.finding("gap").notes[0]
+    gap = finding(judged(model, splits, SMALL.model_copy(update={"masks": "half"})).report, "gap")
+    assert gap.verdict is Verdict.FAIL
+    assert "probability 1/2" in gap.notes[0]
 
 
 def test_equal_weights_are_soft_and_peaked_ones_have_a_wider_law() -> None:
@@ -227,12 +229,12 @@ def test_equal_weights_are_soft_and_peaked_ones_have_a_wider_law() -> None:
 
 def test_a_judge_that_cannot_learn_decides_nothing(order: tuple[Model, Splits]) -> None:
     model, splits = order
-    lazy = SMALL.model_copy(update={"judge_epochs": 1, "judge_rate": 1e-7})
+    lazy = SMALL.model_copy(update={"epochs": 1, "rate": 1e-7})
     few = {**splits, "train": splits["train"].select(splits["train"].records[:60])}
-    report = audit_shortcuts(model, few, lazy)
-    assert report.verdict is not ShortcutVerdict.RELIES
-    assert report.finding("gap").verdict is Verdict.INCONCLUSIVE
-    assert any("no power" in note for note in report.finding("gap").notes)
+    gap = finding(judged(model, few, lazy).report, "gap")
+    assert gap.verdict is Verdict.INCONCLUSIVE
+    assert "is not certain" in gap.sentence
+    assert any("no power" in note for note in gap.notes)
 
 
 N_GAP = 400
@@ -260,7 +262,7 @@ def gap_of(
     rows = (np.full(2, 0.5),) * N_GAP
     reading = Reading(Dataset("made", records, ("neg", "pos")), rows, np.log(said_of(1)))
     same = tuple(said_of(apart) for _ in own)
-    judged = Judged(
+    answers = Judged(
         MaskLaw("hard", k=1),
         tuple(said_of(s) for s in own),
         {"random masks": same, "equal weights": same, "informed": (said_of(informed),)},
@@ -272,11 +274,10 @@ def gap_of(
             "salient weights": (said_of(by_judge),) * len(own),
             "model, salient weights": (said_of(by_model),),
         }
-        judged = replace(judged, others={**judged.others, **more})
-    failed = [
-        Finding(check=c, subject="weights", verdict=Verdict.FAIL, sentence="") for c in others
-    ]
-    return conclude_gap(reading, judged, SMALL, failed)
+        answers = replace(answers, others={**answers.others, **more})
+    accident = bool({"weights_only", "swaps"} & set(others))
+    settings = Settings(resamples=200)
+    return conclude_gap(reading, answers, settings, accident=accident, told=bool(others))
 
 
 @pytest.mark.parametrize(
@@ -306,127 +307,65 @@ def gap_of(
 def test_a_gap_needs_more_than_a_judge(
     made: tuple[object, ...], verdict: Verdict, note: str
 ) -> None:
-    finding = gap_of(*made)  # type: ignore[arg-type]
-    assert finding.verdict is verdict
-    assert any(note in said for said in finding.notes)
+    found = gap_of(*made)  # type: ignore[arg-type]
+    assert found.verdict is verdict
+    assert any(note in said for said in found.notes)
 
 
 def test_classes_are_matched_by_name(order: tuple[Model, Splits]) -> None:
     model, splits = order
-    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
-    tiny = SMALL.model_copy(update={"judge_epochs": 1, "judges": 1})
+    few = first(splits)
     turned = replace(
         few["test"],
         classes=few["test"].classes[::-1],
         records=tuple(replace(r, label=1 - r.label) for r in few["test"]),
     )
-    one, other = (audit_shortcuts(model, {**few, "test": d}, tiny) for d in (few["test"], turned))
-    assert one.findings == other.findings
+    one, other = (judged(model, {**few, "test": d}, TINY) for d in (few["test"], turned))
+    assert one.report.findings == other.report.findings
     unknown = replace(few["test"], classes=("good", "bad"))
     with pytest.raises(DataError, match="none of the model's classes"):
-        audit_shortcuts(model, {**few, "test": unknown}, tiny)
+        judged(model, {**few, "test": unknown}, TINY)
 
 
-@pytest.fixture
-def passes() -> Iterator[list[str]]:
-    """The modules that ran, in order."""
-    ran: list[str] = []
-    with register_module_forward_pre_hook(lambda module, _: ran.append(type(module).__name__)):
-        yield ran
-
-
-def test_refusals_come_before_any_work(
-    order: tuple[Model, Splits], tmp_path: Path, passes: list[str]
-) -> None:
+def test_refusals_come_before_any_work(order: tuple[Model, Splits], tmp_path: Path) -> None:
     model, splits = order
+    out = tmp_path / "run"
     with pytest.raises(NotApplicable, match="Check its members"):
-        audit_shortcuts(Ensemble([model, model]), splits)
+        judged(Ensemble([model, model]), splits, out=out)
     bags = generate_bag_splits(n_train=8, n_dev=8, n_test=8)
     with pytest.raises(DataError, match=r"holds bags, and .* reads texts"):
-        audit_shortcuts(model, bags)
+        judged(model, {**bags, "test": splits["test"]}, out=out)
     with pytest.raises(DataError, match=r"default tokens \[tial\];"):
-        audit_shortcuts(model, splits, default_units=(HEAD, "[tial]"))
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="it is a file"):
-        audit_shortcuts(model, splits, out=tmp_path / "file")
-    (tmp_path / "findings.json").write_text('{"schema_version": 1}')
-    with pytest.raises(RunError, match="written by no run"):
-        audit_shortcuts(model, splits, out=tmp_path)
-    assert not passes
-    few = {name: data.select(data.records[:90]) for name, data in splits.items()}
-    audit_shortcuts(model, few, SMALL.model_copy(update={"judge_epochs": 1, "judges": 1}))
-    assert passes
+        judged(model, splits, tokens=(HEAD, "[tial]"), out=out)
+    assert not list(out.glob("cells/*"))
 
 
 def test_what_cannot_be_checked_is_refused(order: tuple[Model, Splits]) -> None:
     model, splits = order
     with pytest.raises(DataError, match="no split 'dev'"):
-        audit_shortcuts(model, {"train": splits["train"], "test": splits["test"]})
+        judged(model, {"train": splits["train"], "test": splits["test"]})
     with pytest.raises(DataError, match="must not have seen"):
-        audit_shortcuts(model, {**splits, "test": splits["train"]})
+        judged(model, {**splits, "test": splits["train"]})
     one = splits["test"].select([r for r in splits["test"] if r.label == 1])
     with pytest.raises(DataError, match="of class"):
-        audit_shortcuts(model, {**splits, "test": one})
+        judged(model, {**splits, "test": one})
     bare = splits["dev"].select([replace(r, label=None) for r in splits["dev"]])
     with pytest.raises(DataError, match="label"):
-        audit_shortcuts(model, {**splits, "dev": bare})
-    with pytest.raises(ValueError, match="judges"):
-        ShortcutSettings(judges=0)
-    with pytest.raises(ValueError, match="gap"):
-        ShortcutBars(gap=2.0)
+        judged(model, {**splits, "dev": bare})
+    with pytest.raises(ValueError, match="count"):
+        JudgeSettings(count=0)
 
 
-def test_stored_findings_are_read_again_or_refused(relies: Path, tmp_path: Path) -> None:
-    report = read_shortcuts(relies / "findings.json")
-    assert report.settings == THOROUGH
-    assert {f.check for f in report.findings} == {"leak", "weights_only", "swaps", "gap"}
-    assert report.frame.height > 40
-    with pytest.raises(SettingsError, match="there are: leak"):
-        report.finding("nothing")
-    path = tmp_path / "findings.json"
-    with pytest.raises(RunError, match=r"holds no shortcut check"):
-        read_shortcuts(path)
-    content = json.loads((relies / "findings.json").read_text())
-    for change, what in (
-        ({"schema_version": 99}, "version 99"),
-        ({"verdict": "fine"}, "damaged at"),
-    ):
-        path.write_text(json.dumps({**content, **change}))
-        with pytest.raises(RunError, match=what):
-            read_shortcuts(path)
-    path.write_text("{")
-    with pytest.raises(RunError, match="is damaged"):
-        read_shortcuts(path)
-
-
-def test_the_page_shows_the_verdict_and_loads_nothing(relies: Path) -> None:
-    report = read_shortcuts(relies / "findings.json")
-    page = render_shortcuts(report.model_copy(update={"data": "<b>odd</b>"}))
-    assert "Relies on the leak." in page
-    assert "<b>odd</b>" not in page
-    assert not re.search(r'(src|href)="(https?:)?//', page)
-    for title in ("Model and judges", "Weight on default tokens", "Interventions", "CPU time"):
-        assert title in page
-    for finding in report.findings:
-        assert math.isfinite(finding.headline.value if finding.headline else 0)  # type: ignore[arg-type]
-
-
-def test_the_command_prints_and_stores(tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    small = ("--encoder", "average", "--hidden", "8", "--embedding-dim", "8", "--epochs", "1")
-    run("train", "polarity", "--limit", "120", "--out", str(model), *small)
-    out = tmp_path / "run"
-    flags = ("--judges", "1", "--judge-epochs", "1", "--limit", "120", "--out", str(out))
-    said = run("shortcut", str(model), "polarity", *flags, "--strict", code=1)
-    assert "gap" in said
-    assert said.splitlines()[-1].startswith("Run:")
-    assert "shortcut.html" in said
-    assert {
-        "findings.json",
-        "instances.parquet",
-        "estimates.parquet",
-        "manifest.json",
-        "shortcut.html",
-    } == {path.name for path in out.iterdir()}
-    wrong = run("shortcut", str(model), "polarity", "--default-token", "[none]", *flags, code=2)
-    assert "no record has one of the default tokens" in wrong
+def test_pictures_are_tables_and_intervals_of_the_findings(relies: Path) -> None:
+    result = open_audit(relies)
+    assert list(result.pictures) == ["leak", "weights_only", "swaps", "gap"]
+    for check in ("leak", "gap"):
+        figure = result.pictures[check][0]
+        assert isinstance(figure, Figure)
+        known = [e for e in finding(result.report, check).estimates if e.statistic == "accuracy"]
+        assert {row.label for row in figure.chart.rows} <= {e.subject for e in known}
+    titles = [block.title for block in result.pictures["leak"]]
+    assert "Weight on default tokens" in titles
+    for blocks in result.pictures.values():
+        assert isinstance(blocks[-1], Table)
+        assert blocks[-1].folded

@@ -16,23 +16,32 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attnaudit.checks.leak import conclude_leak, default_mass, default_rows
-from attnaudit.checks.swaps import (
-    Flips,
-    conclude_forward,
-    conclude_swaps,
-    mean_states,
-    partners,
-    shortcut_share,
-    swap,
-    without_content,
-)
+from attnaudit.checks import leak, swaps, weights_only
+from attnaudit.checks.leak import default_mass
+from attnaudit.checks.swaps import shortcut_share
 from attnaudit.data.generated.shortcut_tasks import HEAD, TAIL, with_defaults
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError
 from attnaudit.evidence.judges.calibration import fit_prior, with_prior
-from attnaudit.evidence.judges.probe import features, folds_of, linear_null, most_common, probe
+from attnaudit.evidence.judges.cells import Judgements
+from attnaudit.evidence.judges.interventions import (
+    Flips,
+    intervene,
+    mean_states,
+    partners,
+    swap,
+    without_content,
+)
+from attnaudit.evidence.judges.probe import (
+    DefaultUnits,
+    features,
+    folds_of,
+    linear_null,
+    most_common,
+    probe,
+    probes,
+)
 from attnaudit.evidence.judges.reading import (
     Reading,
     decode_with,
@@ -43,13 +52,20 @@ from attnaudit.evidence.judges.reading import (
     rows_of,
 )
 from attnaudit.findings.balanced import balanced_mean
-from attnaudit.findings.findings import Verdict
+from attnaudit.findings.findings import Finding, Verdict
+from attnaudit.findings.settings import JudgeSettings, Settings
 from attnaudit.measures.bootstrap import bootstrap_metric
 from attnaudit.models.encoded import Encoded
-from attnaudit.shortcuts.settings import ShortcutSettings
 from tests.toys import dataset, reader
 
-FEW = ShortcutSettings(permutations=100, trees=10, resamples=200)
+FEW = Settings(resamples=200, judges=JudgeSettings(permutations=100, trees=10))
+
+
+def leak_of(reading: Reading, settings: Settings = FEW, tokens: tuple[str, ...] = ()) -> Finding:
+    """What probes of a reading tell."""
+    defaults = DefaultUnits(tokens)
+    evidence = Judgements(settings, reading, defaults, tuple(probes(reading, defaults, settings)))
+    return leak.conclude(evidence)[0]
 
 
 def made_reading(rows: list[np.ndarray], labels: np.ndarray, units: list[str] | None = None):
@@ -128,7 +144,7 @@ def test_the_null_is_that_of_refits() -> None:
 @pytest.mark.parametrize(("told", "verdict"), [(3.0, Verdict.FAIL), (0.0, Verdict.INCONCLUSIVE)])
 def test_a_planted_leak_is_found_and_none_is_not(told: float, verdict: Verdict) -> None:
     rows, labels = drawn(300, told)
-    finding = conclude_leak(made_reading(rows, labels), FEW)
+    finding = leak_of(made_reading(rows, labels))
     assert finding.verdict is verdict
     assert finding.headline is not None
     assert finding.headline.null == 0
@@ -140,7 +156,8 @@ def test_a_planted_leak_is_found_and_none_is_not(told: float, verdict: Verdict) 
 
 def test_without_a_leak_many_instances_pass() -> None:
     rows, labels = drawn(3000, 0.0, length=3)
-    finding = conclude_leak(made_reading(rows, labels), FEW.model_copy(update={"trees": 2}))
+    few = JudgeSettings(permutations=100, trees=2)
+    finding = leak_of(made_reading(rows, labels), Settings(resamples=200, judges=few))
     assert finding.verdict is Verdict.PASS
 
 
@@ -148,7 +165,7 @@ def test_a_label_that_lengths_tell_is_no_leak_of_the_weights() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     rows = [np.full(n, 1 / n) for n in np.where(labels == 1, 9, 4) + rng.integers(0, 2, 200)]
-    finding = conclude_leak(made_reading(rows, labels), FEW)
+    finding = leak_of(made_reading(rows, labels))
     assert finding.verdict is Verdict.PASS
     assert any("number of units" in note for note in finding.notes)
 
@@ -156,7 +173,7 @@ def test_a_label_that_lengths_tell_is_no_leak_of_the_weights() -> None:
 def test_the_larger_class_is_what_a_probe_is_compared_with() -> None:
     rows, labels = drawn(300, 0.0)
     labels = (np.arange(300) % 10 == 0).astype(int)
-    finding = conclude_leak(made_reading(rows, labels), FEW)
+    finding = leak_of(made_reading(rows, labels))
     accuracy = next(e for e in finding.estimates if e.statistic == "accuracy")
     assert accuracy.null == 0.9
     assert finding.verdict is not Verdict.FAIL
@@ -166,7 +183,7 @@ def test_a_leak_of_a_rare_class_is_one() -> None:
     rows, _ = drawn(1000, 0.0)
     labels = (np.arange(1000) % 40 == 0).astype(int)  # 2.5 %: plain accuracy has no room above
     rows = [np.roll(np.eye(6)[0], 2 * int(label)) for label in labels]
-    finding = conclude_leak(made_reading(rows, labels), FEW)
+    finding = leak_of(made_reading(rows, labels))
     assert finding.verdict is Verdict.FAIL
     assert finding.headline is not None
     assert finding.headline.value == pytest.approx(0.5)
@@ -174,7 +191,8 @@ def test_a_leak_of_a_rare_class_is_one() -> None:
 
 def test_too_few_of_a_class_is_inconclusive() -> None:
     rows, _ = drawn(60, 0.0)
-    finding = conclude_leak(made_reading(rows, (np.arange(60) == 5).astype(int)), FEW)
+    reading = made_reading(rows, (np.arange(60) == 5).astype(int))
+    (finding,) = leak.conclude(Judgements(FEW, reading))
     assert finding.verdict is Verdict.INCONCLUSIVE
     assert "needs two classes with two instances" in finding.sentence
 
@@ -183,9 +201,7 @@ def test_balanced_means_are_means_of_classes() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 400) * rng.integers(0, 2, 400)
     predicted = np.where(rng.random(400) < 0.7, labels, 0)
-    found = balanced_mean(
-        (predicted == labels) * 1.0, labels, FEW.audit(), statistic="s", subject="x"
-    )
+    found = balanced_mean((predicted == labels) * 1.0, labels, FEW, statistic="s", subject="x")
     assert found.value == pytest.approx(balanced_accuracy_score(labels, predicted))
     direct = bootstrap_metric(labels, predicted, balanced_accuracy_score, resamples=400)
     assert (found.low, found.high) == pytest.approx((direct.low, direct.high), abs=0.02)
@@ -195,13 +211,14 @@ def test_mass_on_default_tokens_by_class() -> None:
     units = [HEAD, "a", TAIL]
     rows = [np.array([0.6, 0.3, 0.1]), np.array([0.0, 1.0, 0.0])] * 20
     reading = made_reading(rows, np.array([1, 0] * 20), units)
-    found = {e.group: e.value for e in default_mass(reading, (HEAD, TAIL), FEW)}
+    evidence = Judgements(FEW, reading, DefaultUnits((HEAD, TAIL)))
+    found = {e.group: e.value for e in default_mass(evidence)}
     assert found == pytest.approx({"all": 0.35, "label=neg": 0.0, "label=pos": 0.7})
-    assert [row.tolist() for row in default_rows(reading, (HEAD,))[:2]] == [[0.6], [0.0]]
-    finding = conclude_leak(reading, FEW, (HEAD, TAIL))
+    assert [row.tolist() for row in DefaultUnits((HEAD,)).rows(reading)[:2]] == [[0.6], [0.0]]
+    finding = leak_of(reading, FEW, (HEAD, TAIL))
     assert finding.verdict is Verdict.FAIL
     with pytest.raises(DataError, match=r"one of the default tokens \[none\];"):
-        default_rows(reading, (HEAD, "[none]"))
+        DefaultUnits((HEAD, "[none]")).check(reading.data)
 
 
 def test_folds_need_two_classes() -> None:
@@ -279,7 +296,8 @@ def test_swaps_are_forward_passes_with_a_partner() -> None:
             by_content = model.decode(elsewhere, model.attend(states)).argmax(-1).item()
         assert flips.other[i] == (by_weights != reading.predicted[i])
         assert flips.content[i] == (by_content != reading.predicted[i])
-    finding = conclude_swaps(model, reading, FEW)
+    moved = intervene(model, reading, FEW)
+    (finding,) = swaps.conclude(Judgements(FEW, reading, moved=moved))
     shown = {e.subject: e.value for e in finding.estimates if e.statistic == "flip_share"}
     assert shown["weights of another class"] == pytest.approx(flips.other.mean())
 
@@ -287,7 +305,9 @@ def test_swaps_are_forward_passes_with_a_partner() -> None:
 def test_one_predicted_class_has_nothing_to_swap() -> None:
     rows, _ = drawn(20, 0.0)
     reading = made_reading(rows, np.zeros(20, dtype=int))
-    assert conclude_swaps(reader(), reading, FEW).verdict is Verdict.NOT_APPLICABLE
+    moved = intervene(reader(), reading, FEW)
+    (finding,) = swaps.conclude(Judgements(FEW, reading, moved=moved))
+    assert finding.verdict is Verdict.NOT_APPLICABLE
 
 
 def test_the_shortcut_share_counts_flips() -> None:
@@ -315,7 +335,8 @@ def test_without_content_every_text_of_equal_weights_is_alike() -> None:
             model, data.records, equal_rows([4] * 24), change=without_content(means, by_position)
         )
         assert np.allclose(said, said[0], atol=1e-6)
-    finding = conclude_forward(model, reading, FEW)
+    moved = intervene(model, reading, FEW)
+    (finding,) = weights_only.conclude(Judgements(FEW, reading, moved=moved))
     constant = finding.estimates[0]
     # this decoder sums: with one vector everywhere all weights are alike
     assert (constant.value, constant.low, constant.high) == (0, 0, 0)
@@ -338,7 +359,7 @@ def test_a_prior_is_fitted_by_likelihood() -> None:
 def test_default_tokens_stand_at_both_ends() -> None:
     data = with_defaults(dataset(4))
     reading = read(reader(), data)
-    assert all(len(row) == 2 for row in default_rows(reading, (HEAD, TAIL)))
+    assert all(len(row) == 2 for row in DefaultUnits((HEAD, TAIL)).rows(reading))
 
 
 def test_a_class_that_is_ruled_out_stays_so() -> None:

@@ -12,11 +12,12 @@ from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.data.bags.sources import load_bags
 from attnaudit.data.build import check_limit, draw
-from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset, kind_of
+from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
+from attnaudit.models.matching import fitted
 from attnaudit.models.seen import read_held_out
 from attnaudit.models.selective.model import SelectiveModel
 from attnaudit.models.text.model import TextClassifier
@@ -70,20 +71,6 @@ def choose(model: Model, source: Any = None, *, include: bool = False, **options
         )
     chosen = draw(data.select(kept), limit, seed)
     return Chosen(chosen.noted(*_unknown(chosen, model)), left_out)
-
-
-def fitted(data: AnyDataset, model: Model) -> AnyDataset:
-    """The data as the model reads them: of its kind, with features in its order.
-
-    Raises:
-        DataError: They are of another kind, or have other features.
-    """
-    kind = kind_of(data)
-    if kind != model.kind:
-        raise DataError(
-            f"{data.name} holds {kind.instances}, and {model.name} reads {model.kind.instances}"
-        )
-    return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
 
 
 def _unknown(data: AnyDataset, model: Model) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from attnaudit.audit.schema import DataFacts, ModelFacts
 from attnaudit.checks.declaration import ATTENTION, PAIRS, Check
 from attnaudit.checks.registry import CHECKS, GATES, chosen_checks
 from attnaudit.data.kinds import AnyDataset
-from attnaudit.errors import DataError
 from attnaudit.evidence.contract import Asked, Design, Splits
 from attnaudit.files import digest_of
 from attnaudit.findings.settings import LEAST_INSTANCES, Settings, check_bars
@@ -22,7 +20,6 @@ from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
 from attnaudit.runs.cell import Cell
 
-Data = TypeVar("Data", bound=AnyDataset)
 PROBES = 8
 """Records on which a model's behaviour is part of its fingerprint."""
 
@@ -114,41 +111,3 @@ def _fingerprint(model: Model, data: AnyDataset) -> str:
     digest.update((encoded.weights * 100).round().to(torch.int16).cpu().numpy().tobytes())
     digest.update((encoded.probabilities * 100).round().to(torch.int16).cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def aligned(data: Data, model: Model) -> Data:
-    """The data with labels numbered as the model's outputs are.
-
-    Raises:
-        DataError: There are no records, or a label is none of the model's classes.
-    """
-    if not len(data):
-        raise DataError(f"{data.name} has no records, so there is nothing to audit.")
-    seen: dict[str, int] = {}
-    for place, record in enumerate(data):
-        if record.id in seen:
-            raise DataError(
-                f"{data.name}: records {seen[record.id] + 1} and {place + 1} have the same id "
-                f"{record.id!r}. Ids must be unique: random draws and results are keyed by them."
-            )
-        seen[record.id] = place
-    numbers = [record.label for record in data]
-    quantities = [number for number in numbers if isinstance(number, float)]
-    if quantities:
-        raise DataError(
-            f"{data.name} has labels that are quantities ({quantities[0]:g}, …), and {model.name} "
-            "gives classes. Give labels that are classes, or none."
-        )
-    labels = [None if number is None else int(number) for number in numbers]
-    if data.classes == model.classes or all(label is None for label in labels):
-        return data.relabelled(labels, model.classes)
-    index = {name: position for position, name in enumerate(model.classes)}
-    used = {data.classes[label] for label in labels if label is not None}
-    unknown = sorted(used - set(index))
-    if unknown:
-        raise DataError(
-            f"{data.name} has the label {unknown[0]!r}, which is none of the model's classes "
-            f"({', '.join(model.classes)}). Rename the labels, or audit without them."
-        )
-    known = [None if label is None else index[data.classes[label]] for label in labels]
-    return data.relabelled(known, model.classes)

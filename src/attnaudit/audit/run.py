@@ -14,11 +14,10 @@ import polars as pl
 from pydantic import JsonValue, TypeAdapter
 
 from attnaudit.audit.frame import tidy
-from attnaudit.audit.held_out import cautions_on, fitted
+from attnaudit.audit.held_out import cautions_on
 from attnaudit.audit.inputs import Sent, sent_to
 from attnaudit.audit.judgement import Subject, judge
 from attnaudit.audit.plan import (
-    aligned,
     asked_of,
     cells_of,
     checks_of,
@@ -37,6 +36,7 @@ from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings
 from attnaudit.manifest import known_manifest
 from attnaudit.models.cut import Model
+from attnaudit.models.matching import aligned, fitted
 from attnaudit.runs.cell import Cell, with_needs
 from attnaudit.runs.disk import read_sure
 from attnaudit.runs.engine import Engine, engine_of

@@ -7,17 +7,33 @@ from functools import partial
 
 import numpy as np
 
-from attnaudit.checks.swaps import FORWARD, SWAPS
+from attnaudit.checks.declaration import SHORTCUT, Check
+from attnaudit.checks.leak import accuracies, leaks
+from attnaudit.evidence.judges.cells import Judgements, Judging
+from attnaudit.evidence.judges.interventions import LEAK
 from attnaudit.evidence.judges.judge import Judged
 from attnaudit.evidence.judges.reading import Reading
 from attnaudit.findings.balanced import balanced_mean, class_mean, too_rare
-from attnaudit.findings.estimates import spoken
+from attnaudit.findings.estimates import below, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.metrics import difference, performance
+from attnaudit.findings.pictures import Block, estimates_table
+from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
+from attnaudit.findings.wording import Statistic
 from attnaudit.nets.selective.mask_laws import MaskLaw
-from attnaudit.shortcuts.settings import ShortcutSettings, below
 
-NAME = "gap"
+GAP = Bar(
+    "gap",
+    0.03,
+    "Balanced accuracy that a model may have above a neutral judge of the same weights. Ours.",
+)
+POWER = Bar(
+    "power",
+    0.5,
+    "Share of the model's gain over chance that a decoder trained afresh on the model's own "
+    "weights must reach: below it, a judge trained the same way says nothing. A judge that reaches "
+    "less of it under weights that are independent of the label is weak. Ours.",
+)
 SUBJECTS = {
     "informed": "informed decoder",
     "plain": "judge, prior not fitted",
@@ -29,22 +45,11 @@ LARGER_CLASS = "larger class"
 LARGER = f"model - {LARGER_CLASS}"
 
 
-def conclude_gap(
-    reading: Reading,
-    judged: Judged,
-    settings: ShortcutSettings,
-    others: Sequence[Finding] = (),
-) -> Finding:
+def conclude(evidence: Judgements) -> list[Finding]:
     """Whether the model predicts more from its weights than a neutral judge of the same weights.
 
     The gap is one of balanced accuracy. Where judges are blind (see `is_blind`) it is that to
     chance.
-
-    Args:
-        reading: The model on the held-out records.
-        judged: What the judges say of them.
-        settings: The bars.
-        others: Findings on the same weights: leak, weights only, swaps.
 
     Returns:
         `pass` where the gap lies below the bar. `fail` where it lies above and four things hold:
@@ -52,36 +57,53 @@ def conclude_gap(
         form of weights, see `reads_form`); so does what the informed decoder has beyond the judges,
         which were trained in the same way; judges are not as far behind where no code can help (see
         `_behind`); and the judges are not weak (see `is_weak`), or wholly
-        blind (see `is_blind`; two judges at least), or one of the other findings fails too. Else
+        blind (see `is_blind`; two judges at least), or a probe or an intervention fails too. Else
         `inconclusive`.
     """
-    labels, audit, bars = reading.labels, settings.audit(), settings.bars
+    if evidence.judged is None:
+        return []
+    told = evidence.reads_form or leaks(evidence) is Verdict.FAIL
+    reading, judged, settings = evidence.reading, evidence.judged, evidence.settings
+    return [conclude_gap(reading, judged, settings, accident=evidence.reads_form, told=told)]
+
+
+def conclude_gap(
+    reading: Reading, judged: Judged, settings: Settings, *, accident: bool, told: bool
+) -> Finding:
+    """The finding on a model and what its judges say.
+
+    Args:
+        reading: The model on the held-out records.
+        judged: What the judges say of them.
+        settings: The bars.
+        accident: Whether the decoder provably reads the form of the weights: so do judges, by the
+            accident of initial values.
+        told: Whether a probe or an intervention shows a code.
+    """
+    labels, gap, least = reading.labels, settings.bar(GAP), settings.least
     chance = 1 / len(np.unique(labels))
     right = (reading.predicted == labels).astype(np.float64)
     by_judges = _right(judged.own, labels)
     informed = _right(judged.others["informed"][:1], labels)[0]
-    balanced = partial(balanced_mean, labels=labels, settings=audit, statistic="judge_gap")
+    balanced = partial(balanced_mean, labels=labels, settings=settings, statistic="judge_gap")
     headline = balanced(right - by_judges.mean(0), subject="model - judge")
     each = [
         balanced(right - one, subject=f"model - judge {i + 1}") for i, one in enumerate(by_judges)
     ]
     spared = balanced(informed - by_judges.mean(0), subject="informed decoder - judge")
     own = [reading.probabilities] * len(judged.own)
-    estimates = [headline, *difference(labels, own, judged.own, audit, "model - judge")]
-    estimates += performance(labels, [reading.probabilities], audit, "model")
-    estimates += performance(labels, judged.own, audit, "judge")
+    estimates = [headline, *difference(labels, own, judged.own, settings, "model - judge")]
+    estimates += performance(labels, [reading.probabilities], settings, "model")
+    estimates += performance(labels, judged.own, settings, "judge")
     estimates += each
     for name, runs in judged.others.items():
         some = labels[judged.known] if name == "truth" else labels
         subject = SUBJECTS.get(name, f"judge, {name}")
-        estimates += performance(some, runs, audit, subject)[:1]
+        estimates += performance(some, runs, settings, subject)[:1]
     estimates.append(spared)
     accuracy, taught = class_mean(right, labels), class_mean(informed, labels)
-    powerless = taught - chance < bars.power * (accuracy - chance)
+    powerless = taught - chance < settings.bar(POWER) * (accuracy - chance)
     weak = is_weak(judged, labels, accuracy, settings)
-    failed = {finding.check for finding in others if finding.verdict is Verdict.FAIL}
-    # where the decoder provably reads the form, so do judges, by the accident of initial values
-    accident = reads_form(others)
     blind = weak and not powerless and is_blind(judged, labels, settings)
     notes = [_words_of(judged.law, settings), *_range(each)]
     if accident:
@@ -99,7 +121,7 @@ def conclude_gap(
             "no weights that are independent of the label can be read here, so the gap is taken "
             "to the larger class"
         )
-    verdict = below(headline, bars.gap, audit.thresholds.least_instances)
+    verdict = below(headline, gap, least)
     if (rare := too_rare(labels)) is not None and verdict is Verdict.FAIL:
         verdict = Verdict.INCONCLUSIVE
         notes.append(rare)
@@ -112,10 +134,10 @@ def conclude_gap(
         )
     if verdict is Verdict.FAIL:
         doubts = []
-        if not blind and not _enough_above(each, bars.gap, accident):
+        if not blind and not _enough_above(each, gap, accident):
             few = "all judges but one" if accident else "most judges"
             doubts.append(f"{few} alone leave no gap above the bar")
-        if below(spared, bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
+        if below(spared, gap, least) is not Verdict.FAIL:
             doubts.append(
                 "a decoder trained on the model's own weights, in the same way as the judges, is "
                 f"not clearly better than they are on average ({spoken(spared, 3)}): their "
@@ -123,14 +145,14 @@ def conclude_gap(
             )
         if (behind := _behind(judged, labels, right - by_judges.mean(0), settings)) is not None:
             estimates += behind
-            if below(behind[1], bars.gap, audit.thresholds.least_instances) is not Verdict.FAIL:
+            if below(behind[1], gap, least) is not Verdict.FAIL:
                 doubts.append(
                     "the judges are nearly as far behind under weights that favour units as the "
                     f"model does in other records, which carry no code ({spoken(behind[0], 3)}): "
                     "they are trained too little for such weights"
                 )
         alone = len(judged.own) == 1
-        if not failed and (alone or (weak and not blind)):
+        if not told and (alone or (weak and not blind)):
             doubts.append(
                 (
                     "there is one judge only"
@@ -142,23 +164,19 @@ def conclude_gap(
         verdict = Verdict.INCONCLUSIVE if doubts else verdict
         notes += doubts
     return Finding(
-        check=NAME,
+        check="gap",
         subject="weights",
         verdict=verdict,
         headline=headline,
-        sentence=_sentence(verdict, accuracy, chance, by_judges, labels, headline),
+        sentence=_sentence(verdict, told, _figures(accuracy, chance, by_judges, labels, headline)),
         estimates=tuple(estimates),
         notes=tuple(notes),
-        thresholds={
-            "gap": bars.gap,
-            "power": bars.power,
-            "least_instances": float(audit.thresholds.least_instances),
-        },
+        thresholds=settings.used(GAP, POWER, LEAST_INSTANCES),
     )
 
 
 def _behind(
-    judged: Judged, labels: np.ndarray, gap: np.ndarray, settings: ShortcutSettings
+    judged: Judged, labels: np.ndarray, gap: np.ndarray, settings: Settings
 ) -> tuple[Estimate, Estimate] | None:
     """How far judges are behind the model under salient weights, and the gap beyond that.
 
@@ -172,7 +190,7 @@ def _behind(
     by_judges = _right(judged.others["salient weights"], labels).mean(0)
     control = _right(model, labels)[0] - by_judges
     behind, beyond = (
-        balanced_mean(values, labels, settings.audit(), statistic="judge_gap", subject=subject)
+        balanced_mean(values, labels, settings, statistic="judge_gap", subject=subject)
         for values, subject in (
             (control, "model - judge, salient weights"),
             (gap - control, "model - judge, beyond that of salient weights"),
@@ -181,17 +199,7 @@ def _behind(
     return (behind, beyond) if (behind.value or 0.0) > 0 else None
 
 
-def reads_form(findings: Sequence[Finding]) -> bool:
-    """Whether an intervention shows that the decoder reads the form of the weights.
-
-    Then neutral judges read that too, rightly or wrongly, each by the accident of its initial
-    values: more of them are needed, and one that agrees with the model says little.
-    """
-    return any(f.check in (FORWARD, SWAPS) and f.verdict is Verdict.FAIL for f in findings)
-
-
-def _sentence(
-    verdict: Verdict,
+def _figures(
     accuracy: float,
     chance: float,
     by_judges: np.ndarray,
@@ -202,22 +210,35 @@ def _sentence(
     judges = f"{several} {class_mean(by_judges.mean(0), labels):.3f}"
     if headline.subject == LARGER:
         judges = f"a neutral judge can but guess {chance:.3f}"
-    figures = f"balanced accuracy {accuracy:.3f}, {judges}; gap {spoken(headline, 3)}"
-    return {
-        Verdict.FAIL: "The model reads from its weights what a neutral judge of the same weights "
-        f"does not: it relies on a code ({figures}).",
-        Verdict.PASS: "A neutral judge of the same weights predicts as well as the model: nothing "
-        f"points to a code ({figures}).",
-    }.get(verdict, f"Whether the model relies on a code in its weights is not certain ({figures}).")
+    return f"balanced accuracy {accuracy:.3f}, {judges}; gap {spoken(headline, 3)}"
 
 
-def _words_of(law: MaskLaw, settings: ShortcutSettings) -> str:
-    if settings.judge_masks == "half":
+def _sentence(verdict: Verdict, told: bool, figures: str) -> str:
+    if verdict is Verdict.FAIL:
+        return (
+            "The model relies on a code in its weights, so they are no measure of importance: it "
+            f"reads from them what a neutral judge of the same weights does not ({figures})."
+        )
+    if verdict is not Verdict.PASS:
+        return f"Whether the model relies on a code in its weights is not certain ({figures})."
+    if told:
+        return (
+            "The model does not need what the form of its weights tells: a neutral judge of the "
+            f"same weights predicts as well ({figures})."
+        )
+    return (
+        "The weights carry no code that the model relies on: a neutral judge of the same weights "
+        f"predicts as well ({figures})."
+    )
+
+
+def _words_of(law: MaskLaw, settings: Settings) -> str:
+    if settings.judges.masks == "half":
         return "judges were trained with every unit shown with probability 1/2"
     drawn = f"random soft masks of a spread of up to {law.sigma:g}"
     if law.kind == "hard":
         drawn = f"{law.k} random units of equal weight"
-    mixed = settings.judge_masks == "mixed"
+    mixed = settings.judges.masks == "mixed"
     if not mixed:
         return f"judges were trained with {drawn}"
     return (
@@ -233,9 +254,7 @@ def _range(each: Sequence[Estimate]) -> list[str]:
     return [f"gaps of the {len(values)} judges: {min(values):.3f} to {max(values):.3f}"]
 
 
-def is_weak(
-    judged: Judged, labels: np.ndarray, accuracy: float, settings: ShortcutSettings
-) -> bool:
+def is_weak(judged: Judged, labels: np.ndarray, accuracy: float, settings: Settings) -> bool:
     """Whether judges read little from weights that are independent of the label.
 
     Under none of random masks, equal weights, salient weights and known evidence they gain as much
@@ -244,10 +263,10 @@ def is_weak(
     """
     chance = 1 / len(np.unique(labels))
     gains = [class_mean(right, some) - chance for right, some in _independent(judged, labels)]
-    return max(gains) < settings.bars.power * (accuracy - chance)
+    return max(gains) < settings.bar(POWER) * (accuracy - chance)
 
 
-def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> bool:
+def is_blind(judged: Judged, labels: np.ndarray, settings: Settings) -> bool:
     """Whether judges read nothing from weights: they always say one class, or guess.
 
     Their mean balanced accuracy under random masks, equal weights, salient weights and known
@@ -256,12 +275,12 @@ def is_blind(judged: Judged, labels: np.ndarray, settings: ShortcutSettings) -> 
     however rarely random masks show it the evidence.
     """
     everything = [(*some, NEAR_CHANCE) for some in _independent(judged, labels)]
-    everything.append((_right(judged.own, labels).mean(0), labels, settings.bars.leak))
+    everything.append((_right(judged.own, labels).mean(0), labels, settings.bar(LEAK)))
     for right, some, most in everything:
         gain = balanced_mean(
             right - 1 / len(np.unique(some)),
             some,
-            settings.audit(),
+            settings,
             statistic="gain",
             subject="judge",
         )
@@ -293,3 +312,39 @@ def _enough_above(each: Sequence[Estimate], bar: float, accident: bool) -> bool:
     """
     above = sum((e.value or 0.0) > bar for e in each)
     return above >= min(2, len(each)) if accident else 2 * above > len(each)
+
+
+def picture(evidence: Judgements, findings: Sequence[Finding]) -> list[Block]:
+    """Accuracies of the model and its judges, and every number."""
+    estimates = findings[0].estimates
+    return [
+        *accuracies("gap", "Accuracy: the model, and means of judges", estimates),
+        estimates_table("All numbers of the model and its judges", estimates),
+    ]
+
+
+RELIANCE = Check(
+    name="gap",
+    title="Reliance on a code",
+    paper="Bai et al. 2021; EVAL-X of Jethani et al. 2021",
+    question="Does the model need its own code?",
+    statistic="balanced accuracy of the model less the mean of judges that learnt with masks which "
+    "tell nothing of the label, and read the same weights; paired by record",
+    null="0: judges that cannot know a code predict as well",
+    higher_is_better=False,
+    range=(-1.0, 1.0),
+    group=SHORTCUT,
+    asks=Judging(probes=True, interventions=True, judges=True),
+    conclude=conclude,
+    decisive=True,
+    caveat="Where no weights independent of the label can be read at all, the informed decoder "
+    "shows that the training of the judges has power.",
+    bars=(GAP, POWER, LEAK, LEAST_INSTANCES),
+    bar=GAP,
+    picture=picture,
+    words={
+        "judge_gap": Statistic("gap", "balanced accuracy beyond a neutral judge, paired"),
+    },
+    cost="trains three neutral judges, or six where the decoder reads the form of the weights, and "
+    "one informed decoder",
+)

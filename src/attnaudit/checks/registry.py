@@ -11,9 +11,11 @@ from attnaudit.checks.declaration import Check
 from attnaudit.checks.deletion import DELETION
 from attnaudit.checks.ensembles import ENSEMBLES
 from attnaudit.checks.erasure import ERASURE
+from attnaudit.checks.gap import RELIANCE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
 from attnaudit.checks.guide import GUIDE
 from attnaudit.checks.insertion import INSERTION
+from attnaudit.checks.leak import LEAKED
 from attnaudit.checks.pair_deletion import PAIR_DELETION
 from attnaudit.checks.pair_insertion import PAIR_INSERTION
 from attnaudit.checks.performance import PERFORMANCE
@@ -23,8 +25,10 @@ from attnaudit.checks.seed_agreement import SEED_AGREEMENT
 from attnaudit.checks.seeds import SEEDS
 from attnaudit.checks.silent_failures import SILENT_FAILURES
 from attnaudit.checks.stability import STABILITY
+from attnaudit.checks.swaps import SWAPS
 from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
 from attnaudit.checks.uniform import UNIFORM
+from attnaudit.checks.weights_only import WEIGHTS_ONLY
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
@@ -38,6 +42,7 @@ CHECKS: dict[str, Check] = {
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
         *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),
         *(INSERTION, PAIR_INSERTION, STABILITY),
+        *(LEAKED, WEIGHTS_ONLY, SWAPS, RELIANCE),
     )
 }
 for _check in (*GATES.values(), *CHECKS.values()):

@@ -103,6 +103,12 @@ def above(estimate: Estimate, bar: float, least: int) -> Verdict:
     return Verdict.FAIL if estimate.high < bar else Verdict.INCONCLUSIVE
 
 
+def below(estimate: Estimate, bar: float, least: int) -> Verdict:
+    """Pass where the whole interval lies below the bar, fail where it lies above: more is worse."""
+    verdict = above(estimate, bar, least)
+    return {Verdict.PASS: Verdict.FAIL, Verdict.FAIL: Verdict.PASS}.get(verdict, verdict)
+
+
 SHOWN_DIGITS = 2
 """Digits of a lead in a sentence that recommends."""
 

@@ -138,6 +138,42 @@ class PairSettings(BaseModel):
     token_budget: Positive = Field(4096, description="Tokens in one pass.")
 
 
+class JudgeSettings(BaseModel):
+    """How weights are probed for the label, and how neutral judges of them are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    folds: Annotated[int, Field(ge=2)] = 5
+    permutations: Annotated[int, Field(ge=100, description="Shuffled labels of the null.")] = 200
+    positions: Positive = Field(
+        16, description="Weights from each end, and largest weights, that a probe sees."
+    )
+    trees: Positive = Field(100, description="Trees of the random forest.")
+    count: Positive = Field(
+        3,
+        description="Seeds of the neutral judge; twice as many where the decoder provably reads "
+        "the form of the weights.",
+    )
+    epochs: Positive = Field(20, description="Most epochs of a judge.")
+    patience: Positive = Field(
+        4, description="Epochs without a better development score after which a judge stops."
+    )
+    rate: Annotated[float, Field(gt=0, description="Learning rate of a judge.")] = 3e-3
+    decay: Annotated[float, Field(ge=0, description="L2 of a judge.")] = 0.0
+    masks: Literal["mixed", "law", "half"] = Field(
+        "mixed",
+        description="What a judge learns on: `law`, random masks like the model's own; `half`, "
+        "every unit shown with probability 1/2 (EVAL-X, Jethani et al. 2021); `mixed`, these two, "
+        "equal weights and, for texts, masks that favour a unit as the model favours it in other "
+        "records, in equal shares.",
+    )
+    draws: Positive = Field(4, description="Random masks per instance and step.")
+    train_limit: Positive | None = Field(
+        None, description="Training records of a judge, drawn by the seed; None: all."
+    )
+
+
 class Settings(BaseModel):
     """The resolved configuration of an audit; it is stored beside the findings."""
 
@@ -194,6 +230,7 @@ class Settings(BaseModel):
     seeds: SeedSettings = SeedSettings()
     trainings: TrainingSettings = TrainingSettings()
     pairs: PairSettings = Field(PairSettings(), description="Checks of pairs of texts.")
+    judges: JudgeSettings = JudgeSettings()
 
     def bar(self, bar: Bar) -> float:
         """The value of a bar: as set here, else as declared.

@@ -50,23 +50,6 @@ class Statistic:
 
 STATISTICS = {
     "spearman": Statistic("mean Spearman rho", "−1 opposite order, 0 unrelated, 1 same order"),
-    "balanced_accuracy": Statistic("balanced accuracy", "every class counts alike"),
-    "balanced_accuracy_above_chance": Statistic(
-        "balanced accuracy over chance", "0 is chance; every class counts alike"
-    ),
-    "balanced_accuracy_under_null": Statistic(
-        "the same, labels shuffled", "mean and range over shuffles"
-    ),
-    "p_value": Statistic("p", "share of shuffled labels that are predicted as well"),
-    "leak": Statistic("leak", "balanced accuracy of the best probe over its reference"),
-    "judge_gap": Statistic("gap", "balanced accuracy beyond a neutral judge, paired"),
-    "default_mass": Statistic("mean weight on default tokens", "share of the weight", percent=True),
-    "flips_by_class": Statistic(
-        "flips by class", "by weights of another class, less those of the same class"
-    ),
-    "shortcut_share": Statistic(
-        "shortcut share", "flips by weights, of flips by weights and by content", percent=True
-    ),
 }
 
 

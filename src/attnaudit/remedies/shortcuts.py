@@ -63,7 +63,7 @@ RANDOM_PRETRAINING = Remedy(
     "weights that depend on it",
     switch_on="--remedy random_pretraining",
     caveat="the weights learn to play on chance quirks of a frozen decoder: check again with "
-    "`attnaudit shortcut`, whose judge is another decoder",
+    "`attnaudit audit --check shortcut`, whose judge is another decoder",
     refit=pretrain,
 )
 HELD_OUT_PRETRAINING = Remedy(

@@ -202,7 +202,7 @@ def explain_black_box(
     """Train a model that chooses k units a text from which a black box's answer can be told.
 
     In the manner of L2X (Chen et al. 2018). What it chooses is an explanation only as far as the
-    choice itself does not tell the answer: audit it with `audit_shortcuts`.
+    choice itself does not tell the answer: audit it with the group of checks `shortcut`.
 
     Args:
         model: The black box; only its probabilities are used.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,19 +20,11 @@ from torch import Tensor
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.evidence.judges.calibration import fit_prior, with_prior
 from attnaudit.evidence.judges.judge_masks import half_masks, mixed_masks, salience_of, spread_of
-from attnaudit.evidence.judges.reading import (
-    Reading,
-    Row,
-    decode_with,
-    equal_rows,
-    placed_rows,
-    read,
-)
+from attnaudit.evidence.judges.reading import Reading, Row, decode_with, equal_rows, placed_rows
+from attnaudit.findings.settings import Settings
 from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.selective.mask_laws import SIGMA, MaskLaw, draw_masks, hard_masks, soft_masks
-from attnaudit.progress import Report
-from attnaudit.shortcuts.settings import ShortcutSettings
 from attnaudit.training.evaluation import check_labels
 from attnaudit.training.fitting import fit_decoder
 from attnaudit.training.loop import Masks, fit_parameters
@@ -130,65 +123,113 @@ def _peaks(lengths: Sequence[int], law: MaskLaw, seed: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def judge(
-    model: Model,
-    splits: Mapping[str, AnyDataset],
-    reading: Reading,
-    settings: ShortcutSettings,
-    report: Report | None = None,
-    *,
-    count: int | None = None,
-) -> Judged:
-    """Train the judges and the informed decoder, and let them read held-out records.
+@dataclass(frozen=True)
+class Lesson:
+    """What judges of a model learn from, and read.
+
+    Attributes:
+        model: The model in question; it stays as it is.
+        train: The model on the training records.
+        dev: The model on the development records.
+        test: The model on the held-out records.
+        settings: Epochs, masks, seed.
+    """
+
+    model: Model
+    train: Reading
+    dev: Reading
+    test: Reading
+    settings: Settings
+
+    @cached_property
+    def law(self) -> MaskLaw:
+        """The law of masks like the model's own."""
+        return law_of(self.test.weights, self.settings.seed)
+
+    @cached_property
+    def salience(self) -> Saliences | None:
+        """The logits of salient masks, where judges learn on such."""
+        mixed = self.settings.judges.masks == "mixed"
+        return _saliences(self.train, self.dev, self.test) if mixed else None
+
+    @cached_property
+    def salient(self) -> list[Row] | None:
+        """Salient weights of the held-out records."""
+        found = self.salience
+        return None if found is None else [_peak(logits, self.law) for logits in found.test]
+
+    def options(self, number: int) -> FitOptions:
+        """How the judge of a number is trained."""
+        own = self.settings.judges
+        return FitOptions(
+            epochs=own.epochs,
+            patience=own.patience,
+            learning_rate=own.rate,
+            weight_decay=own.decay,
+            draws=own.draws,
+            seed=self.settings.seed + JUDGE_SEED + number,
+        )
+
+
+def said_by_judge(lesson: Lesson, number: int) -> dict[str, np.ndarray]:
+    """Train a judge: what it says of the held-out records under all kinds of weights.
 
     Args:
-        model: The model in question; it stays as it is.
-        splits: `train` and `dev`, labelled.
-        reading: The model on the held-out records.
-        settings: Judges, epochs, seed.
-        report: Told of finished trainings.
-        count: Judges; those of the settings by default.
+        lesson: What it learns from and reads.
+        number: Which judge; each has a seed of its own.
+
+    Returns:
+        Probabilities `(N, C)` by the names of `Judged`, and `own`; NaN where evidence is not known.
     """
-    law = law_of(reading.weights, settings.seed)
-    train = splits["train"]
-    records = reading.data.records
-    count = count or settings.judges
-    seeds = [settings.seed + JUDGE_SEED + i for i in range(count)]
+    test, dev, settings = lesson.test, lesson.dev, lesson.settings
+    records = test.data.records
+    neutral = _neutral(lesson, lesson.options(number))
+    plain = _logs(neutral, records, test.weights, settings)
+    prior = fit_prior(_logs(neutral, dev.data.records, dev.weights, settings), dev.labels)
+    said = {"own": with_prior(plain, prior), "plain": np.exp(plain)}
     weights = {
-        "random masks": _random(reading, law, settings),
-        "equal weights": equal_rows(reading.lengths.tolist()),
+        "random masks": _random(test, lesson.law, settings),
+        "equal weights": equal_rows(test.lengths.tolist()),
     }
-    known, truth = _truth(reading)
-    own: list[np.ndarray] = []
-    dev = read(model, splits["dev"], settings.token_budget)
-    learnt = read(model, train, settings.token_budget)
-    salience = _saliences(learnt, dev, reading) if settings.judge_masks == "mixed" else None
-    if salience is not None:
-        weights["salient weights"] = [_peak(logits, law) for logits in salience.test]
-    others: dict[str, list[np.ndarray]] = {name: [] for name in ("plain", *weights)}
-    for done, seed in enumerate(seeds):
-        neutral = _neutral(model, train, splits["dev"], law, settings, seed, salience)
-        plain = _logs(neutral, records, reading.weights, settings)
-        prior = fit_prior(_logs(neutral, dev.data.records, dev.weights, settings), dev.labels)
-        own.append(with_prior(plain, prior))
-        others["plain"].append(np.exp(plain))
-        for name, rows in weights.items():
-            others[name].append(np.exp(_logs(neutral, records, rows, settings)))
-        if known.any():
-            with_truth = [record for record, has in zip(records, known, strict=True) if has]
-            others.setdefault("truth", []).append(
-                np.exp(_logs(neutral, with_truth, truth, settings))
-            )
-        if report is not None:
-            report("judges", done + 1, count + 1)
-    if salience is not None:
-        said = _logs(model, records, weights["salient weights"], settings)
-        others["model, salient weights"] = [np.exp(said)]
-    informed = _informed(model, learnt, dev, _options(settings, seeds[0]))
-    others["informed"] = [np.exp(_logs(informed, records, reading.weights, settings))]
-    if report is not None:
-        report("judges", count + 1, count + 1)
-    return Judged(law, tuple(own), {n: tuple(found) for n, found in others.items()}, known)
+    if lesson.salient is not None:
+        weights["salient weights"] = lesson.salient
+    for name, rows in weights.items():
+        said[name] = np.exp(_logs(neutral, records, rows, settings))
+    known, truth = truth_of(test)
+    if known.any():
+        with_truth = [record for record, has in zip(records, known, strict=True) if has]
+        said["truth"] = np.full_like(plain, np.nan)
+        said["truth"][known] = np.exp(_logs(neutral, with_truth, truth, settings))
+    return said
+
+
+def said_by_informed(lesson: Lesson) -> dict[str, np.ndarray]:
+    """What the informed decoder says, and the model itself under salient weights."""
+    test, settings = lesson.test, lesson.settings
+    said, records = {}, test.data.records
+    if lesson.salient is not None:
+        logs = _logs(lesson.model, records, lesson.salient, settings)
+        said["model, salient weights"] = np.exp(logs)
+    informed = _informed(lesson.model, lesson.train, lesson.dev, lesson.options(0))
+    return said | {"informed": np.exp(_logs(informed, records, test.weights, settings))}
+
+
+def judged_of(
+    test: Reading,
+    judges: Sequence[Mapping[str, np.ndarray]],
+    informed: Mapping[str, np.ndarray],
+    settings: Settings,
+) -> Judged:
+    """The answers of some judges, and those beside them, put together."""
+    known = truth_of(test)[0]
+    others = {
+        name: tuple(said[name][known] if name == "truth" else said[name] for said in judges)
+        for name in judges[0]
+        if name != "own"
+    }
+    beside = {name: (said,) for name, said in informed.items()}
+    own = tuple(said["own"] for said in judges)
+    return Judged(law_of(test.weights, settings.seed), own, {**others, **beside}, known)
 
 
 def _saliences(train: Reading, dev: Reading, test: Reading) -> Saliences | None:
@@ -211,19 +252,12 @@ def _peak(logits: Row, law: MaskLaw) -> Row:
     return np.asarray(drawn[0].numpy())
 
 
-def _neutral(
-    model: Model,
-    train: AnyDataset,
-    dev: AnyDataset,
-    law: MaskLaw,
-    settings: ShortcutSettings,
-    seed: int,
-    salience: Saliences | None,
-) -> Model:
+def _neutral(lesson: Lesson, options: FitOptions) -> Model:
     """A judge."""
-    options = _options(settings, seed)
+    model, law, salience = lesson.model, lesson.law, lesson.salience
+    train, dev, kind = lesson.train.data, lesson.dev.data, lesson.settings.judges.masks
     spread = 0.0 if salience is None else salience.spread
-    if settings.judge_masks == "law":
+    if kind == "law":
         return fit_decoder(model, train, dev, law, options).model
 
     def masks_under(favour: Sequence[Row] | None) -> Masks:
@@ -231,7 +265,7 @@ def _neutral(
             fitted: Model, batch: Batch, states: States, rows: Sequence[int], generator: Any
         ) -> Tensor:
             units, draws = states.units, range(options.draws)
-            if settings.judge_masks == "half":
+            if kind == "half":
                 drawn = [half_masks(units, generator) for _ in draws]
             else:
                 logits = None
@@ -279,24 +313,13 @@ def _fresh(
     return fit_parameters(copied, parts.decoder, train, dev, options, masks, dev_masks).model
 
 
-def _options(settings: ShortcutSettings, seed: int) -> FitOptions:
-    return FitOptions(
-        epochs=settings.judge_epochs,
-        patience=settings.judge_patience,
-        learning_rate=settings.judge_rate,
-        weight_decay=settings.judge_decay,
-        draws=settings.judge_draws,
-        seed=seed,
-    )
-
-
 def _logs(
-    model: Model, records: Sequence[object], rows: Sequence[Row], settings: ShortcutSettings
+    model: Model, records: Sequence[object], rows: Sequence[Row], settings: Settings
 ) -> np.ndarray:
     return decode_with(model, records, rows, budget=settings.token_budget)
 
 
-def _random(reading: Reading, law: MaskLaw, settings: ShortcutSettings) -> list[Row]:
+def _random(reading: Reading, law: MaskLaw, settings: Settings) -> list[Row]:
     """A mask like those of training for each instance, drawn one by one in their order."""
     generator = torch.Generator().manual_seed(settings.seed)
 
@@ -304,7 +327,7 @@ def _random(reading: Reading, law: MaskLaw, settings: ShortcutSettings) -> list[
         units = torch.ones(1, length, dtype=torch.bool)
         drawn = (
             draw_masks(units, law, generator)
-            if settings.judge_masks != "half"
+            if settings.judges.masks != "half"
             else half_masks(units, generator)
         )
         return np.asarray(drawn[0].double().numpy())
@@ -312,7 +335,7 @@ def _random(reading: Reading, law: MaskLaw, settings: ShortcutSettings) -> list[
     return [one(length) if length else np.zeros(0) for length in reading.lengths.tolist()]
 
 
-def _truth(reading: Reading) -> tuple[np.ndarray, list[Row]]:
+def truth_of(reading: Reading) -> tuple[np.ndarray, list[Row]]:
     """Which instances have known evidence among their units, and equal weights on it."""
     known = np.zeros(len(reading), dtype=bool)
     rows = []

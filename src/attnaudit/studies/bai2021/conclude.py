@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from scipy.stats import t
 
+from attnaudit.checks.gap import GAP
+from attnaudit.evidence.judges.interventions import LEAK
 from attnaudit.findings.performance import NAME as PERFORMANCE
-from attnaudit.shortcuts.settings import ShortcutBars
 from attnaudit.studies.bai2021.settings import (
     HELD_OUT,
     HONEST,
@@ -25,7 +26,6 @@ from attnaudit.studies.claims import Found, Rule, above, below, claim_of, part_o
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.schema import Claim, Holds, Measured, Part
 
-BARS = ShortcutBars()
 GOOD = 0.9
 """Accuracy from which a task counts as done."""
 REMEDIES = (PRETRAIN, HELD_OUT, WEIGHT)
@@ -117,7 +117,7 @@ def _less(first: Measured | None, second: Measured | None) -> Measured | None:
 
 def _exist(results: Results) -> Claim:
     parts = [
-        *_parts(results, NEEDS_A_CODE, gap_of, lambda m: above(m, BARS.gap)),
+        *_parts(results, NEEDS_A_CODE, gap_of, lambda m: above(m, GAP.value)),
         *_shown(results, NEEDS_A_CODE, accuracy_of, lambda m: above(m, GOOD), "accuracy"),
     ]
     return claim_of(
@@ -126,57 +126,57 @@ def _exist(results: Results) -> Claim:
         claim="Trained end to end, a model predicts a label that no honest weights can carry, and "
         "a neutral judge of the same weights does not.",
         paper=f"That combinatorial shortcuts exist (abstract). {UNKNOWN}",
-        rule=f"The gap is above {BARS.gap}. Accuracy is shown beside it, with whether it is above "
+        rule=f"The gap is above {GAP.value}. Accuracy is shown beside it, with whether it is above "
         f"{GOOD}, and decides nothing. {SEEDS}",
     )
 
 
 def _clean(results: Results) -> Claim:
     return claim_of(
-        _parts(results, HONEST, gap_of, lambda m: below(m, BARS.gap)),
+        _parts(results, HONEST, gap_of, lambda m: below(m, GAP.value)),
         id="honest_weights_are_clean",
         claim="Where honest weights suffice, a neutral judge of them does as well as the model.",
         paper=f"Not in the paper: a negative control of ours. {UNKNOWN}",
-        rule=f"The gap is below {BARS.gap}. {SEEDS}",
+        rule=f"The gap is below {GAP.value}. {SEEDS}",
     )
 
 
 def _defaults(results: Results) -> Claim:
     names = tuple(n for n, s in SETTINGS.items() if s.variant == ONLY)
     return claim_of(
-        _parts(results, names, gap_of, lambda m: above(m, BARS.gap)),
+        _parts(results, names, gap_of, lambda m: above(m, GAP.value)),
         id="default_tokens_tell",
         claim="On real text, weights on nothing but default tokens carry the label.",
         paper="That weights on meaningless default tokens can depend on the label. "
         f"{UNKNOWN} The variant without any other token is ours.",
-        rule=f"The gap is above {BARS.gap}. {SEEDS}",
+        rule=f"The gap is above {GAP.value}. {SEEDS}",
     )
 
 
 def _form(results: Results) -> Claim:
     return claim_of(
-        _parts(results, NEEDS_A_CODE, leak_of, lambda m: above(m, BARS.leak)),
+        _parts(results, NEEDS_A_CODE, leak_of, lambda m: above(m, LEAK.value)),
         id="form_tells",
         claim="Where a model needs a code, a probe of the form of its weights finds it.",
         paper=f"Not in the paper; a question of ours. {UNKNOWN}",
-        rule=f"The leak is above {BARS.leak}. {SEEDS}",
+        rule=f"The leak is above {LEAK.value}. {SEEDS}",
         note="A code can lie in which words are chosen; then only the gap shows it.",
     )
 
 
 def _without(results: Results) -> Claim:
     name = "order/soft/rnn"
-    told = above(over_seeds(list(by_seed(results, name, leak_of).values())), BARS.leak)
+    told = above(over_seeds(list(by_seed(results, name, leak_of).values())), LEAK.value)
     parts = _parts(
-        results, (name,), gap_of, lambda m: below(m, BARS.gap) if told is Holds.YES else told
+        results, (name,), gap_of, lambda m: below(m, GAP.value) if told is Holds.YES else told
     )
-    parts += _shown(results, (name,), leak_of, lambda m: above(m, BARS.leak), "leak")
+    parts += _shown(results, (name,), leak_of, lambda m: above(m, LEAK.value), "leak")
     return claim_of(
         parts,
         id="leak_without_need",
         claim="Weights can leak the label although the model does not need that.",
         paper=f"Not in the paper; a question of ours. {UNKNOWN}",
-        rule=f"Where the leak is above {BARS.leak}, the gap is below {BARS.gap}; without a leak "
+        rule=f"Where the leak is above {LEAK.value}, the gap is below {GAP.value}; without a leak "
         f"the claim fails. {SEEDS}",
     )
 
@@ -192,21 +192,21 @@ def _helps(results: Results, method: str, mask: str) -> Claim:
         if method == HELD_OUT
         else f"That the method mitigates combinatorial shortcuts (abstract). {UNKNOWN}",
         rule=f"The gap of joint training less that of the remedy is above 0, in settings whose "
-        f"joint gap is above {BARS.gap}; paired by seed. {SEEDS}",
+        f"joint gap is above {GAP.value}; paired by seed. {SEEDS}",
     )
 
 
 def _cost(results: Results, method: str) -> Claim:
     names = sorted(HONEST, key=lambda name: SETTINGS[name].mask)
     names = [name for name in names if results.where(setting=name, method=method)]
-    parts = _saved(results, names, method, accuracy_of, lambda m: below(m, BARS.gap))
+    parts = _saved(results, names, method, accuracy_of, lambda m: below(m, GAP.value))
     return claim_of(
         parts,
         id=f"{method}_costs_little",
         claim=f"{METHODS[method][0].upper()}{METHODS[method][1:]} costs little accuracy where "
         "honest weights suffice.",
         paper=f"Not stated in what is known of the paper. {UNKNOWN}",
-        rule=f"The accuracy of joint training less that of the remedy is below {BARS.gap}; paired "
+        rule=f"The accuracy of joint training less that of the remedy is below {GAP.value}; paired "
         f"by seed. {SEEDS}",
     )
 
@@ -216,7 +216,7 @@ def _remedied(results: Results, method: str, mask: str) -> Iterator[str]:
     for name, setting in SETTINGS.items():
         joint = over_seeds(list(by_seed(results, name, gap_of).values()))
         tried = results.where(setting=name, method=method)
-        if setting.mask == mask and tried and above(joint, BARS.gap) is Holds.YES:
+        if setting.mask == mask and tried and above(joint, GAP.value) is Holds.YES:
             yield name
 
 

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from attnaudit.audit.audit import run_audit
+from attnaudit.audit.run import run_audit
+from attnaudit.audit.schema import AuditReport
+from attnaudit.checks.declaration import SHORTCUT
+from attnaudit.checks.gap import RELIANCE
 from attnaudit.data.build import draw
 from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
@@ -19,17 +22,16 @@ from attnaudit.data.generated.shortcut_tasks import (
     with_defaults,
 )
 from attnaudit.data.records import Dataset
+from attnaudit.evidence.judges.probe import DefaultUnits
 from attnaudit.evidence.judges.reading import read
 from attnaudit.findings.estimates import average
-from attnaudit.findings.findings import Estimate
-from attnaudit.findings.settings import Settings
+from attnaudit.findings.findings import Estimate, Finding
+from attnaudit.findings.settings import JudgeSettings, Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.remedies.shortcuts import pretrain, pretrain_held_out, weigh
-from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.shortcuts.schema import ShortcutReport
-from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.runs.execute import watched
 from attnaudit.studies.bai2021.settings import (
     DEFAULTS,
     GENERATED,
@@ -72,29 +74,33 @@ def measure(cell: Cell, place: Place) -> Outcome:
     seconds = time.process_time() - started
     place.progress("training", 1, 1)
     units = default_tokens(DEFAULTS) if spec["variant"] == ONLY else (HEAD, TAIL)
-    settings = ShortcutSettings(
-        seed=spec["seed"], judges=spec["judges"], judge_epochs=spec["judge_epochs"]
+    judges = JudgeSettings(count=spec["judges"], epochs=spec["judge_epochs"])
+    settings = Settings(
+        seed=spec["seed"], resamples=judges.resamples, checks=(SHORTCUT,), judges=judges
     )
-    report = audit_shortcuts(
+    report = run_audit(
         model,
-        splits,
+        splits["test"],
         settings,
-        default_units=units,
+        splits=splits,
+        parts=(DefaultUnits(units),),
+        about={"default_units": list(units)},
         out=place.folder / "shortcuts",
         overwrite=True,
-        progress=place.progress,
-    )
+        watch=watched(place.progress),
+    ).report
+    gap = _gap(report)
     rows = [*_of_check(report), *_on_evidence(model, splits["test"], settings)]
     if spec["explanations"]:
         rows += _explanations(model, splits["test"], spec, place)
     facts = {
-        "verdict": report.verdict.value,
-        "sentence": report.sentence,
-        "sizes": report.sizes,
+        "verdict": report.judgement.asked.value,
+        "sentence": gap.sentence,
+        "sizes": {name: len(part) for name, part in splits.items()},
         "training_seconds": round(seconds, 2),
-        "check_seconds": round(sum(report.seconds.values()), 2),
-        "findings": {f.check: f.verdict.value for f in (report.gate, *report.findings)},
-        "judges": list(report.finding("gap").notes),
+        "check_seconds": round(report.seconds, 2),
+        "findings": {f.check: f.verdict.value for f in (report.performance, *report.findings)},
+        "judges": list(gap.notes),
     }
     return Outcome(rows, facts, notes_of(splits))
 
@@ -129,15 +135,19 @@ def trained(spec: Spec, splits: Splits) -> Model:
     return REFITS[spec["method"]](model, train, dev, options, fresh=True).model
 
 
-def _of_check(report: ShortcutReport) -> Iterator[Estimate]:
+def _gap(report: AuditReport) -> Finding:
+    return next(finding for finding in report.findings if finding.check == RELIANCE.name)
+
+
+def _of_check(report: AuditReport) -> Iterator[Estimate]:
     """Every estimate once; the gap that the verdict rests on is `gap` of `model`."""
-    yield from under_checks((report.gate, *report.findings))
-    headline = report.finding("gap").headline
+    yield from under_checks((report.performance, *report.findings))
+    headline = _gap(report).headline
     if headline is not None:
         yield headline.model_copy(update={"statistic": "gap", "subject": "model"})
 
 
-def _on_evidence(model: Model, data: Dataset, settings: ShortcutSettings) -> Iterator[Estimate]:
+def _on_evidence(model: Model, data: Dataset, settings: Settings) -> Iterator[Estimate]:
     """The weight on known evidence."""
     if not data.has_truth:
         return
@@ -147,9 +157,7 @@ def _on_evidence(model: Model, data: Dataset, settings: ShortcutSettings) -> Ite
         else np.nan
         for record, row in zip(data, read(model, data).weights, strict=True)
     ]
-    yield average(
-        np.array(masses), settings.audit(), statistic="mass_on_evidence", subject="weights"
-    )
+    yield average(np.array(masses), settings, statistic="mass_on_evidence", subject="weights")
 
 
 def _explanations(model: Model, data: Dataset, spec: Spec, place: Place) -> Iterator[Estimate]:
@@ -158,6 +166,7 @@ def _explanations(model: Model, data: Dataset, spec: Spec, place: Place) -> Iter
     some = draw(data, EXPLAINED, spec["seed"])
     folder = place.folder / "audit"
     # an earlier try may have left the results of other code
-    result = run_audit(model, some, settings, out=folder, progress=place.progress, overwrite=True)
+    watch = watched(place.progress)
+    result = run_audit(model, some, settings, out=folder, watch=watch, overwrite=True)
     weights = [finding for finding in result.report.findings if finding.subject == "weights"]
     yield from (row for row in under_checks(weights) if row.group in ("all", ERASED))

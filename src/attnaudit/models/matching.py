@@ -1,0 +1,64 @@
+"""Data as a model reads them: of its kind, with labels numbered as its outputs are."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.kinds import AnyDataset, kind_of
+from attnaudit.errors import DataError
+from attnaudit.models.cut import Model
+
+Data = TypeVar("Data", bound=AnyDataset)
+
+
+def fitted(data: AnyDataset, model: Model) -> AnyDataset:
+    """The data as the model reads them: of its kind, with features in its order.
+
+    Raises:
+        DataError: They are of another kind, or have other features.
+    """
+    kind = kind_of(data)
+    if kind != model.kind:
+        raise DataError(
+            f"{data.name} holds {kind.instances}, and {model.name} reads {model.kind.instances}"
+        )
+    return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
+
+
+def aligned(data: Data, model: Model) -> Data:
+    """The data with labels numbered as the model's outputs are.
+
+    Raises:
+        DataError: There are no records, or a label is none of the model's classes.
+    """
+    if not len(data):
+        raise DataError(f"{data.name} has no records, so there is nothing to audit.")
+    seen: dict[str, int] = {}
+    for place, record in enumerate(data):
+        if record.id in seen:
+            raise DataError(
+                f"{data.name}: records {seen[record.id] + 1} and {place + 1} have the same id "
+                f"{record.id!r}. Ids must be unique: random draws and results are keyed by them."
+            )
+        seen[record.id] = place
+    numbers = [record.label for record in data]
+    quantities = [number for number in numbers if isinstance(number, float)]
+    if quantities:
+        raise DataError(
+            f"{data.name} has labels that are quantities ({quantities[0]:g}, …), and {model.name} "
+            "gives classes. Give labels that are classes, or none."
+        )
+    labels = [None if number is None else int(number) for number in numbers]
+    if data.classes == model.classes or all(label is None for label in labels):
+        return data.relabelled(labels, model.classes)
+    index = {name: position for position, name in enumerate(model.classes)}
+    used = {data.classes[label] for label in labels if label is not None}
+    unknown = sorted(used - set(index))
+    if unknown:
+        raise DataError(
+            f"{data.name} has the label {unknown[0]!r}, which is none of the model's classes "
+            f"({', '.join(model.classes)}). Rename the labels, or audit without them."
+        )
+    known = [None if label is None else index[data.classes[label]] for label in labels]
+    return data.relabelled(known, model.classes)
