@@ -31,7 +31,7 @@ from attnaudit.api import explain, open_run
 from attnaudit.audit.audit import run_audit
 from attnaudit.controls.run import open_controls, run_controls
 from attnaudit.data.bags.generated import generate_bag_splits
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import AttnauditError, DamagedWarning
 from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.findings.settings import Settings
@@ -75,7 +75,7 @@ class Kind:
 
 def texts() -> dict[str, object]:
     """A few generated reviews in three splits."""
-    return dict(load_splits("reviews", limit=60))
+    return dict(resolve("reviews", limit=60).splits())
 
 
 def models() -> dict[str, Kind]:
@@ -125,7 +125,7 @@ def audits() -> Kind:
     done = train(
         texts(), encoder="average", options=SMALL, hidden=4, embedding_dim=4, progress=False
     )
-    data = load_splits("reviews", limit=60)["train"]
+    data = resolve("reviews", limit=60).splits()["train"]
     settings = Settings(chunk=20, resamples=100, permutations=10, costly_limit=10)
 
     def found(folder: Path) -> object:
@@ -141,7 +141,7 @@ def audits() -> Kind:
 
 def controls() -> Kind:
     """Controls of two trainings."""
-    splits = load_splits("reviews", limit=60)
+    splits = resolve("reviews", limit=60).splits()
     recipe = Recipe("average", "additive", 4, 4, options=SMALL)
 
     def found(folder: Path) -> object:
@@ -165,7 +165,7 @@ def controls() -> Kind:
 
 def shortcuts() -> Kind:
     """A shortcut check."""
-    splits = load_splits("polarity", limit=120)
+    splits = resolve("polarity", limit=120).splits()
     done = train(
         splits, encoder="average", options=SMALL, hidden=8, embedding_dim=8, progress=False
     )

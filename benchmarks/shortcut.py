@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.models.cut import Model
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.training.selective import train_selective
@@ -63,7 +63,7 @@ def main(
     torch.set_num_threads(1)
     rows = []
     for limit in map(int, limits.split(",")):
-        splits = load_splits("sst", data_dir=data, limit=limit or None)
+        splits = resolve("sst", data_dir=data, limit=limit or None).splits()
         rows += [compared(name, splits) for name in models.split(",")]
     table = Table(title="The shortcut check on SST")
     for column in rows[0]:

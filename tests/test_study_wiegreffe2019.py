@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 
 from attnaudit.audit.store import Store
 from attnaudit.controls.run import open_controls
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Results, find

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from attnaudit.cli.app import OUT, Seed, app
+from attnaudit.cli.app import OUT, Seed, app, columns_of
 from attnaudit.cli.output import told
 from attnaudit.progress import bars
 from attnaudit.runs.disk import write_noted
@@ -50,7 +50,7 @@ def audit_pairs(
     Example: attnaudit audit-pairs minilm pairs.csv --layer 3 --limit 60
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.data.pairs.scored_pairs import load_text_pairs
+    from attnaudit.data.sources.resolve import resolve
     from attnaudit.models.siamese.explainer import PairExplainer
     from attnaudit.models.siamese.load import load_siamese
     from attnaudit.pair_checks.audit import audit_pairs as run_audit
@@ -59,7 +59,9 @@ def audit_pairs(
     from attnaudit.report.pair_audit import pair_audit_json, render_pair_audit, render_pair_card
 
     check_run(out, "pairs", reads=(model, pairs))
-    texts = load_text_pairs(pairs, a_column=a_column, b_column=b_column, limit=limit, seed=seed)
+    columns = {**columns_of(a=a_column, b=b_column), "score": None}
+    chosen = resolve(pairs, "pairs", columns=columns, limit=limit, seed=seed).data()
+    texts = [(pair.a, pair.b) for pair in chosen]
     encoder = load_siamese(model, layer=layer, device=device)
     explainer = PairExplainer(encoder, reference=reference, tolerance=tolerance)
     checks, settings = tuple(check or PAIR_CHECKS), PairSettings(seed=seed)

@@ -21,14 +21,14 @@ from attnaudit.cli.app import (
     TextColumn,
     Tokens,
     app,
-    label_of,
+    columns_of,
 )
 from attnaudit.cli.output import told
 from attnaudit.cli.study import _watched as watched
 from attnaudit.console import visible
 from attnaudit.controls.registry import CONTROLS
 from attnaudit.controls.run import ControlReport, finish_controls, prepare_controls
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.evidence.trainings.design import ADVERSARY_EPOCHS, LAMBDAS, SEEDS, Design, Recipe
 from attnaudit.findings.estimates import spoken
 from attnaudit.findings.findings import Verdict
@@ -127,18 +127,16 @@ def control(
         adversary_epochs=adversary_epochs,
     )
     with OUT.status("reading the data"):
-        splits = load_splits(
+        splits = resolve(
             data,
-            text_column=text_column,
-            label_column=label_of(label_column),
-            id_column=id_column,
+            columns=columns_of(text=text_column, label=label_column, id=id_column),
             limit=limit,
             tokenizer=tokenizer,
             data_dir=data_dir,
             drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty,
             seed=seed,
-        )
+        ).splits()
     work = prepare_controls(splits, design, controls, out, base=base, overwrite=overwrite)
     with OUT.status("timing a few batches"):
         said = work.forecast(workers)

@@ -24,16 +24,13 @@ from attnaudit.cli.app import (
     Tokens,
     TruthColumn,
     app,
-    label_of,
+    columns_of,
 )
 from attnaudit.cli.output import told
-from attnaudit.cli.train_bags import BagColumn, Features, bag_reading
-from attnaudit.data.bags.loading import load_bag_splits
+from attnaudit.cli.train_bags import BagColumn, Features
 from attnaudit.data.kinds import AnyDataset
-from attnaudit.data.records import Dataset
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import SettingsError
-from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import bars
 from attnaudit.report.shortcuts import headline_of, shortcut_table, write_shortcuts
@@ -124,21 +121,20 @@ def shortcut(
         }
     )
     loaded = load(model, device)
-    of_bags = {"bag_column": bag_column, "features": features}
-    of_texts = {
-        "text_column": text_column,
-        "id_column": id_column,
-        "question_column": question_column,
+    reading: dict[str, Any] = {
+        "columns": columns_of(
+            text=text_column,
+            label=label_column,
+            truth=truth_column,
+            id=id_column,
+            question=question_column,
+            bag=bag_column,
+            features=features,
+        ),
         "pipeline": pipeline,
         "tokenizer": tokenizer,
         "drop_unlabelled": drop_unlabelled,
         "drop_empty": drop_empty,
-        "defaults": defaults,
-        "default_token": default_token,
-    }
-    common = {
-        "label_column": label_of(label_column),
-        "truth_column": truth_column,
         "limit": limit,
         "data_dir": data_dir,
         "seed": seed,
@@ -147,12 +143,17 @@ def shortcut(
     splits: dict[str, AnyDataset]
     with OUT.status("reading the data"):
         if loaded.reads == "bags":
-            _refuse({**of_texts, "text_column": text_column != "text"}, "texts", loaded)
-            splits = _bags(data, of_bags, common)
+            if defaults or default_token:
+                raise SettingsError(
+                    f"--{'defaults' if defaults else 'default-token'} is about texts, and "
+                    f"{loaded.name} reads bags; leave it out"
+                )
+            splits = dict(resolve(data, "bags", **reading).splits())
         else:
-            _refuse(of_bags, "bags", loaded)
-            texts, tokens = _texts(data, loaded, of_texts, common)
-            splits = dict(texts)
+            texts = resolve(data, classes=loaded.classes, **reading).splits()
+            texts, tokens = with_default_tokens(texts, defaults)
+            refuse_other_tokens(loaded, texts, defaults)
+            splits, tokens = dict(texts), (*tokens, *(default_token or ()))
     if "test" in splits:
         chosen = choose(loaded, splits["test"], include=include_training_texts)
         splits["test"] = chosen.data
@@ -179,36 +180,3 @@ def shortcut(
         OUT.print_place(what, path)
     if strict and report.verdict is not ShortcutVerdict.CLEAN:
         raise typer.Exit(1)
-
-
-def _texts(
-    data: str, model: Model, options: dict[str, Any], common: dict[str, Any]
-) -> tuple[dict[str, Dataset], tuple[str, ...]]:
-    """The splits of texts, and their default tokens."""
-    given = dict(options)
-    defaults, named = given.pop("defaults"), given.pop("default_token")
-    splits = load_splits(data, classes=model.classes, **given, **common)
-    splits, tokens = with_default_tokens(splits, defaults)
-    refuse_other_tokens(model, splits, defaults)
-    return splits, (*tokens, *(named or ()))
-
-
-def _bags(data: str, options: dict[str, Any], common: dict[str, Any]) -> dict[str, AnyDataset]:
-    """The splits of bags; a column that has its usual name is not said."""
-    given = {
-        **common,
-        **bag_reading(bag_column=options["bag_column"], features=options["features"]),
-    }
-    if given["label_column"] == "label":
-        del given["label_column"]
-    return dict(load_bag_splits(data, **{k: v for k, v in given.items() if v is not None}))
-
-
-def _refuse(options: dict[str, Any], kind: str, model: Model) -> None:
-    """Refuse options of what the model does not read."""
-    for name, value in options.items():
-        if value:
-            flag = name.replace("_", "-")
-            raise SettingsError(
-                f"--{flag} is about {kind}, and {model.name} reads {model.reads}; leave it out"
-            )

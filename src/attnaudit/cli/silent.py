@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
+from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, columns_of
 from attnaudit.cli.output import told
 from attnaudit.console import visible
-from attnaudit.data.bags.loading import GENERATED, load_bag_splits
+from attnaudit.data.bags.loading import GENERATED
 from attnaudit.data.bags.scaling import scaling_of
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.evidence.seeds.ceilings import known_ceilings
 from attnaudit.findings.estimates import spoken
 from attnaudit.findings.findings import Verdict
@@ -102,15 +103,10 @@ def silent(
     Example: attnaudit silent conjunction-digits --pool self_attention --seeds 24
     """
     check_run(out, "silent", reads=(data, data_dir))
-    options: dict[str, Any] = {
-        "data_dir": data_dir,
-        "bag_column": bag_column,
-        "truth_column": truth_column,
-        "label_column": None if label_column is None else label_of(label_column),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    columns = columns_of(bag=bag_column, truth=truth_column, label=label_column)
     with OUT.status("reading the bags"):
-        splits = load_bag_splits(data, limit=limit, seed=seed, **given)
+        source = resolve(data, "bags", columns=columns, data_dir=data_dir, limit=limit, seed=seed)
+        splits = source.splits()
     train = splits["train"]
     scaling = scaling_of(train) if (len(train.shape) == 1 if scale is None else scale) else None
     ceilings = None

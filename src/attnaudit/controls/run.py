@@ -121,7 +121,7 @@ def run_controls(
     """Train a model again with one thing changed, and say what that tells of its weights.
 
     Args:
-        splits: `train`, `dev` and `test`, labelled; `load_splits` gives them.
+        splits: `train`, `dev` and `test`, labelled; `resolve` gives them.
         recipe: How the model in question is made; that of `base` by default.
         controls: Names of `CONTROLS`; all by default.
         base: The model in question, where it is trained already: a model, or its folder. How it
@@ -304,7 +304,7 @@ def _check(splits: Splits, split: str, what: str) -> None:
     if split not in splits:
         raise DataError(
             f"there is no split {split!r}: controls train on train, choose on dev and compare on "
-            "test; load_splits and split_dataset cut data into all three"
+            "test; resolve(…).splits() and split_dataset cut data into all three"
         )
     data = splits[split]
     check_labels(data.records, data.classes, what, several=True)

@@ -22,7 +22,7 @@ from attnaudit.checks.gap import conclude_gap, reads_form
 from attnaudit.checks.leak import check_defaults, conclude_leak
 from attnaudit.checks.performance import conclude_performance
 from attnaudit.checks.swaps import FORWARD, conclude_forward, conclude_swaps
-from attnaudit.data.build import draw
+from attnaudit.data.drawing import draw
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, NotApplicable
 from attnaudit.evidence.judges.judge import Judged, judge
@@ -61,7 +61,7 @@ def audit_shortcuts(
 
     Args:
         model: Any model with the cut, soft or hard weights; it stays as it is.
-        splits: `train` and `dev` teach the judges; all else is measured on `test`. `load_splits`
+        splits: `train` and `dev` teach the judges; all else is measured on `test`. `resolve`
             and `split_dataset` give them. Classes are matched with the model's by name.
         settings: Seed, judges, bars.
         default_units: Tokens that stand in every record and mean nothing, where there are any.
@@ -217,7 +217,7 @@ def _checked(model: Model, splits: Mapping[str, AnyDataset]) -> dict[str, AnyDat
         if split not in splits:
             raise DataError(
                 f"there is no split {split!r}: judges learn on train and dev, and everything is "
-                "measured on test; load_splits and split_dataset cut data into all three"
+                "measured on test; resolve(…).splits() and split_dataset cut data into all three"
             )
         data = found[split] = aligned(fitted(splits[split], model), model)
         check_labels(data.records, data.classes, what, several=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attnaudit.data.faults import checked
 from attnaudit.data.sources.frames import listed, shown, storable
 from attnaudit.errors import DataError
 from attnaudit.files import parse_json
@@ -29,7 +30,11 @@ def allowed_answers(
         >>> allowed_answers([["a", "b"], "[0, 2]", None], "allowed", str)
         [('a', 'b'), (0, 2), None]
     """
-    return [_allowed(value, f"{place(row)}, column {column!r}") for row, value in enumerate(values)]
+    return checked(
+        range(len(values)),
+        lambda row: _allowed(values[row], f"{place(row)}, column {column!r}"),
+        place,
+    )
 
 
 def named_answers(answers: Sequence[Allowed | None]) -> set[str]:

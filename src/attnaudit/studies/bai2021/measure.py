@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from attnaudit.audit.audit import run_audit
-from attnaudit.data.build import draw
+from attnaudit.data.drawing import draw
 from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
     TAIL,
