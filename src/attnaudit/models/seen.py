@@ -12,10 +12,9 @@ from typing import Any
 from attnaudit.data.bags.arrays import save_bags
 from attnaudit.data.bags.records import Bag, BagDataset
 from attnaudit.data.kinds import AnyDataset, Record
-from attnaudit.data.reading import ROLES, Column
+from attnaudit.data.reading import ROLES, Kind
 from attnaudit.data.records import Dataset, TextPair
-from attnaudit.data.sources.files import read_file
-from attnaudit.data.sources.npz import read_npz
+from attnaudit.data.sources.files import BAG_SUFFIXES, read_file
 from attnaudit.data.sources.resolve import Source, resolve
 from attnaudit.errors import ModelError
 from attnaudit.files import read_json, write_whole
@@ -156,21 +155,13 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
     """
     if seen.test is None:
         return None
-    source: Source[Any]
-    if seen.test.name == TEST_BAGS:
-        columns: dict[str, Column] = {} if read_npz(seen.test, ("label",)) else {"label": None}
-        source = resolve(seen.test, "bags", classes=classes, columns=columns, name=seen.data)
-    else:
-        there = read_file(seen.test).columns
-        columns = {role: role if role in there else None for role in ROLES["texts"]}
-        source = resolve(
-            seen.test,
-            columns=columns,
-            classes=classes,
-            name=seen.data,
-            drop_unlabelled=True,
-            drop_empty=True,
-        )
+    table = read_file(seen.test, BAG_SUFFIXES)
+    kind: Kind = "bags" if seen.test.name == TEST_BAGS else "texts"
+    columns = {role: role if role in table.columns else None for role in ROLES[kind]}
+    options: dict[str, Any] = {"columns": columns, "classes": classes, "name": seen.data}
+    if kind == "texts":
+        options |= {"drop_unlabelled": True, "drop_empty": True}
+    source: Source[Any] = resolve(table, kind, **options)
     data: AnyDataset = source.data()
     return data.select(data.records, "test")
 

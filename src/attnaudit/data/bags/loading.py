@@ -116,7 +116,7 @@ class Bags:
             parts = {"train": train, **others}
         train = parts["train"]
         parts = {
-            name: _with_overlap(_with_classes(part, train).in_order_of(train.features), train)
+            name: _with_overlap(part.in_order_of(train.features), train)
             for name, part in parts.items()
         }
         shares = {"dev": (1 - DEV_SHARE, DEV_SHARE, 0), "test": (1 - DEV_SHARE, 0, DEV_SHARE)}
@@ -156,7 +156,7 @@ def open_bags(place: Place, reading: Reading) -> Bags | MadeBags:
                 f"the set {place!r} needs data_dir= (--data-dir): the folder with a copy of one's "
                 "own"
             )
-        if reading.columns or reading.regression:
+        if reading.given.keys() & reading.columns.keys() or reading.regression:
             raise SettingsError(
                 f"the set {place!r} says itself what is in it: leave out the names of columns, and "
                 "regression="
@@ -176,10 +176,9 @@ def open_bags(place: Place, reading: Reading) -> Bags | MadeBags:
 
 
 def _made(rule: str, modality: str, reading: Reading) -> MadeBags:
-    if reading.columns:
-        raise SettingsError(
-            f"generated bags are not read: leave out {next(iter(reading.given), 'columns=')}"
-        )
+    named = [words for name, words in reading.given.items() if name in reading.columns]
+    if named:
+        raise SettingsError(f"generated bags are not read: leave out {named[0]}")
     if reading.data_dir is not None and modality != "mnist":
         raise SettingsError(f"{modality} is generated: leave out data_dir= (--data-dir)")
     return MadeBags(rule, modality, reading)
@@ -212,15 +211,3 @@ def _with_overlap(part: BagDataset, train: BagDataset) -> BagDataset:
     if not both:
         return part
     return part.noted(f"{part.split}: {both} of {len(part)} bags are in train too")
-
-
-def _with_classes(part: BagDataset, train: BagDataset) -> BagDataset:
-    """The split with labels numbered as in train."""
-    if part.classes == train.classes:
-        return part
-    unknown = sorted(set(part.classes) - set(train.classes))
-    if unknown:
-        raise DataError(f"{part.name}: {part.split} has the class {unknown[0]!r}, and train not")
-    index = [train.classes.index(name) for name in part.classes]
-    labels = [None if bag.label is None else index[int(bag.label)] for bag in part]
-    return part.relabelled(labels, train.classes)

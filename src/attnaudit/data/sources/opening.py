@@ -147,6 +147,8 @@ def open_place(place: Place, names: Collection[str], known: Sequence[str] = SUFF
 
 def _in_memory(place: object) -> tuple[Table, str]:
     library = type(place).__module__.partition(".")[0]
+    if isinstance(place, Table):
+        return place, place.name
     if isinstance(place, pl.DataFrame):
         return from_polars(place, "the data frame"), "data frame"
     if library == "pandas":

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
-from attnaudit.data.bags.loading import open_bags
 from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.bags.splits import split_bags
 from attnaudit.data.pairs.scored_pairs import ScoredPairs, open_pairs
-from attnaudit.data.reading import Kind, Reading
+from attnaudit.data.reading import ROLES, Kind, Reading
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.files import path_exists
 from attnaudit.data.sources.opening import Place, open_place
@@ -32,9 +30,6 @@ class Readable(Protocol[Data]):
 
     def splits(self) -> dict[str, Data]:
         """Train, dev and test."""
-
-
-_OPEN = {"texts": open_texts, "bags": open_bags, "pairs": open_pairs}
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,13 @@ class Source(Generic[Data]):
     def _opened(self) -> Readable[Data]:
         if isinstance(self.place, Dataset | BagDataset):
             return cast(Readable[Data], _InMemory(self.place, self.reading))
-        return cast(Readable[Data], _OPEN[self.kind](self.place, self.reading))
+        if self.kind == "bags":
+            # scipy and scikit-learn, by which bags are made and cut, take a second to import
+            from attnaudit.data.bags.loading import open_bags
+
+            return cast(Readable[Data], open_bags(self.place, self.reading))
+        opened = open_texts if self.kind == "texts" else open_pairs
+        return cast(Readable[Data], opened(self.place, self.reading))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -137,8 +138,8 @@ def resolve(place: Place, kind: Kind = "texts", **options: Any) -> Source[Any]:
         >>> {name: len(data) for name, data in resolve("reviews", limit=100).splits().items()}
         {'train': 100, 'dev': 100, 'test': 100}
     """
-    if kind not in _OPEN:
-        raise SettingsError(f"unknown kind of data {kind!r}: choose one of {', '.join(_OPEN)}")
+    if kind not in ROLES:
+        raise SettingsError(f"unknown kind of data {kind!r}: choose one of {', '.join(ROLES)}")
     reading = Reading(**options)
     reading.check(kind)
     if isinstance(place, Dataset | BagDataset):
@@ -189,4 +190,6 @@ class _InMemory:
     def splits(self) -> Mapping[str, Dataset | BagDataset]:
         if isinstance(self.whole, Dataset):
             return split_dataset(self.whole, seed=self.reading.seed)
+        from attnaudit.data.bags.splits import split_bags
+
         return split_bags(self.whole, seed=self.reading.seed)

@@ -7,8 +7,8 @@ from typing import Any
 
 from attnaudit.data.faults import checked
 from attnaudit.data.sources.frames import listed, shown, storable
+from attnaudit.data.texts.truth import from_json
 from attnaudit.errors import DataError
-from attnaudit.files import parse_json
 
 Allowed = tuple[str, ...] | tuple[int, ...]
 
@@ -73,13 +73,7 @@ def allowed_indices(
 
 
 def _allowed(value: Any, place: str) -> Allowed | None:
-    if isinstance(value, str):
-        try:
-            value = parse_json(value)
-        except ValueError as error:
-            raise DataError(
-                f"{place}: {shown(value)} is no list of allowed answers ({error})"
-            ) from error
+    value = from_json(value, place, "allowed answers")
     if value is None:
         return None
     if isinstance(value, list | tuple) and value:
