@@ -61,6 +61,9 @@ def test_fingerprints_tell_content_and_options(tmp_path):
     prints = [resolve(frame).fingerprint for frame in frames]
     assert prints[0] == prints[1] != prints[2]
     assert resolve("reviews").fingerprint != resolve("polarity").fingerprint
+    pairs = [[("a", "b", score)] for score in (1, 1, 2)]
+    prints = [resolve(pair, "pairs").fingerprint for pair in pairs]
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_data_in_memory_are_taken_as_they_are():

@@ -14,7 +14,7 @@ from attnaudit.data.pairs.scored_pairs import ScoredPairs, open_pairs
 from attnaudit.data.reading import ROLES, Kind, Reading
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.files import path_exists
-from attnaudit.data.sources.opening import Place, open_place
+from attnaudit.data.sources.opening import Place
 from attnaudit.data.splits import split_dataset
 from attnaudit.data.texts.loading import open_texts
 from attnaudit.errors import DataError, SettingsError
@@ -90,19 +90,16 @@ class Source(Generic[Data]):
         for each in fields(self.reading):
             if each.name != "data_dir":
                 digest.update(repr((each.name, getattr(self.reading, each.name))).encode())
-        if isinstance(self.place, Dataset | BagDataset):
-            digest.update(self.place.fingerprint.encode())
-        elif isinstance(self.place, str | Path):
-            folder = self.reading.data_dir
-            inside = self.place if folder is None and path_exists(self.place) else folder
-            digest.update(b"" if inside == self.place else str(self.place).encode())
-            digest.update(b"" if inside is None else files_digest(Path(inside)))
+        folder = self.reading.data_dir
+        if not isinstance(self.place, str | Path):
+            known = isinstance(self.place, Dataset | BagDataset)
+            whole = self.place if known else self.data("all")
+            digest.update(str(getattr(whole, "fingerprint", whole)).encode())
+        elif folder is None and path_exists(self.place):
+            digest.update(files_digest(Path(self.place)))
         else:
-            table = open_place(self.place, ()).table
-            for name in table.columns if table else ():
-                digest.update(repr((name, table.column(name, name) if table else ())).encode())
-            if table and table.arrays:
-                digest.update(table.arrays.values.tobytes())
+            digest.update(str(self.place).encode())
+            digest.update(b"" if folder is None else files_digest(Path(folder)))
         return digest.hexdigest()
 
     def __reduce__(self) -> tuple[type[Source[Data]], tuple[Place, Kind, Reading]]:
