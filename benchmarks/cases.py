@@ -33,10 +33,10 @@ kind, path = sys.argv[1:]
 try:
     if kind == "text":
         from attnaudit.data import load_data
-        found = load_data(path, text_column="text", label_column="label")
+        found = load_data(path)
     elif kind == "bags":
-        from attnaudit.data.bags.loading import load_bag_data
-        found = load_bag_data(path)
+        from attnaudit.data.sources.resolve import resolve
+        found = resolve(path, "bags").data()
     else:
         from attnaudit.models.load import load
         found = load(path)

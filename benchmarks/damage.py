@@ -33,7 +33,7 @@ from attnaudit.audit.run import open_audit, run_audit
 from attnaudit.audit.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.kinds import TEXTS
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import AttnauditError, DamagedWarning
 from attnaudit.evidence.seeds.network import Network
 from attnaudit.evidence.trainings.design import Recipe
@@ -78,7 +78,7 @@ class Kind:
 
 def texts() -> dict[str, object]:
     """A few generated reviews in three splits."""
-    return dict(load_splits("reviews", limit=60))
+    return dict(resolve("reviews", limit=60).splits())
 
 
 def models() -> dict[str, Kind]:
@@ -128,7 +128,7 @@ def audits() -> Kind:
     done = train(
         texts(), encoder="average", options=SMALL, hidden=4, embedding_dim=4, progress=False
     )
-    data = load_splits("reviews", limit=60)["train"]
+    data = resolve("reviews", limit=60).splits()["train"]
     settings = Settings(chunk=20, resamples=100, permutations=10, costly_limit=10)
 
     def found(folder: Path) -> object:
@@ -144,7 +144,7 @@ def audits() -> Kind:
 
 def retraining() -> Kind:
     """An audit that retrains."""
-    splits = load_splits("reviews", limit=60)
+    splits = resolve("reviews", limit=60).splits()
     recipe = Recipe("average", "additive", 4, 4, options=SMALL)
     about = {"recipe": recipe.about()}
     settings = Settings(
@@ -172,7 +172,7 @@ def retraining() -> Kind:
 
 def shortcuts() -> Kind:
     """A shortcut check."""
-    splits = load_splits("polarity", limit=120)
+    splits = resolve("polarity", limit=120).splits()
     done = train(
         splits, encoder="average", options=SMALL, hidden=8, embedding_dim=8, progress=False
     )

@@ -20,10 +20,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.data.bags.sources import load_bags
-from attnaudit.data.pairs.scored_pairs import load_scored_pairs
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.findings.settings import Settings, read_settings
 from attnaudit.models.load import load
@@ -171,7 +168,7 @@ def read_folder(folder: Path) -> object:
     """All splits of a folder."""
     return {
         split: [(record.text, data.classes[int(record.label or 0)]) for record in data]
-        for split, data in load_splits(folder).items()
+        for split, data in resolve(folder).splits().items()
     }
 
 
@@ -210,7 +207,7 @@ def expected_bags(rows: list[Row]) -> list[object]:
 
 def read_bags(folder: Path) -> object:
     """Bags: id, label, features (in no order, as columns have none) and truth."""
-    data = load_bags(only_file(folder))
+    data = resolve(only_file(folder), "bags").data()
     return [
         (
             bag.id,
@@ -265,7 +262,7 @@ def pair_file(suffix: str) -> Reader:
         return [tuple(row.values()) for row in rows]
 
     def read(folder: Path) -> object:
-        return [(pair.a, pair.b, pair.score) for pair in load_scored_pairs(only_file(folder))]
+        return [(pair.a, pair.b, pair.score) for pair in resolve(only_file(folder), "pairs").data()]
 
     return Reader(write, read)
 

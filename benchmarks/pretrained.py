@@ -24,7 +24,7 @@ from tests.shared import SHARED
 import attnaudit
 from attnaudit.audit.audit import drawn
 from attnaudit.data.records import Dataset
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.models.cut import Model
 from attnaudit.nets.pretrained.frozen import FrozenTransformer
 from attnaudit.nets.pretrained.load import load_transformer
@@ -82,7 +82,7 @@ def main(
     test_texts: Annotated[int, typer.Option(help="Texts to audit, drawn by the seed 0.")] = 600,
 ) -> None:
     """Measure, print and write build/pretrained.json."""
-    splits = load_splits("sst", data_dir=SHARED / "data" / "sst")
+    splits = resolve("sst", data_dir=SHARED / "data" / "sst").splits()
     splits["train"] = few(splits["train"], train_texts)
     # the authors keep test texts of more than five words: the same here
     longer = splits["test"].select([r for r in splits["test"] if len(r.units) > 5])

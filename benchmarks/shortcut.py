@@ -18,7 +18,7 @@ from rich.table import Table
 
 from attnaudit.audit.run import run_audit
 from attnaudit.checks.declaration import SHORTCUT
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.training.selective import train_selective
@@ -65,7 +65,7 @@ def main(
     torch.set_num_threads(1)
     rows = []
     for limit in map(int, limits.split(",")):
-        splits = load_splits("sst", data_dir=data, limit=limit or None)
+        splits = resolve("sst", data_dir=data, limit=limit or None).splits()
         rows += [compared(name, splits) for name in models.split(",")]
     table = Table(title="The shortcut check on SST")
     for column in rows[0]:

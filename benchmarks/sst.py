@@ -18,7 +18,7 @@ from rich.table import Table
 from tests.shared import SHARED
 
 import attnaudit
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.training.text_loop import TrainOptions
 
 OUT = Path("build/sst.json")
@@ -31,7 +31,7 @@ PAIRS = {
 
 def measured(seed: int) -> dict[str, Any]:
     """Train, audit, and pick the quantities that the paper reports."""
-    splits = load_splits("sst", data_dir=SHARED / "data" / "sst")
+    splits = resolve("sst", data_dir=SHARED / "data" / "sst").splits()
     done = attnaudit.train(splits, options=TrainOptions(seed=seed))
     # the authors keep test texts of more than five words: the same here, to be comparable
     test = splits["test"]

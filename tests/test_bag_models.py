@@ -14,9 +14,9 @@ import torch
 import attnaudit
 from attnaudit.attribution.leave_one_out import _one_by_one
 from attnaudit.audit.run import run_audit
-from attnaudit.data.bags.loading import load_bag_data, load_bag_splits
 from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.data.bags.scaling import scaled, scaling_of
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
@@ -318,7 +318,7 @@ def replace_settings(**more):
 
 
 def test_a_kind_of_key_that_is_passed_over_is_named():
-    data = load_bag_data("conjunction-gaussian", n_bags=60, delta=4.0)
+    data = resolve("conjunction-gaussian", "bags", generator={"n_bags": 60, "delta": 4.0}).data()
     # weights on the first kind alone: an energy along its axis
     config = BagConfig(data.classes, data.shape, encoder="identity", pool="additive", attention=1)
     model = BagModel(new_bag_net(config, 0))
@@ -500,29 +500,29 @@ def test_generated_ensembles_from_the_keyboard(tmp_path):
 
 
 def test_folders_and_columns_of_splits(tmp_path):
-    parts = load_bag_splits("presence-gaussian", limit=20)
+    parts = resolve("presence-gaussian", "bags", limit=20).splits()
     from attnaudit.data.bags.arrays import save_bags
 
     for name, part in parts.items():
         save_bags(part, tmp_path / f"{'validation' if name == 'dev' else name}.npz")
-    again = load_bag_splits(tmp_path)
+    again = resolve(tmp_path, "bags").splits()
     assert {n: p.fingerprint for n, p in again.items()} == {
         n: p.fingerprint for n, p in parts.items()
     }
-    assert load_bag_data(tmp_path, split="dev").split == "dev"
+    assert resolve(tmp_path, "bags", split="dev").data().split == "dev"
     (tmp_path / "dev.csv").write_text("bag,label,f\n")
-    with pytest.raises(DataError, match="two files of the split dev"):
-        load_bag_splits(tmp_path)
+    with pytest.raises(DataError, match="several files for the split 'dev'"):
+        resolve(tmp_path, "bags").splits()
     rows = [
         {"bag": f"{split}{b}", "label": "ab"[b % 2], "split": split, "f": float(b + i)}
         for split in ("train", "test")
         for b in range(20)
         for i in range(2)
     ]
-    cut = load_bag_splits(rows)
+    cut = resolve(rows, "bags").splits()
     assert {name: len(part) for name, part in cut.items()} == {"train": 17, "dev": 3, "test": 20}
     with pytest.raises(DataError, match="no train split"):
-        load_bag_splits([row for row in rows if row["split"] == "test"])
+        resolve([row for row in rows if row["split"] == "test"], "bags").splits()
 
 
 # maps
@@ -630,19 +630,18 @@ def test_a_bag_is_in_one_split():
     rng = np.random.default_rng(0)
     mixed = [{**row, "split": ("train", "test")[int(rng.integers(2))]} for row in rows]
     with pytest.raises(DataError, match="a bag is never divided"):
-        load_bag_splits(mixed)
+        resolve(mixed, "bags").splits()
     named = [{**row, "split": "fold9" if row["bag"] == "b3" else "train"} for row in rows]
     with pytest.raises(DataError, match="'fold9'"):
-        load_bag_splits(named)
+        resolve(named, "bags").splits()
     one = [{**row, "split": "test" if row["bag"] in ("b1", "b3") else "train"} for row in rows]
-    assert load_bag_splits(one)["test"].class_counts == {"a": 0, "b": 2}
+    assert resolve(one, "bags").splits()["test"].class_counts == {"a": 0, "b": 2}
 
 
 def test_bags_and_texts_are_told_apart():
-    from attnaudit.data import load_splits
     from attnaudit.training.text_loop import TrainOptions
 
-    splits = load_splits("reviews", limit=40)
+    splits = resolve("reviews", limit=40).splits()
     text = attnaudit.train(
         splits,
         encoder="average",
@@ -664,17 +663,17 @@ def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
         train_bag_model("presence-gaussian", out=tmp_path / "file" / "model", **few)
     with pytest.raises(SettingsError, match="'zz' is unknown"):
         train_bag_model("presence-gaussian", rule="zz", **few)
-    splits = load_bag_splits("presence-gaussian", limit=20)
+    splits = resolve("presence-gaussian", "bags", limit=20).splits()
     with pytest.raises(DataError, match="no split 'dev'"):
         train_bag_model({"train": splits["train"]}, progress=False)
     with pytest.raises(SettingsError, match="limit= says how data are read"):
         train_bag_model(splits, **few)
-    with pytest.raises(DataError, match=r"presence, threshold"):
+    with pytest.raises(DataError, match="Did you mean 'presence-digits'"):
         train_bag_model("presence-digit", **few)
 
 
 def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
-    splits = load_bag_splits("presence-gaussian", limit=20)
+    splits = resolve("presence-gaussian", "bags", limit=20).splits()
     test = splits["test"]
     mixed = test.select([replace(test.bags[0], truth=None, key_types=None), *test.bags[1:]])
     blank = test.select([replace(bag, label=None) for bag in test])

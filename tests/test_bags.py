@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from attnaudit.data.bags.batches import bag_batches, padded
+from attnaudit.data.bags.batches import padded
 from attnaudit.data.bags.records import Bag, BagDataset, bag_record
 from attnaudit.data.bags.scaling import standardised
 from attnaudit.data.bags.splits import bag_folds, split_bags
@@ -88,7 +88,7 @@ def test_a_bag_is_a_record():
     again = pickle.loads(pickle.dumps(bag))
     assert torch.equal(again.instances, bag.instances)
     data = BagDataset("demo", (bag,), ("no", "yes"), (1,))
-    assert (data.records, data.has_truth, data.instance_count) == ((bag,), True, 2)
+    assert (data.records, data.has_truth, sum(map(len, data))) == ((bag,), True, 2)
     assert data.fingerprint == replace(data, bags=(again,)).fingerprint
     for other in (
         replace(bag, instances=bag.instances + 1),
@@ -121,22 +121,6 @@ def test_padding_refuses_what_does_not_fit():
         DataError, match=r"'b' has instances of the shape \(2,\), bag 'a' of \(1,\)"
     ):
         padded([bag_record("a", [[1]]), bag_record("b", [[1, 2]])])
-
-
-@settings(max_examples=60, deadline=None)
-@given(SIZES, st.integers(1, 100))
-def test_batches_hold_each_bag_once_within_the_budget(sizes, budget):
-    batches = list(bag_batches(bags_of(sizes), budget))
-    assert sorted(row for batch in batches for row in batch) == list(range(len(sizes)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(sizes[row] for row in batch) <= budget
-
-
-def test_a_bag_of_10_000_instances_is_a_batch_of_its_own():
-    batches = list(bag_batches(bags_of([3, 10_000, 2]), 2_048))
-    assert batches == [[1], [0, 2]]
-    with pytest.raises(SettingsError, match="1 instance or more, got 0"):
-        list(bag_batches(bags_of([1]), 0))
 
 
 @pytest.mark.parametrize("n", [60, 200])

@@ -13,7 +13,7 @@ from attnaudit.data.bags.arrays import save_bags
 from attnaudit.data.bags.generated import generate_bags
 from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.data.bags.sets import BAG_SETS
-from attnaudit.data.bags.sources import load_bags
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 
@@ -64,7 +64,7 @@ def test_every_source_gives_the_same_bags(form, tmp_path, expected):
     sources = {"polars": frame, "pandas": pd.DataFrame(ROWS), "list": ROWS}
     if form in write:
         write[form]()
-    data = load_bags(sources.get(form, path))
+    data = resolve(sources.get(form, path), "bags").data()
     assert same(data, expected)
     assert data.name == {"polars": "data frame", "pandas": "data frame", "list": "records"}.get(
         form, "bags"
@@ -84,70 +84,72 @@ def test_an_object_like_anndata(kind, expected):
         columns={"bag": "patient", "label": "response", "truth": "tumour", "key_type": "kind"}
     )
     cells = Annotated(kind(frame[["f1", "f2"]].to_numpy()), frame.drop(columns=["f1", "f2"]))
-    data = load_bags(
+    data = resolve(
         cells,
-        bag_column="patient",
-        label_column="response",
-        truth_column="tumour",
-        key_type_column="kind",
-    )
+        "bags",
+        columns={"bag": "patient", "label": "response", "truth": "tumour", "key_type": "kind"},
+    ).data()
     assert data.bags[0].names == ("c1", "c3")
     plain = [
         bag_record(b.id, b.instances, b.label, b.truth, b.key_types, b.coordinates) for b in data
     ]
     assert same(data.select(plain), expected)
-    one = load_bags(cells, bag_column="patient", label_column=None, feature_columns=["f2"])
+    one = resolve(
+        cells, "bags", columns={"bag": "patient", "label": None, "features": ["f2"]}
+    ).data()
     assert one.bags[0].instances.tolist() == [[2.0], [7.0]]
     assert one.bags[0].label is None
     with pytest.raises(DataError, match="X has no column 'f9'; its columns are: 'f1', 'f2'"):
-        load_bags(cells, bag_column="patient", label_column=None, feature_columns=["f9"])
+        resolve(cells, "bags", columns={"bag": "patient", "label": None, "features": ["f9"]}).data()
     with pytest.raises(DataError, match=r"X has the shape \(1, 2\), and obs has 3 rows"):
-        load_bags(Annotated(cells.X[:1], cells.obs), bag_column="patient", label_column=None)
-    with pytest.raises(SettingsError, match="has no splits"):
-        load_bags(cells, split="test")
+        resolve(
+            Annotated(cells.X[:1], cells.obs), "bags", columns={"bag": "patient", "label": None}
+        ).data()
+    with pytest.raises(DataError, match="no split 'test'"):
+        resolve(cells, "bags", split="test").data()
 
 
 def test_a_frame_with_columns_called_x_and_obs_is_a_frame():
     frame = pd.DataFrame(
         {"bag": [1, 1, 2], "label": [0, 0, 1], "X": [1.0, 2, 3], "obs": [4.0, 5, 6]}
     )
-    assert load_bags(frame).bags[0].instances.tolist() == [[1, 4], [2, 5]]
+    assert resolve(frame, "bags").data().bags[0].instances.tolist() == [[1, 4], [2, 5]]
 
 
 def test_columns_can_be_named_and_those_that_mean_something_are_no_features():
     rows = [{**row, "split": "test", "name": f"cell {place}"} for place, row in enumerate(ROWS)]
-    data = load_bags(rows, name="mine")
+    data = resolve(rows, "bags", name="mine").data()
     assert (data.shape, data.name, data.bags[0].names) == ((2,), "mine", ("cell 0", "cell 2"))
     # x and y are features where they are asked for, and a label never is by accident.
-    data = load_bags(rows, feature_columns=["x", "y"], label_column=None)
+    data = resolve(rows, "bags", columns={"features": ["x", "y"], "label": None}).data()
     assert data.bags[0].instances.tolist() == [[3, 4], [1, 2]]
     assert data.bags[0].coordinates is None
-    assert load_bags(rows, label_column=None).shape == (2,)
-    assert len(load_bags(rows, split="test")) == 2
+    assert resolve(rows, "bags", columns={"label": None}).data().shape == (2,)
+    assert len(resolve(rows, "bags", split="test").data()) == 2
     with pytest.raises(DataError, match="no split 'train'"):
-        load_bags(rows, split="train")
+        resolve(rows, "bags", split="train").data()
 
 
 def test_a_column_of_lists_is_a_vector_of_features():
     rows = [{"bag": n // 2, "label": n // 2, "vector": [n, n + 1, n + 2]} for n in range(4)]
-    data = load_bags(pl.DataFrame(rows))
+    data = resolve(pl.DataFrame(rows), "bags").data()
     assert data.bags[1].instances.tolist() == [[2, 3, 4], [3, 4, 5]]
     rows[3]["vector"] = [1, 2]
     with pytest.raises(DataError, match="row 4, column 'vector': expected a list of 3 numbers"):
-        load_bags(rows)
+        resolve(rows, "bags").data()
 
 
 def test_labels_are_classes_or_quantities():
     rows = [{"bag": n // 2, "label": n // 2, "f": 0.0} for n in range(6)]
-    data = load_bags(rows)
+    data = resolve(rows, "bags").data()
     assert (data.classes, [bag.label for bag in data]) == (("0", "1", "2"), [0, 1, 2])
-    data = load_bags(rows, classes=["low", "middle", "high"])
+    data = resolve(rows, "bags", classes=["low", "middle", "high"]).data()
     assert data.class_counts == {"low": 1, "middle": 1, "high": 1}
-    data = load_bags(rows, regression=True)
+    data = resolve(rows, "bags", regression=True).data()
     assert (data.classes, [bag.label for bag in data]) == ((), [0.0, 1.0, 2.0])
     assert all(isinstance(bag.label, float) for bag in data)
     with pytest.raises(DataError, match="row 5, column 'label': 'x' is no finite number"):
-        load_bags([*rows[:4], {"bag": 2, "label": "x", "f": 0}], regression=True)
+        resolve([*rows[:4], {"bag": 2, "label": "x", "f": 0}], "bags", regression=True).data()
 
 
 @pytest.mark.parametrize(
@@ -170,29 +172,29 @@ def test_labels_are_classes_or_quantities():
         (rows_with(0, key_type=-1), {}, "row 1, column 'key_type': -1 cannot be used"),
         (rows_with(0, key_type=0), {}, "column 'key_type': the key type is 0 and the truth 1"),
         (rows_with(0, x=None), {}, "row 1, column 'x' or 'y': the coordinate is missing"),
-        (ROWS, {"bag_column": "slide"}, "no column 'slide' for the bag"),
-        (ROWS, {"label_column": "grade"}, "no column 'grade' for the label"),
-        (ROWS, {"truth_column": "key"}, "no column 'key' for the truth"),
-        (ROWS, {"feature_columns": ["f3"]}, "no column 'f3' for the feature"),
+        (ROWS, {"columns": {"bag": "slide"}}, "no column 'slide' for the bag"),
+        (ROWS, {"columns": {"label": "grade"}}, "no column 'grade' for the label"),
+        (ROWS, {"columns": {"truth": "key"}}, "no column 'key' for the truth"),
+        (ROWS, {"columns": {"features": ["f3"]}}, "no column 'f3' for the features"),
         (ROWS, {"classes": ["a", "b"]}, "'yes' is not one of the classes"),
         ([{"bag": 1, "label": 1}, {"bag": 2, "label": 0}], {}, "has no column of features"),
     ],
 )
 def test_messages_name_the_row_and_the_column(rows, options, message):
     with pytest.raises(DataError, match=message):
-        load_bags(rows, **options)
+        resolve(rows, "bags", **options).data()
 
 
 def test_a_csv_counts_its_header(tmp_path):
     path = tmp_path / "cells.csv"
     path.write_text("bag,label,f\na,1,0.5\na,0,0.5\nb,0,oops\n")
     with pytest.raises(DataError, match=r"cells\.csv, row 4, column 'f': 'oops' is no number"):
-        load_bags(path)
+        resolve(path, "bags").data()
     path.write_text("bag,label,f\na,1,0.5\na,0,0.5\nb,0,1\n")
     with pytest.raises(
         DataError, match=r"cells\.csv, row 3, column 'label': bag 'a' has the label"
     ):
-        load_bags(path)
+        resolve(path, "bags").data()
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_npz_files_that_cannot_be_used(change, message, tmp_path):
     path = tmp_path / "bags.npz"
     np.savez(path, **arrays)
     with pytest.raises(DataError, match=message):
-        load_bags(path)
+        resolve(path, "bags").data()
 
 
 def test_files_that_are_something_else(tmp_path):
@@ -231,22 +233,24 @@ def test_files_that_are_something_else(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
-            load_bags(path)
+            resolve(path, "bags").data()
     with path.open("wb") as file:
         np.save(file, np.ones(3))
     with pytest.raises(DataError, match="a single array"):
-        load_bags(path)
-    with pytest.raises(DataError, match=r"no file '.*none\.npz'"):
-        load_bags(tmp_path / "none.npz")
-    with pytest.raises(DataError, match=r"no file 'musk3'\. .*classic sets are 'musk1'"):
-        load_bags("musk3")
-    with pytest.raises(SettingsError, match="data_dir= goes with a classic set"):
-        load_bags(ROWS, data_dir=tmp_path)
+        resolve(path, "bags").data()
+    with pytest.raises(DataError, match=r"no file or folder '.*none\.npz'"):
+        resolve(tmp_path / "none.npz", "bags").data()
+    with pytest.raises(
+        DataError, match=r"no file or folder 'musk3'\. Did you mean 'musk.*sets are: 'musk1'"
+    ):
+        resolve("musk3", "bags").data()
+    with pytest.raises(SettingsError, match=r"data_dir= \(--data-dir\) goes with a classic set"):
+        resolve(ROWS, "bags", data_dir=tmp_path).data()
     np.savez(path, **ARRAYS)
-    with pytest.raises(SettingsError, match="leave out the names of columns"):
-        load_bags(path, bag_column="slide")
+    with pytest.raises(DataError, match="no column 'slide' for the bag"):
+        resolve(path, "bags", columns={"bag": "slide"}).data()
     with pytest.raises(SettingsError, match="two names"):
-        load_bags(ROWS, coordinate_columns=["x"])
+        resolve(ROWS, "bags", columns={"coordinates": ["x"]}).data()
 
 
 @pytest.mark.parametrize(
@@ -254,9 +258,9 @@ def test_files_that_are_something_else(tmp_path):
 )
 def test_generated_bags_survive_the_round_trip_as_npz(rule, modality, tmp_path):
     data = generate_bags(rule, modality, 12, seed=5)
-    again = load_bags(save_bags(data, tmp_path / "bags.npz"))
+    again = resolve(save_bags(data, tmp_path / "bags.npz"), "bags").data()
     assert same(again, data)
-    unlabelled = load_bags(tmp_path / "bags.npz", label_column=None)
+    unlabelled = resolve(tmp_path / "bags.npz", "bags", columns={"label": None}).data()
     assert {bag.label for bag in unlabelled} == {None}
 
 
@@ -274,7 +278,7 @@ def test_generated_bags_survive_the_round_trip_as_parquet(tmp_path):
         for values, flag, kind in zip(bag.instances.tolist(), bag.truth, bag.key_types, strict=True)
     ]
     pl.DataFrame(rows).write_parquet(tmp_path / "bags.parquet")
-    assert same(load_bags(tmp_path / "bags.parquet"), data)
+    assert same(resolve(tmp_path / "bags.parquet", "bags").data(), data)
 
 
 def test_saving_what_only_some_bags_have_is_refused(tmp_path):
@@ -283,7 +287,7 @@ def test_saving_what_only_some_bags_have_is_refused(tmp_path):
         save_bags(BagDataset("demo", bags, ("no", "yes"), (1,)), tmp_path / "bags.npz")
     numbers = (bag_record("a", [[1]], 0.5), bag_record("b", [[1], [2]], 1.5))
     data = BagDataset("demo", numbers, (), (1,))
-    assert same(load_bags(save_bags(data, tmp_path / "q.npz"), regression=True), data)
+    assert same(resolve(save_bags(data, tmp_path / "q.npz"), "bags", regression=True).data(), data)
     with pytest.raises(DataError, match="cannot be written"):
         save_bags(data, tmp_path / "no folder" / "bags.npz")
 
@@ -293,7 +297,7 @@ def test_the_classic_sets_have_their_published_sizes(name):
     folder = shared_dir("data/mil")
     if not (folder / f"{name}.npz").exists():
         pytest.skip(f"{name}.npz is not among the real data")
-    data, entry = load_bags(name, data_dir=folder), BAG_SETS[name]
+    data, entry = resolve(name, "bags", data_dir=folder).data(), BAG_SETS[name]
     published = {
         "musk1": (92, 476, 47, 166),
         "musk2": (102, 6598, 39, 166),
@@ -302,7 +306,7 @@ def test_the_classic_sets_have_their_published_sizes(name):
         "tiger": (200, 1220, 100, 230),
     }[name]
     counts = data.class_counts
-    assert (len(data), data.instance_count, counts[entry.classes[1]], *data.shape) == published
+    assert (len(data), sum(map(len, data)), counts[entry.classes[1]], *data.shape) == published
     assert not data.has_truth
     with np.load(folder / f"{name}.npz") as file:
         last = file["bag"].max()
@@ -318,18 +322,21 @@ def test_a_classic_set_under_the_name_of_another_is_noticed(tmp_path):
         bag_label=(np.arange(102) < 39).astype(int),
     )
     with pytest.raises(DataError, match=r"102 bags, 39 positive, 6598 .*musk1 has 92 bags"):
-        load_bags("musk1", data_dir=tmp_path)
+        resolve("musk1", "bags", data_dir=tmp_path).data()
     (tmp_path / "musk1.npz").rename(tmp_path / "musk2.npz")
-    assert load_bags("musk2", data_dir=tmp_path).class_counts == {"no musk": 63, "musk": 39}
+    assert resolve("musk2", "bags", data_dir=tmp_path).data().class_counts == {
+        "no musk": 63,
+        "musk": 39,
+    }
     with pytest.raises(SettingsError, match="data_dir="):
-        load_bags("musk2")
+        resolve("musk2", "bags").data()
     with pytest.raises(DataError, match=r"tiger\.npz is not there"):
-        load_bags("tiger", data_dir=tmp_path)
-    with pytest.raises(SettingsError, match="has no splits"):
-        load_bags("musk2", data_dir=tmp_path, split="test")
+        resolve("tiger", "bags", data_dir=tmp_path).data()
+    with pytest.raises(DataError, match="no split 'test'"):
+        resolve("musk2", "bags", data_dir=tmp_path, split="test").data()
 
 
 def test_a_source_of_no_kind_is_refused():
     with pytest.raises(DataError, match="cannot read data from SimpleNamespace"):
-        load_bags(SimpleNamespace())
-    assert torch.is_tensor(load_bags(ROWS).bags[0].instances)
+        resolve(SimpleNamespace(), "bags").data()
+    assert torch.is_tensor(resolve(ROWS, "bags").data().bags[0].instances)

@@ -17,7 +17,7 @@ from attnaudit.checks.registry import CHECKS
 from attnaudit.cli import app
 from attnaudit.cli.app import STOPPED
 from attnaudit.data.generated.reviews import generate_review_splits
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from tests.terminal import run
 
 COMMANDS = ("audit", "demo", "doctor", "explain", "list", "report", "train")

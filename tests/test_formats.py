@@ -8,14 +8,14 @@ import tarfile
 
 import pytest
 
-from attnaudit.data.build import build_dataset
 from attnaudit.data.named.babi import read_questions
 from attnaudit.data.named.inference import marked_spans
 from attnaudit.data.named.mimic import split_of_patient
-from attnaudit.data.named.named import NAMED_SETS, columns_for
+from attnaudit.data.named.named import columns_for
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.data.sources.hub import from_hub
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
+from attnaudit.data.texts.build import build_dataset
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 
@@ -135,7 +135,7 @@ def test_damaged_babi_files(tmp_path, text, message):
 
 
 def test_babi_gets_a_dev_split():
-    splits = load_splits("babi_1", data_dir=shared_dir("data/babi"), seed=3)
+    splits = resolve("babi_1", data_dir=shared_dir("data/babi"), seed=3).splits()
     assert {name: len(data) for name, data in splits.items()} == {
         "train": 850,
         "dev": 150,
@@ -160,7 +160,7 @@ def test_snli_as_published(tmp_path):
     ]
     for split in ("train", "dev", "test"):
         write_lines(tmp_path / f"snli_1.0_{split}.jsonl", rows)
-    splits = load_splits("snli", data_dir=tmp_path)
+    splits = resolve("snli", data_dir=tmp_path).splits()
     data = splits["dev"]
     assert data.classes == ("contradiction", "entailment", "neutral")
     assert [record.label for record in data] == [1, 2, 0, 1]
@@ -236,7 +236,7 @@ def test_esnli_gives_truth_on_the_premise(tmp_path):
     cleaned = load_data("esnli", data_dir=tmp_path, split="train", pipeline="jain2019")
     assert cleaned.records[0].truth == train.records[0].truth
     write_csv(tmp_path / "esnli_dev.csv", [esnli_row(marks=three)])
-    splits = load_splits("esnli", data_dir=tmp_path)
+    splits = resolve("esnli", data_dir=tmp_path).splits()
     assert splits["dev"].has_truth
     assert len(splits["train"]) == 3
 
@@ -267,7 +267,7 @@ def test_augmented_snli_as_published(tmp_path, root):
 
 
 def test_augmented_snli_as_lines():
-    splits = load_splits("cad_snli", data_dir=shared_dir("data/cad_snli"))
+    splits = resolve("cad_snli", data_dir=shared_dir("data/cad_snli")).splits()
     assert {name: len(data) for name, data in splits.items()} == {
         "train": 8330,
         "dev": 1000,
@@ -296,7 +296,7 @@ def test_movies_as_published(tmp_path):
     rows = [movie("a.txt", [(1, 3), (6, 7)]), movie("b.txt", [(0, 1)], "NEG")]
     for split in ("train", "val", "test"):
         write_lines(root / f"{split}.jsonl", rows)
-    data = load_splits("eraser_movies", data_dir=tmp_path)["dev"]
+    data = resolve("eraser_movies", data_dir=tmp_path).splits()["dev"]
     first = data.records[0]
     assert first.units == ("a", "fine", "film", ".", "it", "is", "good")
     assert first.truth == (False, True, True, False, False, False, True)
@@ -330,7 +330,7 @@ def test_tweets_in_one_file_with_a_column_of_splits(tmp_path, columns, labels):
         for i in range(48)
     ]
     write_csv(tmp_path / "adr_dataset.csv", rows)
-    splits = load_splits("adr_tweets", data_dir=tmp_path)
+    splits = resolve("adr_tweets", data_dir=tmp_path).splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 34, "dev": 6, "test": 8}
     assert splits["test"].class_counts == {"no reaction": 6, "reaction": 2}
 
@@ -338,13 +338,17 @@ def test_tweets_in_one_file_with_a_column_of_splits(tmp_path, columns, labels):
 def test_tweets_in_files_named_after_splits_or_in_one_without_splits(tmp_path):
     rows = [{"tweet": f"ow {i}", "label": i % 2} for i in range(40)]
     write_csv(tmp_path / "adr_dataset_train.csv", rows)
-    sizes = {name: len(data) for name, data in load_splits("adr_tweets", data_dir=tmp_path).items()}
+    sizes = {
+        name: len(data) for name, data in resolve("adr_tweets", data_dir=tmp_path).splits().items()
+    }
     assert sizes == {"train": 32, "dev": 4, "test": 4}
     write_csv(tmp_path / "adr_dataset_test.csv", rows[:10])
     assert len(load_data("adr_tweets", data_dir=tmp_path)) == 10
     alone = tmp_path / "alone"
     write_csv(alone / "tweets.csv", rows)
-    sizes = {name: len(data) for name, data in load_splits("adr_tweets", data_dir=alone).items()}
+    sizes = {
+        name: len(data) for name, data in resolve("adr_tweets", data_dir=alone).splits().items()
+    }
     assert sizes == {"train": 32, "dev": 4, "test": 4}
 
 
@@ -395,7 +399,7 @@ CNN_LAYOUTS = {
 @pytest.mark.parametrize("layout", CNN_LAYOUTS)
 def test_cnn_as_published(tmp_path, layout):
     CNN_LAYOUTS[layout](tmp_path)
-    splits = load_splits("cnn_qa", data_dir=tmp_path)
+    splits = resolve("cnn_qa", data_dir=tmp_path).splits()
     train, test = splits["train"], splits["test"]
     # Every entity of a training passage can be an answer, whether or not it ever is.
     assert train.classes == test.classes == ("@entity0", "@entity1", "@entity12")
@@ -553,7 +557,7 @@ def test_anemia_is_acute_or_chronic_and_not_both(tmp_path):
 def test_patients_are_cut_in_the_shares_of_the_paper(tmp_path):
     patients = {str(i): {str(1000 + i): ["2851" if i % 2 else "2852"]} for i in range(600)}
     mimic_folder(tmp_path, patients)
-    splits = load_splits("anemia", data_dir=tmp_path)
+    splits = resolve("anemia", data_dir=tmp_path).splits()
     sizes = {name: len(data) for name, data in splits.items()}
     assert sum(sizes.values()) == 600
     for name, share in (("train", 0.68), ("dev", 0.12), ("test", 0.2)):
@@ -561,7 +565,7 @@ def test_patients_are_cut_in_the_shares_of_the_paper(tmp_path):
     few = load_data("anemia", data_dir=tmp_path, split="train", limit=20, seed=4)
     assert len(few) == 20
     assert any("looked for a random 40 of" in note for note in few.notes)
-    bounded = load_splits("anemia", data_dir=tmp_path, pipeline="jain2019", max_length=12)
+    bounded = resolve("anemia", data_dir=tmp_path, pipeline="jain2019", max_length=12).splits()
     # Only one text has an addendum, and so more than 12 units.
     assert sum(len(data) for data in bounded.values()) == 599
 
@@ -592,7 +596,7 @@ def test_mimic_files_that_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("name", [n for n, e in NAMED_SETS.items() if not (e.hub or e.make)])
 def test_a_set_that_is_not_on_the_hub_says_what_to_get(name, tmp_path):
-    for call in (load_data, load_splits):
+    for call in (load_data, lambda *given, **more: resolve(*given, **more).splits()):
         with pytest.raises(SettingsError, match=f"'{name}' is not on the hub: get .*--data-dir"):
             call(name)
         with pytest.raises(DataError, match=f"is no folder: the set '{name}' needs one with"):
@@ -603,4 +607,4 @@ def test_a_set_that_is_not_on_the_hub_says_what_to_get(name, tmp_path):
 
 def test_a_set_decides_on_its_question():
     with pytest.raises(SettingsError, match="'snli' decides on its question itself"):
-        load_data("snli", question_column="hypothesis")
+        load_data("snli", columns={"question": "hypothesis"})

@@ -13,13 +13,11 @@ import polars as pl
 import pytest
 
 from attnaudit.data.bags.arrays import save_bags
-from attnaudit.data.bags.loading import load_bag_data
 from attnaudit.data.bags.records import BagDataset, bag_record
-from attnaudit.data.bags.sets import load_bag_set
 from attnaudit.data.sources import unpacking
 from attnaudit.data.sources.npz import read_npz
 from attnaudit.data.sources.parquet import text_size, unpacked_size
-from attnaudit.data.sources.resolve import load_data
+from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.errors import DataError, ModelError, RunError, SettingsError
 from attnaudit.findings.settings import read_settings
 from attnaudit.models.ensemble import FORMAT, VERSION, member_folders
@@ -75,7 +73,7 @@ def test_a_parquet_file_of_repetitions_is_refused(tmp_path):
     pl.DataFrame({"bag": ["a"], "label": [1], "f": [np.zeros(20_000_000)]}).write_parquet(path)
     assert path.stat().st_size < 1_000_000
     with pytest.raises(DataError, match=r"x\.parquet is too large"):
-        load_bag_data(path)
+        resolve(path, "bags").data()
     pl.DataFrame({"text": ["good film " * 1000] * 10_000, "label": 1}).write_parquet(path)
     peak, message = peak_of(lambda: load_data(path))
     assert "too large" in message
@@ -106,7 +104,7 @@ def test_an_npz_bomb_is_refused_by_its_directory(tmp_path):
     np.savez_compressed(
         path, instances=np.zeros((9_000_000, 8), np.float32), bag=np.arange(2), label=np.arange(2)
     )
-    peak, message = peak_of(lambda: load_bag_data(path))
+    peak, message = peak_of(lambda: resolve(path, "bags").data())
     assert "too large" in message
     assert peak < 20_000_000
 
@@ -122,7 +120,7 @@ def test_one_hot_rows_are_no_bomb(tmp_path):
         label=np.repeat(np.arange(60) % 2, 100),
     )
     assert rows.nbytes > unpacking.most_bytes(path.stat().st_size)
-    data = load_bag_data(path)
+    data = resolve(path, "bags").data()
     assert len(data) == 60
     assert sum(float(bag.instances.sum()) for bag in data) == pytest.approx(6_000)
 
@@ -149,7 +147,7 @@ def test_a_pipe_is_refused(tmp_path, name):
     path = tmp_path / name
     os.mkfifo(path)
     with pytest.raises(DataError, match=f"{name} cannot be read: not a regular file"):
-        (load_bag_data if name == "x.npz" else load_data)(path)
+        resolve(path, "bags" if name == "x.npz" else "texts").data()
 
 
 def test_a_device_without_end_is_refused(tmp_path):
@@ -196,7 +194,7 @@ def test_data_nested_without_end(tmp_path, name):
 @pytest.mark.parametrize("column", ["truth", "allowed"])
 def test_a_column_of_json_nested_without_end(column):
     rows = [{**row, "question": "which", column: DEEP} for row in ROWS]
-    options = {f"{column}_column": column, "question_column": "question"}
+    options = {"columns": {column: column, "question": "question"}}
     with pytest.raises(DataError, match=rf"row 1, column '{column}': .*nested too deeply"):
         load_data(rows, **options)
 
@@ -208,7 +206,7 @@ def test_values_nested_as_deep_as_json_allows(tmp_path):
         nested = json.dumps(row).replace(f'"{column}": 0', f'"{column}": {"[" * 900}{"]" * 900}')
         path.write_text(nested + "\n" + json.dumps({**ROWS[1], "id": 2}) + "\n")
         with pytest.raises(DataError, match=rf"line 1, column '{column}'"):
-            load_data(path, id_column="id")
+            load_data(path, columns={"id": "id"})
 
 
 @pytest.mark.parametrize("content", [DEEP, '{"a": 1' + "0" * 5000 + "}", "{", "[]", "\udcff"])
@@ -249,7 +247,7 @@ def test_npz_headers_that_promise_what_is_not_there(tmp_path, case):
     header, message = HEADERS[case]
     path = npz_of(tmp_path / "x.npz", header)
     with pytest.raises(DataError, match=rf"x\.npz.*({message})"):
-        load_bag_data(path)
+        resolve(path, "bags").data()
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_npz_files_that_are_encrypted_or_packed_by_another_method(tmp_path, flag
         raw[place : place + 4] = struct.pack("<HH", flags, method)
     path.write_bytes(raw)
     with pytest.raises(DataError, match=message):
-        load_bag_data(path)
+        resolve(path, "bags").data()
 
 
 @pytest.mark.parametrize("name", ["instances", "bag", "label", "classes", "features", "truth"])
@@ -278,7 +276,7 @@ def test_arrays_of_no_axis(tmp_path, name):
     arrays = {"instances": np.zeros((2, 3)), "bag": np.arange(2), "label": np.arange(2)}
     np.savez(tmp_path / "x.npz", **{**arrays, name: np.array(7)})
     with pytest.raises(DataError, match=rf"the array '{name}' has the shape \(\)"):
-        load_bag_data(tmp_path / "x.npz")
+        resolve(tmp_path / "x.npz", "bags").data()
 
 
 @pytest.mark.parametrize("name", ["X", "bag", "bag_label", "bag_name"])
@@ -291,13 +289,13 @@ def test_a_classic_set_with_arrays_of_no_axis(tmp_path, name):
     }
     np.savez(tmp_path / "musk1.npz", **{**arrays, name: np.array(7)})
     with pytest.raises(DataError, match=r"musk1\.npz"):
-        load_bag_set("musk1", tmp_path)
+        resolve("musk1", "bags", data_dir=tmp_path).data()
 
 
 def test_what_is_written_is_read(tmp_path):
     bags = tuple(bag_record(str(i), [[float(i), 1.0]], label=i % 2) for i in range(4))
     path = save_bags(BagDataset("demo", bags, ("no", "yes"), (2,)), tmp_path / "x.npz")
-    assert load_bag_data(path).classes == ("no", "yes")
+    assert resolve(path, "bags").data().classes == ("no", "yes")
     assert read_npz(path, ["label"])["label"].tolist() == ["no", "yes", "no", "yes"]
 
 
@@ -306,7 +304,7 @@ def test_clam_files_are_told_how_to_become_npz(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
     for place in (tmp_path / name, tmp_path):
         with pytest.raises(DataError, match=r"CLAM .* into one \.npz .*`features` and `coords`"):
-            load_bag_data(place)
+            resolve(place, "bags").data()
 
 
 @pytest.mark.parametrize("read", [load, load_siamese, load_transformer])

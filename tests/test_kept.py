@@ -18,8 +18,7 @@ from attnaudit.audit.audit import AuditResult, run_audit
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
 from attnaudit.audit.run import AuditResult, run_audit
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.load import load
 from attnaudit.nets.checkpoint import check_place, model_folder
@@ -55,7 +54,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept") / "model"
-    train(load_splits("reviews", limit=60), out=folder, **SMALL)  # type: ignore[arg-type]
+    train(resolve("reviews", limit=60).splits(), out=folder, **SMALL)  # type: ignore[arg-type]
     return folder
 
 

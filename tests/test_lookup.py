@@ -15,7 +15,7 @@ from attnaudit.data.generated.latest import generate_latest_splits
 from attnaudit.data.generated.lookup import ROOMS, generate_lookup_splits
 from attnaudit.data.generated.polarity import generate_polarity_splits
 from attnaudit.data.generated.tasks import task_splits
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.data.records import TextPair
 from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.texts.tokens import text_record, words

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from attnaudit.data.build import build_dataset
-from attnaudit.data.named.named import NAMED_SETS, columns_for, load_named, strip_line_breaks
+from attnaudit.data.named.named import columns_for
+from attnaudit.data.named.sets import NAMED_SETS, strip_line_breaks
 from attnaudit.data.sources.hub import from_hub
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
+from attnaudit.data.texts.build import build_dataset
 from attnaudit.data.texts.cleaning import CLEANERS
 from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import DataError, SettingsError
@@ -40,7 +40,7 @@ SIZES = {
 
 @pytest.mark.parametrize(("name", "folder", "split"), SIZES)
 def test_sizes_and_classes(name, folder, split):
-    data = load_named(name, shared_dir(f"data/{folder}"), split)
+    data = load_data(name, data_dir=shared_dir(f"data/{folder}"), split=split)
     assert data.class_counts == SIZES[name, folder, split]
     assert (data.name, data.split, data.classes) == (name, split, NAMED_SETS[name].classes)
     assert len({record.id for record in data}) == len(data)
@@ -48,7 +48,7 @@ def test_sizes_and_classes(name, folder, split):
 
 def test_sst_keeps_the_tokens_of_the_treebank():
     folder = shared_dir("data/sst")
-    data = load_named("sst", folder, "dev")
+    data = load_data("sst", data_dir=folder, split="dev")
     with gzip.open(folder / "dev.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = {row["sent_id"]: row for row in map(json.loads, lines)}
     assert any("229 of 1101 rows have no label" in note for note in data.notes)
@@ -60,7 +60,7 @@ def test_sst_keeps_the_tokens_of_the_treebank():
 
 def test_imdb_loses_its_line_breaks_and_keeps_its_offsets():
     folder = shared_dir("data/imdb")
-    data = load_named("imdb", folder, "test", limit=200, seed=1)
+    data = load_data("imdb", data_dir=folder, split="test", limit=200, seed=1)
     assert len(data) == 200
     assert min(data.class_counts.values()) > 60
     with gzip.open(folder / "test.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -113,12 +113,12 @@ def test_a_text_of_line_breaks_alone_is_left_out(tmp_path):
     rows = [("<br /><br />", 0), ("fine", 1), ("bad", 0)]
     lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
     (tmp_path / "test.jsonl").write_text("\n".join(lines))
-    data = load_named("imdb", tmp_path)
+    data = load_data("imdb", data_dir=tmp_path)
     assert [record.units for record in data] == [("fine",), ("bad",)]
 
 
 def test_reviews_need_no_files():
-    splits = load_splits("reviews")
+    splits = resolve("reviews").splits()
     assert {name: len(data) for name, data in splits.items()} == {
         "train": 3000,
         "dev": 500,
@@ -159,7 +159,7 @@ def test_classes_come_in_the_order_asked_for(classes):
     for record, same in zip(data, usual, strict=True):
         assert record.text == same.text
         assert data.classes[record.label] == usual.classes[same.label]
-    splits = load_splits("reviews", classes=classes)
+    splits = resolve("reviews", classes=classes).splits()
     assert splits["dev"].fingerprint == data.fingerprint
 
 
@@ -172,7 +172,7 @@ def test_a_tokenizer_can_be_chosen():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"label_column": "x"}, SettingsError, "'reviews' decides on its label itself"),
+        ({"columns": {"label": "x"}}, SettingsError, "'reviews' decides on its label itself"),
         (
             {"classes": ["a", "positive"]},
             SettingsError,
@@ -190,16 +190,16 @@ def test_what_a_named_set_decides_cannot_be_changed(options, error, message):
     options.pop("split", None)
     if error is SettingsError:
         with pytest.raises(error, match=message):
-            load_splits("reviews", **options)
+            resolve("reviews", **options).splits()
 
 
 def test_unknown_names_and_folders(tmp_path):
-    with pytest.raises(SettingsError, match="unknown named set 'sst5': choose one of 'reviews'"):
-        load_named("sst5")
+    with pytest.raises(DataError, match=r"'sst5'\. Did you mean 'sst.*Named sets are: 'reviews'"):
+        load_data("sst5")
     with pytest.raises(DataError, match=r"nowhere is no folder: the set 'sst' needs one"):
-        load_named("sst", tmp_path / "nowhere")
+        load_data("sst", data_dir=tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no data files"):
-        load_named("sst", tmp_path)
+        load_data("sst", data_dir=tmp_path)
     (tmp_path / "test.jsonl").write_text('{"sentence": "a", "label": 1}\n')
     with pytest.raises(DataError, match="has no column 'text'"):
-        load_named("sst", tmp_path)
+        load_data("sst", data_dir=tmp_path)

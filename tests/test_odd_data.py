@@ -9,13 +9,10 @@ import polars as pl
 import pytest
 
 from attnaudit.audit.held_out import choose
-from attnaudit.data.bags.loading import load_bag_data
-from attnaudit.data.bags.sources import load_bags
-from attnaudit.data.named.named import NAMED_SETS
-from attnaudit.data.pairs.scored_pairs import load_scored_pairs
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.data.sources.files import read_file
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.data.sources.resolve import load_data, resolve
+from attnaudit.data.splits import split_dataset
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
@@ -69,15 +66,17 @@ def test_na_is_a_class_where_it_is_named(tmp_path):
 def test_na_of_a_bag(tmp_path):
     rows = [{"bag": i, "label": label, "f": 0.5} for i, label in enumerate(["DE", "NA", "FR"])]
     with pytest.raises(DataError, match=r"row 2, column 'label': .*missing.*'NA' stands for"):
-        load_bags(rows)
-    assert load_bags(rows, classes=["DE", "FR", "NA"]).class_counts["NA"] == 1
+        resolve(rows, "bags").data()
+    assert resolve(rows, "bags", classes=["DE", "FR", "NA"]).data().class_counts["NA"] == 1
 
 
 def test_classes_that_differ_in_case_alone_are_told(tmp_path):
     labels = ["FALSE", "false", "True", "neutral"]
     (note,) = (note for note in load_data(csv_of(tmp_path, labels)).notes if "case" in note)
     assert "'FALSE', 'false'" in note
-    bags = load_bags([{"bag": i, "label": label, "f": 0.5} for i, label in enumerate(labels)])
+    bags = resolve(
+        [{"bag": i, "label": label, "f": 0.5} for i, label in enumerate(labels)], "bags"
+    ).data()
     assert note in bags.notes
 
 
@@ -87,7 +86,7 @@ def test_classes_that_differ_in_case_alone_are_told(tmp_path):
     ids=["text", "negative", "number", "shorter"],
 )
 def test_labels_of_thousands_of_digits(label):
-    for read in (load_data, lambda rows: load_bags(rows, feature_columns=["f"])):
+    for read in (load_data, lambda rows: resolve(rows, "bags", columns={"features": ["f"]}).data()):
         with pytest.raises(DataError, match=r"row 1, column 'label'"):
             read([{"text": "a", "label": label, "bag": 1, "f": 0.5}])
 
@@ -109,7 +108,7 @@ def test_half_characters_are_refused_with_their_place(tmp_path, column):
     rows[1][column] = HALF
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match=rf"line 2, column '{column}'.*half of a character"):
-        load_data(path, id_column="id", question_column="question")
+        load_data(path, columns={"id": "id", "question": "question"})
 
 
 @pytest.mark.parametrize("column", ["bag", "label", "name"])
@@ -117,12 +116,12 @@ def test_half_characters_of_bags(column):
     rows = [{"bag": str(i), "label": str(i), "name": "n", "f": 0.5} for i in range(3)]
     rows[2][column] = HALF
     with pytest.raises(DataError, match=rf"row 3, column '{column}'.*half of a character"):
-        load_bags(rows)
+        resolve(rows, "bags").data()
 
 
 def test_half_characters_in_names():
     with pytest.raises(DataError, match=r"the name of column 2.*half of a character"):
-        load_bags([{"bag": 1, HALF: 0.5}], label_column=None)
+        resolve([{"bag": 1, HALF: 0.5}], "bags", columns={"label": None}).data()
     with pytest.raises(DataError, match="half of a character"):
         load_data([{"text": "a", "label": "b"}], classes=["b", HALF])
 
@@ -137,21 +136,21 @@ def test_numbers_of_400_digits_among_bags(column):
     options = {}
     if column == "vector":
         rows = [{"bag": i, "label": i, "vector": [0.5, 10 ** (400 * i)]} for i in range(2)]
-        options = {"feature_columns": ["vector"]}
+        options = {"columns": {"features": ["vector"]}}
     with pytest.raises(DataError, match=rf"row 2, column '{column}'"):
-        load_bags(rows, **options)
+        resolve(rows, "bags", **options).data()
 
 
 def test_numbers_of_400_digits_elsewhere():
     rows = [{"text": "a b", "label": i, "truth": [10**400, 0], "a": "x", "b": "y"} for i in (0, 1)]
     with pytest.raises(DataError, match="row 1, column 'truth'"):
-        load_data(rows, truth_column="truth")
+        load_data(rows, columns={"truth": "truth"})
     with pytest.raises(DataError, match="row 1, column 'label'"):
-        load_bags([{"bag": 1, "label": 10**400, "f": 0.5}], regression=True)
+        resolve([{"bag": 1, "label": 10**400, "f": 0.5}], "bags", regression=True).data()
     with pytest.raises(DataError, match="row 1, column 'score'"):
-        load_scored_pairs([{"a": "x", "b": "y", "score": 10**400}])
+        resolve([{"a": "x", "b": "y", "score": 10**400}], "pairs").data()
     with pytest.raises(DataError, match=r"row 1, column 'text': .* no id"):
-        load_data([{"text": ["a"]}], label_column=None, id_column="text")
+        load_data([{"text": ["a"]}], columns={"label": None, "id": "text"})
 
 
 # --- Python objects -----------------------------------------------------------------------------
@@ -160,7 +159,7 @@ def test_numbers_of_400_digits_elsewhere():
 def test_a_streamed_data_set_is_told_how_to_be_read():
     rows = {"text": ["good film", "bad film"] * 5, "label": [1, 0] * 5}
     stream = datasets.Dataset.from_dict(rows).to_iterable_dataset()
-    for read in (load_data, load_splits):
+    for read in (load_data, lambda source: resolve(source).splits()):
         with pytest.raises(DataError, match=r"is streamed \(IterableDataset\).*list\(data.take"):
             read(stream)
     assert load_data(list(stream.take(4))).class_counts == {"0": 2, "1": 2}
@@ -170,23 +169,25 @@ def test_columns_that_are_numbered():
     frame = pd.DataFrame({0: ["good film", "bad film"], 1: [1, 0]})
     expected = [
         (record.text, record.label)
-        for record in load_data(frame, text_column="0", label_column="1")
+        for record in load_data(frame, columns={"text": "0", "label": "1"})
     ]
     assert expected == [("good film", 1), ("bad film", 0)]
     for source in (frame, [{0: "good film", 1: 1}, {0: "bad film", 1: 0}]):
         for text, label in ((0, 1), (np.int64(0), np.int64(1))):
-            data = load_data(source, text_column=text, label_column=label)
+            data = load_data(source, columns={"text": text, "label": label})
             assert [(record.text, record.label) for record in data] == expected
-    bags = load_bags(
-        pd.DataFrame({0: ["a", "b"], 1: [1, 0], 2: [0.5, 1.5]}), bag_column=0, label_column=1
-    )
+    bags = resolve(
+        pd.DataFrame({0: ["a", "b"], 1: [1, 0], 2: [0.5, 1.5]}),
+        "bags",
+        columns={"bag": 0, "label": 1},
+    ).data()
     assert bags.features == ("2",)
 
 
 @pytest.mark.parametrize("name", [["text"], 1.5, True])
 def test_what_is_no_name_of_a_column(name):
-    with pytest.raises(SettingsError, match="text_column= is the name of a column"):
-        load_data([{"text": "a", "label": 1}], text_column=name)
+    with pytest.raises(SettingsError, match=r"columns\['text'\] is the name of a column"):
+        load_data([{"text": "a", "label": 1}], columns={"text": name})
 
 
 # --- indices of frames --------------------------------------------------------------------------
@@ -207,11 +208,11 @@ def test_the_index_of_a_frame_is_no_feature(tmp_path, form):
         frame.to_csv(path)
         if form == "csv twice":
             pd.read_csv(path).to_csv(path, index=False)
-    data = load_bag_data(path)
+    data = resolve(path, "bags").data()
     assert data.features == ("f",)
     assert "is the index of a frame" in " ".join(data.notes)
     index = next(column for column in read_file(path).columns if column not in frame.columns)
-    assert load_bags(path, feature_columns=["f", index]).features == ("f", index)
+    assert resolve(path, "bags", columns={"features": ["f", index]}).data().features == ("f", index)
 
 
 # --- a folder that is called as a set is --------------------------------------------------------
@@ -228,7 +229,7 @@ def test_a_folder_with_data_is_meant_where_a_set_has_its_name(tmp_path, monkeypa
     data = load_data("reviews")
     assert len(data) == 40
     assert "the folder 'reviews' here was read" in " ".join(data.notes)
-    parts = load_splits("reviews")
+    parts = resolve("reviews").splits()
     assert {name: len(part) for name, part in parts.items()} == {"train": 34, "dev": 6, "test": 40}
     assert "the folder 'reviews' here was read" in " ".join(parts["test"].notes)
 
@@ -237,7 +238,7 @@ def test_a_folder_with_bags_is_meant_where_generated_bags_have_its_name(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "presence-gaussian").mkdir()
     (tmp_path / "presence-gaussian" / "test.csv").write_text("bag,label,f\na,0,1\nb,1,2\n")
-    data = load_bag_data("presence-gaussian")
+    data = resolve("presence-gaussian", "bags").data()
     assert len(data) == 2
     assert "the folder 'presence-gaussian' here was read" in " ".join(data.notes)
 

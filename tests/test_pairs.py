@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.data.records import TextPair
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.data.texts.tokens import pair_record, words
 from attnaudit.errors import DataError, SettingsError
 
@@ -17,7 +16,12 @@ ROWS = [
     {"text": "John left the hall.", "ask": "Who left?", "label": "John"},
     {"text": "Ann has a cup.", "ask": "Where is Ann?", "label": "hall"},
 ]
-PAIRS = {"question_column": "ask"}
+PAIRS = {"columns": {"question": "ask"}}
+
+
+def asked(**roles):
+    """The columns of questions, and of more."""
+    return {"columns": {"question": "ask", **roles}}
 
 
 def write_lines(folder, name, rows):
@@ -47,7 +51,7 @@ def test_both_texts_are_cut_by_the_same_tokenizer():
     assert data.records[0].units == ("Mary", "went", "home.")
     assert data.records[0].question_units == ("Where's", "Mary?")
     rows = [{**row, "tokens": row["text"]} for row in ROWS]
-    data = load_data(rows, text_column="tokens", **PAIRS)
+    data = load_data(rows, **asked(text="tokens"))
     assert data.records[0].question_units == ("Where's", "Mary?")
     lists = [{**row, "text": row["text"].split(), "ask": ["New York", "?"]} for row in ROWS]
     record = load_data(lists, **PAIRS).records[0]
@@ -65,7 +69,7 @@ def test_a_pair_keeps_both_texts_as_they_came(text, question):
 
 def test_truth_is_about_the_text_and_not_the_question():
     rows = [{**row, "why": [1] + [0] * len(words(row["text"])[1:])} for row in ROWS]
-    data = load_data(rows, truth_column="why", **PAIRS)
+    data = load_data(rows, **asked(truth="why"))
     assert data.records[0].truth == (True, False, False, False)
 
 
@@ -84,7 +88,7 @@ def test_an_empty_question_is_refused_or_left_out(empty):
     [
         ({"ask": 3}, {}, "row 2, column 'ask': expected text, found int"),
         ({"ask": "\ud83d"}, {}, "row 2, column 'ask': the text holds half of a character"),
-        ({}, {"question_column": "aks"}, "no column 'aks' for the question.*mean 'ask'"),
+        ({}, {"columns": {"question": "aks"}}, "no column 'aks' for the question.*mean 'ask'"),
         ({"may": ["cellar"]}, {"classes": ["John", "hall", "home"]}, "none of the allowed answers"),
         ({"may": ["hall"]}, {}, "row 2: the label 'John' is not among the allowed answers 'hall'"),
         ({"may": [0, 9]}, {}, r"row 2: \[0, 9\] is no list of class indices; there are 3 classes"),
@@ -98,33 +102,33 @@ def test_an_empty_question_is_refused_or_left_out(empty):
 def test_bad_questions_and_answers_are_refused(changes, options, message):
     rows = with_row({"may": None, **changes})
     with pytest.raises(DataError, match=message):
-        load_data(rows, allowed_column="may", **{**PAIRS, **options})
+        load_data(rows, **{**asked(allowed="may"), **options})
 
 
 def test_allowed_answers_without_questions_make_no_sense():
     with pytest.raises(SettingsError, match="name the column of questions"):
-        load_data([{**row, "may": None} for row in ROWS], allowed_column="may")
+        load_data([{**row, "may": None} for row in ROWS], columns={"allowed": "may"})
 
 
 @pytest.mark.parametrize("may", [["home", "cellar"], '["cellar", "home"]', ["home", "cellar "]])
 def test_allowed_names_are_classes(may):
-    data = load_data(with_row({"may": may}, row=0), allowed_column="may", **PAIRS)
+    data = load_data(with_row({"may": may}, row=0), **asked(allowed="may"))
     assert data.classes == ("John", "cellar", "hall", "home")
     assert [record.allowed for record in data] == [(1, 3), None, None]
 
 
 def test_allowed_indices_and_given_classes():
     rows = with_row({"may": [2, 0]}, row=0)
-    assert load_data(rows, allowed_column="may", **PAIRS).records[0].allowed == (0, 2)
+    assert load_data(rows, **asked(allowed="may")).records[0].allowed == (0, 2)
     # Names that a model does not know cannot be its answer.
     rows = with_row({"may": ["home", "cellar"]}, row=0)
-    given = load_data(rows, allowed_column="may", classes=["home", "hall", "John"], **PAIRS)
+    given = load_data(rows, classes=["home", "hall", "John"], **asked(allowed="may"))
     assert given.records[0].allowed == (0,)
 
 
 def test_fingerprints_know_questions_and_allowed_answers():
     prints = {
-        load_data(rows, allowed_column="may", **PAIRS).fingerprint
+        load_data(rows, **asked(allowed="may")).fingerprint
         for rows in (
             with_row({"may": None}),
             with_row({"may": ["John", "hall"]}),
@@ -161,19 +165,19 @@ def questions(n, answers, word="text"):
 def test_splits_have_the_classes_of_train(tmp_path):
     write_lines(tmp_path, "train.jsonl", questions(40, ["b", "a", "c"]))
     write_lines(tmp_path, "test.jsonl", questions(8, ["a", "z"], "new"))
-    splits = load_splits(tmp_path, **PAIRS)
+    splits = resolve(tmp_path, **PAIRS).splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 34, "dev": 6, "test": 4}
     assert {data.classes for data in splits.values()} == {("a", "b", "c")}
     assert any("4 of 8 rows have an answer" in note for note in splits["test"].notes)
     write_lines(tmp_path, "test.jsonl", questions(8, ["y", "z"], "new"))
     with pytest.raises(DataError, match=r"'y' is not one of the classes.*those of train"):
-        load_splits(tmp_path, **PAIRS)
+        resolve(tmp_path, **PAIRS).splits()
 
 
 def test_many_classes_can_be_split(tmp_path):
     answers = [f"entity{i}" for i in range(40)]
     write_lines(tmp_path, "all.jsonl", questions(400, answers))
-    splits = load_splits(tmp_path, **PAIRS)
+    splits = resolve(tmp_path, **PAIRS).splits()
     assert {name: len(data) for name, data in splits.items()} == {
         "train": 320,
         "dev": 40,
@@ -189,7 +193,7 @@ def test_a_passage_is_never_in_two_splits(seed, repeats):
     rows = [
         {"text": f"passage {i // repeats}", "ask": f"what {i}", "label": i % 3} for i in range(60)
     ]
-    splits = load_splits(rows, seed=seed, **PAIRS)
+    splits = resolve(rows, seed=seed, **PAIRS).splits()
     texts = [{record.text for record in data} for data in splits.values()]
     assert sum(map(len, texts)) == len(set().union(*texts))
     assert sum(len(data) for data in splits.values()) == 60
@@ -203,4 +207,4 @@ def test_pairs_are_the_same_where_text_and_question_are(tmp_path):
     write_lines(tmp_path, "dev.jsonl", questions(4, ["a"], "dev"))
     other = {"text": "text 0", "ask": "what else", "label": "a"}
     write_lines(tmp_path, "test.jsonl", [*questions(3, ["a"]), other])
-    assert "3 of 4 pairs are in train too" in load_splits(tmp_path, **PAIRS)["test"].notes
+    assert "3 of 4 pairs are in train too" in resolve(tmp_path, **PAIRS).splits()["test"].notes

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.data.named.english import english
-from attnaudit.data.named.named import NAMED_SETS
-from attnaudit.data.named.paper import PAPER_SETTINGS, piped
+from attnaudit.data.named.paper import PAPER_SETTINGS
+from attnaudit.data.named.sets import NAMED_SETS
+from attnaudit.data.reading import Reading
 from attnaudit.data.records import Dataset
-from attnaudit.data.sources.resolve import load_data
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.data.texts.cleaning import (
     CLEANERS,
     find_cleaner,
@@ -22,6 +22,7 @@ from attnaudit.data.texts.cleaning import (
     notes,
     sst,
 )
+from attnaudit.data.texts.columns import text_columns
 from attnaudit.data.texts.lengths import Bounds, within
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
@@ -194,21 +195,21 @@ def test_bounds_come_before_the_limit():
 
 def test_strict_bounds_are_those_of_each_split():
     rows = [{"text": f"x{i} " * (2 + i % 20), "label": i % 2} for i in range(400)]
-    splits = load_splits(rows, strict_bounds=True, seed=1)
-    whole = load_splits(rows, seed=1)
+    splits = resolve(rows, strict_bounds=True, seed=1).splits()
+    whole = resolve(rows, seed=1).splits()
     for name, data in splits.items():
         lengths = [len(record.units) for record in whole[name]]
         expected = [n for n in lengths if min(lengths) < n < max(lengths)]
         assert [len(record.units) for record in data] == expected
-    generated = load_splits("reviews", strict_bounds=True, min_length=20)
+    generated = resolve("reviews", strict_bounds=True, min_length=20).splits()
     assert min(len(record.units) for record in generated["dev"]) >= 20
     assert len(load_data("reviews", split="dev", min_length=20)) < 500
 
 
 def test_strict_bounds_do_not_concern_pairs():
     rows = [{"text": "word " * n, "ask": "what", "label": n % 2} for n in range(1, 9)]
-    assert len(load_data(rows, question_column="ask", strict_bounds=True)) == 8
-    kept = load_data(rows, question_column="ask", strict_bounds=True, min_length=3)
+    assert len(load_data(rows, columns={"question": "ask"}, strict_bounds=True)) == 8
+    kept = load_data(rows, columns={"question": "ask"}, strict_bounds=True, min_length=3)
     assert len(kept) == 6
 
 
@@ -218,9 +219,9 @@ def test_strict_bounds_do_not_concern_pairs():
 def test_the_pipeline_is_looked_up_by_name():
     assert set(PAPER_SETTINGS) <= set(NAMED_SETS)
     assert all(entry.cleaner in CLEANERS for entry in PAPER_SETTINGS.values())
-    columns = piped(load_columns(), "newsgroups_sports", "jain2019", max_length=50)
+    columns = text_columns(Reading(pipeline="jain2019", max_length=50), "newsgroups_sports")
     assert (columns.cleaner, columns.bounds) == ("newsgroups", Bounds(7, 50))
-    assert piped(load_columns(), "mine.csv", "jain2019").cleaner == "general"
+    assert text_columns(Reading(pipeline="jain2019"), "mine.csv").cleaner == "general"
     with pytest.raises(SettingsError, match="unknown pipeline 'jain': choose one of jain2019"):
         load_data([{"text": "a", "label": 0}], pipeline="jain")
     with pytest.raises(SettingsError, match="'reviews' decides on its pipeline itself"):
@@ -229,16 +230,10 @@ def test_the_pipeline_is_looked_up_by_name():
         find_cleaner("x")
 
 
-def load_columns():
-    from attnaudit.data.build import Columns
-
-    return Columns()
-
-
 def test_lists_of_units_are_not_cut_again():
     rows = [{"tokens": ["New York", "2"], "label": 0}, {"tokens": ["a"], "label": 1}]
     with pytest.raises(SettingsError, match=r"row 1: this is a list of units, and pipeline="):
-        load_data(rows, text_column="tokens", pipeline="jain2019")
+        load_data(rows, columns={"text": "tokens"}, pipeline="jain2019")
 
 
 def test_truth_is_counted_in_the_tokenizer_and_moved_to_the_units():
@@ -246,12 +241,12 @@ def test_truth_is_counted_in_the_tokenizer_and_moved_to_the_units():
         {"text": "Don't go-now, friend", "label": 0, "why": [1, 0, 0, 1]},
         {"text": "ok", "label": 1, "why": None},
     ]
-    data = load_data(rows, truth_column="why", pipeline="jain2019")
+    data = load_data(rows, columns={"truth": "why"}, pipeline="jain2019")
     assert data.records[0].units == ("do", "n't", "go", "-", "now", ",", "friend")
     assert data.records[0].truth == (True, True, False, False, False, False, True)
     rows[0]["why"] = [1, 0]
     with pytest.raises(DataError, match="row 1, column 'why': 2 truth values for 4 units"):
-        load_data(rows, truth_column="why", pipeline="jain2019")
+        load_data(rows, columns={"truth": "why"}, pipeline="jain2019")
 
 
 def test_texts_of_which_nothing_is_left(tmp_path):
@@ -275,7 +270,7 @@ SST = {
 
 def test_sst_has_the_measured_counts():
     folder = shared_dir("data/sst")
-    splits = load_splits("sst", data_dir=folder, pipeline="jain2019", strict_bounds=True)
+    splits = resolve("sst", data_dir=folder, pipeline="jain2019", strict_bounds=True).splits()
     for name, (count, classes, mean) in SST.items():
         data = splits[name]
         assert len(data) == count

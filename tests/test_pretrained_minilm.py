@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attnaudit.attribution import METHODS, Options
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.models.encoded import Encoded
 from attnaudit.nets.pretrained.frozen import NONE
@@ -66,7 +66,7 @@ def test_minilm_reads_words(minilm):
 
 
 def test_minilm_learns_and_can_be_explained(minilm):
-    splits = load_splits("reviews", limit=80)
+    splits = resolve("reviews", limit=80).splits()
     options = TrainOptions(epochs=6, learning_rate=0.01)
     model, fitted = train_pretrained(splits, minilm, options=options)
     assert fitted.dev["dev_roc_auc"] > 0.7
@@ -93,7 +93,7 @@ def test_a_real_decoder(stories):
 
 
 def test_a_real_decoder_below_attention(stories):
-    splits = load_splits("reviews", limit=80)
+    splits = resolve("reviews", limit=80).splits()
     model, fitted = train_pretrained(splits, stories, options=TrainOptions(epochs=3))
     batch = model.collate(splits["test"].records[:6])
     encoded = Encoded(model, batch)

@@ -145,7 +145,7 @@ def test_answers_that_are_not_allowed_have_no_probability():
 
 
 def test_a_text_without_a_question_is_refused():
-    with pytest.raises(DataError, match="--question-column"):
+    with pytest.raises(DataError, match="--column question="):
         model().collate([text_record("t", "anna likes red")])
     config = ClassifierConfig(("a", "b"), question=True)
     with pytest.raises(SettingsError, match="vocabulary"):

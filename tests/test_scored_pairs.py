@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,10 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from attnaudit.data.pairs.scored_pairs import (
-    ScoredPair,
-    load_scored_pairs,
-    load_scored_splits,
-    load_text_pairs,
-    read_scored_split,
-)
+from attnaudit.data.pairs.scored_pairs import ScoredPair, open_pairs
+from attnaudit.data.reading import Reading
 from attnaudit.data.sources.hub import is_hub_name
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
 
@@ -50,7 +47,7 @@ def written(folder: Path, suffix: str) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet"])
 def test_files(suffix: str, tmp_path: Path) -> None:
-    found = load_scored_pairs(written(tmp_path, suffix))
+    found = resolve(written(tmp_path, suffix), "pairs").data()
     # ids are those of lines as messages count them, and the first line of a CSV names columns
     first = 2 if suffix in (".csv", ".tsv") else 1
     assert found == tuple(replace(pair, id=str(n)) for n, pair in enumerate(PAIRS, start=first))
@@ -69,35 +66,35 @@ def test_files(suffix: str, tmp_path: Path) -> None:
     ids=["rows", "pairs", "tuple", "triples", "polars", "pandas"],
 )
 def test_things_in_memory(source: Any) -> None:
-    assert load_scored_pairs(source) == PAIRS
-    assert read_scored_split(source, "train") == PAIRS
+    assert resolve(source, "pairs").data() == PAIRS
+    assert open_pairs(source, Reading()).part("train") == PAIRS
 
 
 def test_columns_by_name() -> None:
     rows = [{"key": "x", "left": "A", "right": "B", "stars": "2.5", "score": "nan"}]
-    named = {"a_column": "left", "b_column": "right", "score_column": "stars"}
-    assert load_scored_pairs(rows, id_column="key", **named) == (ScoredPair("x", "A", "B", 2.5),)
+    named = {"id": "key", "a": "left", "b": "right", "score": "stars"}
+    assert resolve(rows, "pairs", columns=named).data() == (ScoredPair("x", "A", "B", 2.5),)
 
 
 def test_limit_keeps_the_order() -> None:
     pairs = [(f"a{i}", f"b{i}", i) for i in range(30)]
-    drawn = load_scored_pairs(pairs, limit=10)
+    drawn = resolve(pairs, "pairs", limit=10).data()
     assert [int(p.score) for p in drawn] == sorted(int(p.score) for p in drawn)
     assert len(drawn) == 10
-    assert drawn == load_scored_pairs(pairs, limit=10)
-    assert drawn != load_scored_pairs(pairs, limit=10, seed=1)
+    assert drawn == resolve(pairs, "pairs", limit=10).data()
+    assert drawn != resolve(pairs, "pairs", limit=10, seed=1).data()
 
 
 def test_splits_of_a_folder_and_of_a_column(tmp_path: Path) -> None:
     for name in ("train", "validation", "test"):
         pl.DataFrame([{"a": name, "b": "x", "score": 1.0}]).write_csv(tmp_path / f"{name}.csv")
-    splits = load_scored_splits(tmp_path)
+    splits = resolve(tmp_path, "pairs").splits()
     assert {name: part[0].a for name, part in splits.items()} == {
         "train": "train",
         "dev": "validation",
         "test": "test",
     }
-    assert read_scored_split(tmp_path, "dev") == splits["dev"]
+    assert open_pairs(tmp_path, Reading()).part("dev") == splits["dev"]
     frame = pl.DataFrame(
         {
             "a": ["1", "2", "3"],
@@ -106,26 +103,26 @@ def test_splits_of_a_folder_and_of_a_column(tmp_path: Path) -> None:
             "split": ["test", "train", "val"],
         }
     )
-    assert [load_scored_splits(frame)[name][0].a for name in ("train", "dev", "test")] == list(
-        "231"
-    )
-    assert read_scored_split(frame, "train")[0].a == "2"
+    assert [
+        resolve(frame, "pairs").splits()[name][0].a for name in ("train", "dev", "test")
+    ] == list("231")
+    assert open_pairs(frame, Reading()).part("train")[0].a == "2"
     with pytest.raises(DataError, match="no split 'dev'"):
-        read_scored_split(frame.filter(pl.col("split") != "val"), "dev")
+        open_pairs(frame.filter(pl.col("split") != "val"), Reading()).part("dev")
     with pytest.raises(DataError, match="no train split"):
-        load_scored_splits(frame.filter(pl.col("split") == "test"))
+        resolve(frame.filter(pl.col("split") == "test"), "pairs").splits()
 
 
 def test_what_is_cut_out_of_train_shares_no_pair() -> None:
     pairs = [(f"a{i % 40}", "b", i % 5) for i in range(80)]
-    splits = load_scored_splits(pairs)
+    splits = resolve(pairs, "pairs").splits()
     keys = {name: {(p.a, p.b) for p in part} for name, part in splits.items()}
     assert {name: len(key) for name, key in keys.items()} == {"train": 32, "dev": 4, "test": 4}
     assert sum(map(len, splits.values())) == 80
     assert not keys["train"] & keys["dev"] | keys["train"] & keys["test"]
-    assert splits == load_scored_splits(pairs)
+    assert splits == resolve(pairs, "pairs").splits()
     with pytest.raises(DataError, match="3 different pairs are too few for a dev split"):
-        load_scored_splits(pairs[:3])
+        resolve(pairs[:3], "pairs").splits()
 
 
 @pytest.mark.parametrize(
@@ -142,29 +139,29 @@ def test_what_is_cut_out_of_train_shares_no_pair() -> None:
 )
 def test_bad_rows(change: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said) as found:
-        load_scored_pairs([ROWS[0], ROWS[1] | change])
+        resolve([ROWS[0], ROWS[1] | change], "pairs").data()
     assert "drop_empty" not in str(found.value)
 
 
 def test_bad_sources(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no column 'sentence2' for the b.*--b-column"):
-        load_scored_pairs([{"sentence1": "x", "score": 1}])
+    with pytest.raises(DataError, match=r"no column 'sentence2' for the b.*--column b="):
+        resolve([{"sentence1": "x", "score": 1}], "pairs").data()
     with pytest.raises(DataError, match=r"no column 'stars' for the score"):
-        load_scored_pairs(ROWS, score_column="stars")
+        resolve(ROWS, "pairs", columns={"score": "stars"}).data()
     with pytest.raises(DataError, match=r"the list, row 1: expected \(text, text, score\)"):
-        load_scored_pairs([("a", "b")])
+        resolve([("a", "b")], "pairs").data()
     with pytest.raises(DataError, match="ids must be unique"):
-        load_scored_pairs([("a", "b", 1), ("a", "b", 1)], id_column="score")
+        resolve([("a", "b", 1), ("a", "b", 1)], "pairs", columns={"id": "score"}).data()
     with pytest.raises(DataError, match="no file or folder"):
-        load_scored_pairs(tmp_path / "none.csv")
+        resolve(tmp_path / "none.csv", "pairs").data()
     with pytest.raises(SettingsError, match="data_dir"):
-        load_scored_pairs(ROWS, data_dir=tmp_path)
+        resolve(ROWS, "pairs", data_dir=tmp_path).data()
     with pytest.raises(SettingsError, match="limit"):
-        load_scored_splits(ROWS, limit=0)
+        resolve(ROWS, "pairs", limit=0).splits()
 
 
 def test_the_sts_benchmark() -> None:
-    splits = load_scored_splits("stsb", data_dir=shared_dir("data"))
+    splits = resolve("stsb", "pairs", data_dir=shared_dir("data")).splits()
     assert {name: len(part) for name, part in splits.items()} == {
         "train": 5749,
         "dev": 1500,
@@ -172,13 +169,20 @@ def test_the_sts_benchmark() -> None:
     }
     assert {min(p.score for p in part) for part in splits.values()} == {0.0}
     assert {max(p.score for p in part) for part in splits.values()} == {5.0}
-    assert load_scored_pairs("stsb", data_dir=shared_dir("data/stsb")) == splits["test"]
+    assert resolve("stsb", "pairs", data_dir=shared_dir("data/stsb")).data() == splits["test"]
 
 
 def test_text_pairs_need_no_score(tmp_path: Path) -> None:
     rows = [{"left": f"a {i}", "right": f"b {i}"} for i in range(20)]
     pairs = [(row["left"], row["right"]) for row in rows]
-    names = {"a_column": "left", "b_column": "right"}
+
+    def load_text_pairs(source: Any, **options: Any) -> list[tuple[str, str]]:
+        columns = {**options.pop("columns", {}), "score": None}
+        found = resolve(source, "pairs", columns=columns, **options).data()
+        assert all(math.isnan(pair.score) for pair in found)
+        return [(pair.a, pair.b) for pair in found]
+
+    names: dict[str, Any] = {"columns": {"a": "left", "b": "right"}}
     assert load_text_pairs(rows, **names) == pairs
     assert load_text_pairs(rows, **names, limit=20) == pairs
     some = load_text_pairs(rows, **names, limit=5, seed=1)

@@ -231,8 +231,8 @@ def test_a_model_that_train_did_not_make_is_audited_as_before() -> None:
 
 
 def test_options_that_mean_nothing_without_data_are_refused(folder: Path) -> None:
-    with pytest.raises(SettingsError, match="--text-column"):
-        choose(load(folder), text_column="review")
+    with pytest.raises(SettingsError, match="--column text="):
+        choose(load(folder), columns={"text": "review"})
     assert len(choose(load(folder), limit=7, seed=3).data) == 7
 
 

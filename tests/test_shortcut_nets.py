@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit.data.generated import shortcut_tasks as tasks
-from attnaudit.data.named.named import load_named
 from attnaudit.data.records import Dataset
+from attnaudit.data.sources.resolve import load_data
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.load import load
@@ -127,7 +127,7 @@ def test_in_the_order_task_both_labels_have_the_same_words():
 
 @pytest.mark.parametrize("name", ["bow", "order"])
 def test_the_tasks_have_names(name):
-    data = load_named(name, split="dev")
+    data = load_data(name, split="dev")
     assert (len(data), data.classes, data.has_truth) == (500, ("negative", "positive"), True)
 
 

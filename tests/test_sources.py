@@ -227,7 +227,7 @@ def test_one_class_is_enough_where_all_are_named():
 
 
 def test_data_without_labels():
-    data = load_data([{"text": "x"}, {"text": "y"}], label_column=None)
+    data = load_data([{"text": "x"}, {"text": "y"}], columns={"label": None})
     assert [record.label for record in data] == [None, None]
     assert data.classes == ()
 
@@ -252,7 +252,7 @@ def test_ids_are_row_numbers_as_messages_count_or_a_column(tmp_path):
     path = write(tmp_path, "d.csv", as_csv(ROWS))
     assert [record.id for record in load_data(path)] == ["2", "3", "4", "5"]
     assert [record.id for record in load_data(ROWS)] == ["1", "2", "3", "4"]
-    assert [record.id for record in load_data(ROWS, id_column="n")] == ["1", "2", "3", "4"]
+    assert [record.id for record in load_data(ROWS, columns={"id": "n"})] == ["1", "2", "3", "4"]
 
 
 def test_repeated_texts_are_counted():
@@ -286,7 +286,7 @@ def test_truth_as_flags_or_spans(truth):
         {"text": "a good film", "label": 1, "why": truth},
         {"text": "x", "label": 0, "why": None},
     ]
-    data = load_data(rows, truth_column="why")
+    data = load_data(rows, columns={"truth": "why"})
     assert [record.truth for record in data] == [(False, True, True), None]
 
 
@@ -306,7 +306,7 @@ def test_truth_as_flags_or_spans(truth):
 def test_truth_that_does_not_fit_is_refused(truth, message):
     rows = [{"text": "x", "label": 0}, {"text": "a good film", "label": 1, "why": truth}]
     with pytest.raises(DataError, match=f"the list, row 2, column 'why': .*{message}"):
-        load_data(rows, truth_column="why")
+        load_data(rows, columns={"truth": "why"})
 
 
 def test_units_in_a_list_are_taken_as_given(tmp_path):
@@ -316,7 +316,7 @@ def test_units_in_a_list_are_taken_as_given(tmp_path):
     ]
     path = write(tmp_path, "d.parquet", as_parquet(rows))
     for source in (rows, path):
-        data = load_data(source, text_column="tokens", truth_column="why")
+        data = load_data(source, columns={"text": "tokens", "truth": "why"})
         record = data.records[0]
         assert record.units == ("New York", "is", "n't", "big", "!")
         assert record.text == "New York is n't big !"
@@ -327,18 +327,18 @@ def test_units_in_a_list_are_taken_as_given(tmp_path):
 
 def test_a_string_of_tokens_is_cut_at_blanks_unless_told_otherwise():
     rows = [{"tokens": "do n't !", "label": 0}, {"tokens": "x", "label": 1}]
-    assert load_data(rows, text_column="tokens").records[0].units == ("do", "n't", "!")
-    cut = load_data(rows, text_column="tokens", tokenizer="words").records[0].units
+    assert load_data(rows, columns={"text": "tokens"}).records[0].units == ("do", "n't", "!")
+    cut = load_data(rows, columns={"text": "tokens"}, tokenizer="words").records[0].units
     assert cut == ("do", "n't", "!")
     rows[0]["tokens"] = "great!!"
-    assert load_data(rows, text_column="tokens").records[0].units == ("great!!",)
-    cut = load_data(rows, text_column="tokens", tokenizer="words").records[0].units
+    assert load_data(rows, columns={"text": "tokens"}).records[0].units == ("great!!",)
+    cut = load_data(rows, columns={"text": "tokens"}, tokenizer="words").records[0].units
     assert cut == ("great", "!", "!")
 
 
 def test_eraser_movies_through_the_generic_columns():
     path = shared_dir("data/eraser_movies") / "test.jsonl.gz"
-    options = {"text_column": "tokens", "truth_column": "rationales", "id_column": "id"}
+    options = {"columns": {"text": "tokens", "truth": "rationales", "id": "id"}}
     data = load_data(path, **options)
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
@@ -450,11 +450,11 @@ def test_a_missing_file_suggests_the_nearest(tmp_path):
 def test_a_missing_column_lists_those_there_are(tmp_path):
     path = write(tmp_path, "d.csv", as_csv(ROWS))
     with pytest.raises(DataError, match=r"no column 'lable' .*'text', 'label', 'n'.* mean 'label'"):
-        load_data(path, label_column="lable")
-    with pytest.raises(DataError, match=r"no column 'Text' .*Did you mean 'text'.*--text-column"):
-        load_data(path, text_column="Text")
+        load_data(path, columns={"label": "lable"})
+    with pytest.raises(DataError, match=r"no column 'Text' .*Did you mean 'text'.*--column text="):
+        load_data(path, columns={"text": "Text"})
     with pytest.raises(DataError, match="no column 'why' for the truth"):
-        load_data(path, truth_column="why")
+        load_data(path, columns={"truth": "why"})
 
 
 def test_unknown_splits_list_those_there_are(tmp_path):
@@ -500,10 +500,10 @@ def test_ids_must_be_unique_and_there():
     with pytest.raises(
         DataError, match="row 3, column 'id': the id 'a' is also in the list, row 1"
     ):
-        load_data(rows, id_column="id")
+        load_data(rows, columns={"id": "id"})
     rows[2]["id"] = None
     with pytest.raises(DataError, match="row 3, column 'id': the id is missing"):
-        load_data(rows, id_column="id")
+        load_data(rows, columns={"id": "id"})
 
 
 def test_a_column_of_texts_is_no_label_column():

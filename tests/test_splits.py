@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from attnaudit.data.generated.reviews import generate_reviews
 from attnaudit.data.records import Dataset
-from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.data.sources.resolve import resolve
+from attnaudit.data.splits import split_dataset
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
 from tests.shared import shared_dir
@@ -89,7 +90,7 @@ def test_too_few_records_for_a_split():
 def test_a_folder_with_all_splits(tmp_path):
     for name, n in (("train", 20), ("val", 6), ("test", 8)):
         write_lines(tmp_path, f"{name}.jsonl", rows(n, word=name))
-    splits = load_splits(tmp_path)
+    splits = resolve(tmp_path).splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 20, "dev": 6, "test": 8}
     assert {data.split for data in splits.values()} == {"train", "dev", "test"}
     assert {data.classes for data in splits.values()} == {("neg", "pos")}
@@ -106,7 +107,7 @@ def test_a_folder_with_all_splits(tmp_path):
 def test_missing_splits_are_cut_out_of_train(tmp_path, files, sizes):
     for name, n in files.items():
         write_lines(tmp_path, f"{name}.jsonl", rows(n, word=name))
-    splits = load_splits(tmp_path, seed=2)
+    splits = resolve(tmp_path, seed=2).splits()
     assert {name: len(data) for name, data in splits.items()} == sizes
     for name in set(sizes) - set(files):
         counts = splits[name].class_counts
@@ -116,11 +117,11 @@ def test_missing_splits_are_cut_out_of_train(tmp_path, files, sizes):
 
 def test_one_file_is_cut_and_a_split_column_is_used(tmp_path):
     write_lines(tmp_path, "all.jsonl", rows(100))
-    sizes = {name: len(data) for name, data in load_splits(tmp_path / "all.jsonl").items()}
+    sizes = {name: len(data) for name, data in resolve(tmp_path / "all.jsonl").splits().items()}
     assert sizes == {"train": 80, "dev": 10, "test": 10}
-    assert {name: len(data) for name, data in load_splits(tmp_path).items()} == sizes
+    assert {name: len(data) for name, data in resolve(tmp_path).splits().items()} == sizes
     marked = [{**row, "split": "test" if i >= 60 else "train"} for i, row in enumerate(rows(100))]
-    splits = load_splits(marked, name="mine")
+    splits = resolve(marked, name="mine").splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 51, "dev": 9, "test": 40}
     assert {data.name for data in splits.values()} == {"mine"}
 
@@ -129,40 +130,40 @@ def test_classes_are_those_of_train(tmp_path):
     write_lines(tmp_path, "train.jsonl", rows(20, ("neg", "neutral", "pos")))
     write_lines(tmp_path, "dev.jsonl", rows(4, ("pos",), "dev"))
     write_lines(tmp_path, "test.jsonl", rows(4, ("pos", "neg"), "test"))
-    splits = load_splits(tmp_path)
+    splits = resolve(tmp_path).splits()
     assert {data.classes for data in splits.values()} == {("neg", "neutral", "pos")}
     assert [record.label for record in splits["test"]] == [2, 0, 2, 0]
     write_lines(tmp_path, "test.jsonl", rows(4, ("pos", "mixed"), "test"))
     with pytest.raises(DataError, match=r"test.jsonl, line 2.*'mixed' is not one.*those of train"):
-        load_splits(tmp_path)
+        resolve(tmp_path).splits()
 
 
 def test_numbers_do_not_stand_for_the_named_classes_of_train(tmp_path):
     write_lines(tmp_path, "train.jsonl", rows(20))
     write_lines(tmp_path, "test.jsonl", rows(4, (0, 1)))
     with pytest.raises(DataError, match="'0' is not one of the classes 'neg', 'pos'"):
-        load_splits(tmp_path)
-    splits = load_splits(tmp_path, classes=["neg", "pos"])
+        resolve(tmp_path).splits()
+    splits = resolve(tmp_path, classes=["neg", "pos"]).splits()
     assert [record.label for record in splits["test"]] == [0, 1, 0, 1]
 
 
 def test_texts_of_train_in_test_are_noted(tmp_path):
     write_lines(tmp_path, "train.jsonl", rows(40))
     write_lines(tmp_path, "test.jsonl", [*rows(3), *rows(2, word="new")])
-    test = load_splits(tmp_path)["test"]
+    test = resolve(tmp_path).splits()["test"]
     assert sum("texts are in train too" in note for note in test.notes) == 1
 
 
 def test_a_limit_holds_for_each_split(tmp_path):
     write_lines(tmp_path, "train.jsonl", rows(400))
     write_lines(tmp_path, "test.jsonl", rows(100, word="test"))
-    splits = load_splits(tmp_path, limit=50)
+    splits = resolve(tmp_path, limit=50).splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 50, "dev": 9, "test": 50}
 
 
 def test_unlabelled_rows_can_be_split_too(tmp_path):
     write_lines(tmp_path, "all.jsonl", [{"text": f"text {i}"} for i in range(50)])
-    splits = load_splits(tmp_path, label_column=None)
+    splits = resolve(tmp_path, columns={"label": None}).splits()
     assert {name: len(data) for name, data in splits.items()} == {"train": 40, "dev": 5, "test": 5}
 
 
@@ -170,7 +171,7 @@ def test_no_train_split_is_refused(tmp_path):
     write_lines(tmp_path, "test.jsonl", rows(4))
     write_lines(tmp_path, "dev.jsonl", rows(4))
     with pytest.raises(DataError, match="no train split: the splits are 'dev', 'test'"):
-        load_splits(tmp_path)
+        resolve(tmp_path).splits()
 
 
 @pytest.mark.parametrize(
@@ -186,12 +187,12 @@ def test_no_train_split_is_refused(tmp_path):
 )
 def test_bad_sources_and_options(source, options, error, message):
     with pytest.raises(error, match=message):
-        load_splits(source, **options)
+        resolve(source, **options).splits()
 
 
 def test_imdb_gets_a_dev_split_that_shares_no_text_with_train():
     folder = shared_dir("data/imdb")
-    splits = load_splits("imdb", data_dir=folder, limit=300)
+    splits = resolve("imdb", data_dir=folder, limit=300).splits()
     assert {name: len(data) for name, data in splits.items()} == {
         "train": 300,
         "dev": 53,

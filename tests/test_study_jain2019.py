@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from attnaudit.audit.store import Store
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
@@ -458,7 +458,7 @@ def test_every_set_of_the_study_is_a_named_set() -> None:
     assert missing == []
     with pytest.raises(SettingsError, match="unknown named set"):
         known_sets(["nothing"], None)
-    from attnaudit.data.named.named import NAMED_SETS
+    from attnaudit.data.named.sets import NAMED_SETS
 
     assert set(SETTINGS) <= set(NAMED_SETS)
     assert set(REAL) <= set(SETTINGS)

@@ -15,7 +15,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from attnaudit.audit.run import open_audit
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Results, find

@@ -96,9 +96,8 @@ def audit(
 
     Args:
         model: A model with the cut (`train`, `load`, `wrap`), or the folder of one.
-        data: A `Dataset` or `BagDataset`, or what `load_data` (for a model of bags,
-            `load_bag_data`) takes: a file, a data frame, a name. None takes the test split that
-            was held out when the model was trained and saved.
+        data: A `Dataset` or `BagDataset`, or what `resolve` takes: a file, a data frame, a
+            name. None takes the test split that was held out when the model was trained and saved.
         settings: Thresholds, seed, sizes; the defaults are those of `attnaudit audit`.
         checks: Names of the checks to run; all by default.
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
@@ -108,7 +107,7 @@ def audit(
             default they are left out, where they are known, and the report says so.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
             terminal).
-        data_options: Passed to `load_data` where `data` is no `Dataset`.
+        data_options: Passed to `resolve` where `data` is no `Dataset`.
 
     Returns:
         The audit: `verdict`, `findings`, `frame`, `to_html(...)`.

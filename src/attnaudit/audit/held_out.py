@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from attnaudit.audit.schema import DataFacts
-from attnaudit.data.bags.loading import load_bag_data
 from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.bags.sets import BAG_SETS
-from attnaudit.data.bags.sources import load_bags
-from attnaudit.data.build import check_limit, draw
-from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset
+from attnaudit.data.drawing import draw
+from attnaudit.data.kinds import TEXTS, AnyDataset
+from attnaudit.data.reading import Reading, check_limit
 from attnaudit.data.records import Dataset, Text
-from attnaudit.data.sources.resolve import load_data
+from attnaudit.data.sources.opening import Place
+from attnaudit.data.sources.resolve import Source, resolve
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.matching import fitted
@@ -39,27 +37,30 @@ class Chosen:
     left_out: int = 0
 
 
-def choose(model: Model, source: Any = None, *, include: bool = False, **options: Any) -> Chosen:
+def choose(
+    model: Model, source: Place | None = None, *, include: bool = False, **options: Any
+) -> Chosen:
     """The data of a source without the texts that the model was trained on.
 
     Which these are is known of models that `train` made; of others nothing is left out.
 
     Args:
         model: The model that is to be audited.
-        source: A data set, what `load_data` takes, or None for the split that was held out when
-            the model was trained.
+        source: What `resolve` takes, or None for the split that was held out when the model was
+            trained.
         include: Keep the texts that the model was trained on.
-        options: Those of `load_data`. The limit is drawn from what is left.
+        options: Those of `resolve`. The limit is drawn from what is left.
 
     Raises:
         DataError: The data cannot be used, or nothing of them is left.
         SettingsError: There is no held-out split, or an option that means nothing for it.
     """
-    limit, seed = options.pop("limit", None), options.get("seed", 0)
+    limit, seed = options.pop("limit", None), options.pop("seed", 0)
     check_limit(limit)
     known = None if include else model.trained_on
     if known is None and source is not None and model.kind == TEXTS:
-        options["limit"] = limit  # drawn before texts are cut, which is quicker
+        # drawn before texts are cut, which is quicker
+        options |= {"limit": limit, "seed": seed}
     data = fitted(_data(model, source, options), model)
     kept = data.records if known is None else tuple(r for r in data if r not in known)
     left_out = len(data) - len(kept)
@@ -105,49 +106,28 @@ def cautions_on(data: DataFacts) -> list[str]:
     return cautions
 
 
-def _data(model: Model, source: Any, options: dict[str, Any]) -> AnyDataset:
+def _data(model: Model, source: Place | None, options: dict[str, Any]) -> AnyDataset:
     if isinstance(source, Dataset | BagDataset):
         return source
-    usual = inspect.signature(load_data).parameters
-    given = {
-        name: value
-        for name, value in options.items()
-        if name != "seed" and (name not in usual or value != usual[name].default)
-    }
     if source is not None:
         options = {"classes": model.classes, **options}
-        if model.kind != BAGS:
-            return load_data(source, **options)
-        named = isinstance(source, str) and source in BAG_SETS
-        own = {} if named else {"classes": model.classes}
-        return load_bag_data(source, **{**own, **_of_bags(given)})
+        found: Source[Any] = resolve(source, model.kind.instances, **options)
+        data: AnyDataset = found.data()
+        return data
+    given = Reading(**options).given
     if given:
-        first = next(iter(given))
         raise SettingsError(
-            f"{first}= (--{first.replace('_', '-')}) says how data are read, but no data "
+            f"{next(iter(given.values()))} says how data are read, but no data "
             "are named, so the split that was held out in training is audited as it is stored"
         )
     known = model.trained_on
-    data = read_held_out(known, model.classes) if known is not None else None
-    if data is None:
+    held_out = read_held_out(known, model.classes) if known is not None else None
+    if held_out is None:
         raise SettingsError(
             f"no data are named, and no held-out split is stored with {model.name}: name data to "
             "audit it on. `attnaudit train` stores one in the folder of the model"
         )
-    return data
-
-
-def _of_bags(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, by the names that bags have for them."""
-    known = {**inspect.signature(load_bags).parameters, "n_bags": None}
-    named = {"bag_column" if name == "id_column" else name: given[name] for name in given}
-    strange = [name for name in named if name not in known]
-    if strange:
-        raise SettingsError(
-            f"{strange[0]}= (--{strange[0].replace('_', '-')}) is about texts, and this model "
-            "reads bags; leave it out"
-        )
-    return named
+    return held_out
 
 
 def _instead(model: Model) -> str:

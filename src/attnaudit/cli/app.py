@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from attnaudit.console import Plain, visible
 from attnaudit.data.named.paper import PIPELINES
+from attnaudit.data.reading import Column, parse_columns
 from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import INTERRUPTED, AttnauditError
 from attnaudit.version import __version__
@@ -124,9 +125,10 @@ DataDir = Annotated[
 ]
 
 
-def label_of(column: str | None) -> str | None:
-    """A label column, or None where the user says there is none."""
-    return None if column in (None, "", "none") else column
+def columns_of(**roles: str | None) -> dict[str, Column]:
+    """The columns that were named, by role."""
+    given = {role: name for role, name in roles.items() if name is not None}
+    return parse_columns(f"{role}={name or 'none'}" for role, name in given.items())
 
 
 def _version(asked: bool) -> None:

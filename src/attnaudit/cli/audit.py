@@ -30,12 +30,10 @@ from attnaudit.cli.app import (
     Tokens,
     TruthColumn,
     app,
-    label_of,
+    columns_of,
 )
 from attnaudit.cli.output import show_result, told
-from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
-from attnaudit.data.kinds import BAGS
-from attnaudit.errors import SettingsError
+from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings
 from attnaudit.models.load import load
@@ -122,25 +120,24 @@ def audit(
     check_run(out, "audit", reads=(model, data, settings_file, data_dir))
     base = read_settings(settings_file) if settings_file else Settings()
     loaded = load(model, device)
-    of_bags = bag_reading(
-        bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
-    )
-    if of_bags and loaded.kind != BAGS:
-        raise SettingsError(
-            f"{next(iter(of_bags))}= is about bags, and {loaded.name} reads {loaded.kind.instances}"
-        )
     with OUT.status("reading the data"):
         chosen = choose(
             loaded,
             data,
             include=include_training_texts,
             split=split,
-            text_column=text_column,
-            label_column=label_of(label_column),
-            truth_column=truth_column,
-            id_column=id_column,
-            question_column=question_column,
-            allowed_column=allowed_column,
+            columns=columns_of(
+                text=text_column,
+                label=label_column,
+                truth=truth_column,
+                id=id_column,
+                question=question_column,
+                allowed=allowed_column,
+                bag=bag_column,
+                features=features,
+                key_type=key_types,
+                coordinates=coordinates,
+            ),
             pipeline=pipeline,
             min_length=min_length,
             max_length=max_length,
@@ -151,7 +148,6 @@ def audit(
             data_dir=data_dir,
             drop_unlabelled=drop_unlabelled,
             drop_empty=drop_empty,
-            **of_bags,
         )
     if chosen.left_out:
         ERR.print(

@@ -12,7 +12,7 @@ from attnaudit import api
 from attnaudit.cli.app import OUT, Seed, app
 from attnaudit.cli.output import show_result
 from attnaudit.cli.train import show_training
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.findings.settings import Settings
 from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import bars
@@ -38,7 +38,7 @@ def demo(
         check_place(out / name / "model", overwrite=True)
         check_run(out / name / "audit", "audit")
     OUT.print("Writing reviews whose decisive words are known, and training two classifiers:")
-    splits = load_splits("reviews")
+    splits = resolve("reviews").splits()
     twins: dict[str, Penalty | None] = {
         "plain": None,
         "deceptive": hide_evidence(splits["train"].records),

@@ -17,7 +17,7 @@ from attnaudit.cli.app import (
     TextColumn,
     Tokens,
     app,
-    label_of,
+    columns_of,
 )
 from attnaudit.console import visible
 from attnaudit.findings.estimates import spoken
@@ -66,8 +66,7 @@ def explainer(
             overwrite=overwrite,
             progress=progress,
             options=FitOptions(epochs=epochs, seed=seed, select="accuracy"),
-            text_column=text_column,
-            label_column=label_of(label_column),
+            columns=columns_of(text=text_column, label=label_column),
             limit=limit,
             tokenizer=tokenizer,
             data_dir=data_dir,

@@ -15,7 +15,7 @@ from attnaudit.cli.app import OUT, app
 from attnaudit.data.bags.modalities import MODALITIES
 from attnaudit.data.bags.rules import RULES
 from attnaudit.data.bags.sets import BAG_SETS
-from attnaudit.data.named.named import NAMED_SETS
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.findings.wording import decides_of
 from attnaudit.nets.bags.encoders import BAG_ENCODERS
 from attnaudit.nets.bags.pools import BAG_POOLS

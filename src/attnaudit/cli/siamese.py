@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from attnaudit.cli.app import OUT, DataDir, IdColumn, Limit, Seed, app
-from attnaudit.data.pairs.scored_pairs import FIRST, PAIR_SETS, SCORE, SECOND, load_scored_splits
+from attnaudit.cli.app import OUT, DataDir, IdColumn, Limit, Seed, app, columns_of
+from attnaudit.data.pairs.scored_pairs import FIRST, PAIR_SETS, SCORE, SECOND
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import bars
 
@@ -72,16 +73,14 @@ def siamese(
     from attnaudit.training.siamese import finetune
 
     check_place(out, overwrite=overwrite, reads=(data, model, data_dir))
-    splits = load_scored_splits(
+    splits = resolve(
         data,
+        "pairs",
         limit=limit,
         seed=seed,
         data_dir=data_dir,
-        a_column=a_column,
-        b_column=b_column,
-        score_column=score_column,
-        id_column=id_column,
-    )
+        columns=columns_of(a=a_column, b=b_column, score=score_column, id=id_column),
+    ).splits()
     with bars() as progress:
         done = finetune(
             model,

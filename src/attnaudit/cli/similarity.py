@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attnaudit.cli.app import OUT, app
+from attnaudit.cli.app import OUT, app, columns_of
 from attnaudit.cli.output import told
 from attnaudit.console import printable_json
 from attnaudit.errors import RunError, SettingsError
@@ -70,7 +70,7 @@ def similarity(
     Example: attnaudit similarity minilm "A man plays a guitar." "Somebody makes music."
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.data.pairs.scored_pairs import load_text_pairs
+    from attnaudit.data.sources.resolve import resolve
     from attnaudit.models.siamese.similarity import similarities
     from attnaudit.report.files import check_output, write_text
     from attnaudit.report.similarity import write_similarity
@@ -88,10 +88,12 @@ def similarity(
     why = None if cache is None else writable(cache)
     if why is not None:
         raise RunError(f"the cache folder {cache} cannot be written: {why}; give another")
+    columns = {**columns_of(a=a_column, b=b_column), "score": None}
+    source = resolve(file, "pairs", columns=columns, limit=limit)
     pairs = (
         [(a or "", other) for other in b or ()]
         if file is None
-        else load_text_pairs(file, a_column=a_column, b_column=b_column, limit=limit)
+        else [(pair.a, pair.b) for pair in source.data()]
     )
     with told():
         found = list(

@@ -27,7 +27,7 @@ from attnaudit.cli.app import (
     Tokens,
     TruthColumn,
     app,
-    label_of,
+    columns_of,
 )
 from attnaudit.console import visible
 from attnaudit.errors import SettingsError
@@ -131,12 +131,14 @@ def train(
     Example: attnaudit train reviews.csv --out model --encoder bilstm --attention additive
     """
     reading: dict[str, Any] = {
-        "text_column": text_column,
-        "label_column": label_of(label_column),
-        "truth_column": truth_column,
-        "id_column": id_column,
-        "question_column": question_column,
-        "allowed_column": allowed_column,
+        "columns": columns_of(
+            text=text_column,
+            label=label_column,
+            truth=truth_column,
+            id=id_column,
+            question=question_column,
+            allowed=allowed_column,
+        ),
         "limit": limit,
         "tokenizer": tokenizer,
         "pipeline": pipeline,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, label_of
+from attnaudit.cli.app import OUT, DataDir, Limit, Seed, app, columns_of
 from attnaudit.console import visible
 from attnaudit.data.bags.modalities import MODALITIES
 from attnaudit.data.bags.rules import RULES
@@ -49,23 +49,6 @@ KeyTypes = Annotated[
 Coordinates = Annotated[
     str | None, typer.Option(help="Two columns, comma-separated: x, y; 'x,y' by default.")
 ]
-
-
-def bag_reading(
-    *,
-    bag_column: str | None = None,
-    features: str | None = None,
-    key_types: str | None = None,
-    coordinates: str | None = None,
-) -> dict[str, Any]:
-    """The options of reading bags that were given, by the names of `load_bags`."""
-    given = {
-        "bag_column": bag_column,
-        "key_type_column": key_types,
-        "feature_columns": features.split(",") if features else None,
-        "coordinate_columns": coordinates.split(",") if coordinates else None,
-    }
-    return {name: value for name, value in given.items() if value is not None}
 
 
 @app.command("train-bags")
@@ -128,15 +111,14 @@ def train_bags_command(
         seed=seed,
         device=device,
     )
-    reading = bag_reading(
-        bag_column=bag_column, features=features, key_types=key_types, coordinates=coordinates
+    columns = columns_of(
+        bag=bag_column,
+        label=label_column,
+        truth=truth_column,
+        key_type=key_types,
+        features=features,
+        coordinates=coordinates,
     )
-    if label_column is not None:
-        reading["label_column"] = label_of(label_column)
-    if truth_column is not None:
-        reading["truth_column"] = truth_column
-    if data_dir is not None:
-        reading["data_dir"] = data_dir
     with bars() as progress:
         done = train_bag_model(
             data,
@@ -156,7 +138,8 @@ def train_bags_command(
             progress=progress,
             limit=limit,
             seed=seed,
-            **reading,
+            columns=columns,
+            data_dir=data_dir,
         )
     _show(done)
     OUT.print_place("Model", out)

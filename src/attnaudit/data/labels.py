@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnaudit.data.faults import checked
+from attnaudit.data.reading import column_option
 from attnaudit.data.sources.frames import listed, shown, storable
 from attnaudit.errors import DataError, SettingsError
 
@@ -71,21 +73,23 @@ def label_keys(
         >>> label_keys([1, 0.0, None, float("nan")], "label", str)
         ['1', '0', None, None]
     """
-    keys: list[str | None] = []
     first: dict[bool, int] = {}
-    for index, value in enumerate(values):
-        missing = _missing(value, names, known)
-        key = None if missing else _key(value, names)
-        if key is None and not missing:
+
+    def key_of(row: int) -> str | None:
+        value = values[row]
+        if _missing(value, names, known):
+            return None
+        key = _key(value, names)
+        if key is None:
             raise DataError(
-                f"{place(index)}, column {column!r}: {shown(value)} is no class. "
+                f"{place(row)}, column {column!r}: {shown(value)} is no class. "
                 "A label is an integer, true or false, or a string"
             )
-        if key is not None:
-            _check_name(key, f"{place(index)}, column {column!r}")
-        keys.append(key)
-        if key is not None:
-            first.setdefault(isinstance(value, str), index)
+        _check_name(key, lambda: f"{place(row)}, column {column!r}")
+        first.setdefault(isinstance(value, str), row)
+        return key
+
+    keys = checked(range(len(values)), key_of, place)
     if len(first) == 2:
         raise DataError(
             f"column {column!r} mixes strings and numbers: {shown(values[first[True]])} "
@@ -113,7 +117,7 @@ def found_classes(
     if len(given) >= _FEW_ROWS and len(distinct) > _MOST_DISTINCT * len(given):
         raise DataError(
             f"{name}: column {column!r} holds {len(distinct)} different labels in {len(given)} "
-            "rows. Is it the label column? Name another with label_column= (--label-column)"
+            f"rows. Is it the label column? Name another with {column_option('label')}"
         )
     distinct |= set(more)
     if len(distinct) == 1:
@@ -190,13 +194,17 @@ def class_indices(
     positional = scheme.by_position and not any(_is_integer(name) for name in classes)
     if not by_name and positional and all(key is None or key in positions for key in keys):
         index = positions
-    for row, key in enumerate(keys):
+
+    def index_of(row: int) -> int | None:
+        key = keys[row]
         if key is not None and key not in index:
             raise DataError(
                 f"{place(row)}, column {column!r}: {key!r} is not one of the classes "
                 f"{listed(list(classes))}"
             )
-    return [None if key is None else index[key] for key in keys]
+        return None if key is None else index[key]
+
+    return checked(range(len(keys)), index_of, place)
 
 
 def _key(value: Any, names: Sequence[str]) -> str | None:
@@ -228,15 +236,15 @@ def _is_integer(key: str) -> bool:
     return _INTEGER.fullmatch(key) is not None
 
 
-def _check_name(key: str, place: str) -> None:
+def _check_name(key: str, place: Callable[[], str]) -> None:
     """Refuse a label that cannot be the name of a class."""
     if len(key) > _LONGEST:
         raise DataError(
-            f"{place}: {shown(key)} has {len(key):,} characters, more than the {_LONGEST:,} that a "
-            "class may have. Is it the label column? Name another with label_column= "
-            "(--label-column)"
+            f"{place()}: {shown(key)} has {len(key):,} characters, more than the {_LONGEST:,} that "
+            f"a class may have. Is it the label column? Name another with {column_option('label')}"
         )
-    storable(key, place)
+    if not key.isascii():
+        storable(key, place())
 
 
 def _as_integers(keys: list[str | None], known: Collection[str]) -> list[str | None]:

@@ -11,13 +11,11 @@ from typing import Any
 
 from attnaudit.data.bags.arrays import save_bags
 from attnaudit.data.bags.records import Bag, BagDataset
-from attnaudit.data.bags.sources import load_bags
-from attnaudit.data.build import build_dataset
 from attnaudit.data.kinds import AnyDataset, Record
+from attnaudit.data.reading import ROLES, Kind
 from attnaudit.data.records import Dataset, TextPair
-from attnaudit.data.sources.files import read_file
-from attnaudit.data.sources.npz import read_npz
-from attnaudit.data.sources.resolve import columns_of
+from attnaudit.data.sources.files import BAG_SUFFIXES, read_file
+from attnaudit.data.sources.resolve import Source, resolve
 from attnaudit.errors import ModelError
 from attnaudit.files import read_json, write_whole
 from attnaudit.manifest import known_manifest, seal
@@ -157,28 +155,15 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
     """
     if seen.test is None:
         return None
-    if seen.test.name == TEST_BAGS:
-        if "label" in read_npz(seen.test, ("label",)):
-            bags = load_bags(seen.test, classes=classes, name=seen.data)
-        else:
-            bags = load_bags(seen.test, label_column=None, name=seen.data)
-        return replace(bags, split="test")
-    table = read_file(seen.test)
-    label, truth, question, allowed = (
-        name if name in table.columns else None
-        for name in ("label", "truth", "question", "allowed")
-    )
-    columns = columns_of(
-        id_column="id",
-        label_column=label,
-        truth_column=truth,
-        question_column=question,
-        allowed_column=allowed,
-        classes=classes,
-        drop_unlabelled=True,
-        drop_empty=True,
-    )
-    return build_dataset(table, columns, seen.data, "test")
+    table = read_file(seen.test, BAG_SUFFIXES)
+    kind: Kind = "bags" if seen.test.name == TEST_BAGS else "texts"
+    columns = {role: role if role in table.columns else None for role in ROLES[kind]}
+    options: dict[str, Any] = {"columns": columns, "classes": classes, "name": seen.data}
+    if kind == "texts":
+        options |= {"drop_unlabelled": True, "drop_empty": True}
+    source: Source[Any] = resolve(table, kind, **options)
+    data: AnyDataset = source.data()
+    return data.select(data.records, "test")
 
 
 def _uniform(data: BagDataset) -> BagDataset:

@@ -21,7 +21,8 @@ TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)+", re.MULTILINE)
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
     """A hash of the source files that decide what some modules compute, found from imports.
 
-    Imports inside functions count too. It takes a few milliseconds, once per process.
+    Imports inside functions count too, and the texts that a module has beside it. It takes a few
+    milliseconds, once per process.
 
     Args:
         modules: Dotted names, such as `attnaudit.checks.permutation`.
@@ -30,7 +31,8 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
     digest = blake2b(digest_size=16)
     for name, path in sorted(_closure(modules, root).items()):
         # line ends are the business of the checkout
-        source = path.read_bytes().replace(b"\r\n", b"\n")
+        files = [file for file in (path, path.with_suffix(".toml")) if file.is_file()]
+        source = b"".join(file.read_bytes() for file in files).replace(b"\r\n", b"\n")
         digest.update(f"{name} {len(source)}\n".encode() + source)
     return digest.hexdigest()
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from attnaudit.data.build import draw
+from attnaudit.data.drawing import draw
 from attnaudit.data.named.named import find_named, named_splits
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.files import SUFFIXES
-from attnaudit.data.splits import load_splits
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import AttnauditError, DataError
 from attnaudit.studies.schema import Missing
 
@@ -66,7 +66,7 @@ def splits_of(
         data_dir: The folder of data sets, or None.
         train_limit: At most so many training texts, drawn with seed 0.
         test_limit: At most so many test texts.
-        reading: Further options of `load_splits`: `pipeline`, `min_length`, ...
+        reading: Further options of `resolve`: `pipeline`, `min_length`, ...
 
     Raises:
         AttnauditError: The set cannot be had or used.
@@ -114,7 +114,7 @@ def _loaded(
     name: str, folder: Path | None, reading: tuple[tuple[str, Any], ...]
 ) -> dict[str, Dataset]:
     where: dict[str, Any] = {} if folder is None else {"data_dir": folder}
-    return load_splits(name, **where, **dict(reading))
+    return resolve(name, **where, **dict(reading)).splits()
 
 
 def _digest(folder: Path) -> str:

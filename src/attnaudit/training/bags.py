@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnaudit.data.bags.loading import load_bag_splits
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.scaling import scaled, scaling_of
-from attnaudit.data.bags.splits import split_bags
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.bags.model import BagModel
 from attnaudit.models.ensemble import RULES, Ensemble
@@ -65,7 +64,7 @@ def train_bag_model(
     """Train a classifier of bags, or an ensemble of such, for multiple-instance learning.
 
     Args:
-        data: Splits by name, one data set that is then split, or what `load_bag_splits` takes: a
+        data: Splits by name, one data set that is then split, or what `resolve` takes: a
             file, a folder, a data frame, a generated set such as `conjunction-digits`.
         encoder: A name of `BAG_ENCODERS`; by default `mnist_cnn` for large images, else `mlp`.
         pool: A name of `BAG_POOLS`.
@@ -84,7 +83,7 @@ def train_bag_model(
             on, so that an audit can tell.
         overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `load_bag_splits`.
+        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data or options, or training that diverges.
@@ -134,15 +133,13 @@ def train_bag_model(
 
 
 def _splits(data: Any, data_options: dict[str, Any]) -> BagSplits:
-    if not isinstance(data, Mapping | BagDataset):
-        return load_bag_splits(data, **data_options)
+    if not isinstance(data, Mapping):
+        return resolve(data, "bags", **data_options).splits()
     given = [name for name, value in data_options.items() if value is not None and name != "seed"]
     if given:
         raise SettingsError(
             f"{given[0]}= says how data are read, and a data set is read already; leave it out"
         )
-    if isinstance(data, BagDataset):
-        return split_bags(data)
     for name in ("train", "dev"):
         if name not in data:
             raise DataError(f"there is no split {name!r}; there are: {', '.join(data) or 'none'}")

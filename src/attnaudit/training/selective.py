@@ -93,7 +93,7 @@ def train_selective(
     vectors and nothing else.
 
     Args:
-        data: Splits by name, one data set that is then split, or what `load_splits` takes.
+        data: Splits by name, one data set that is then split, or what `resolve` takes.
         mask: soft (a softmax) or hard (the k best units).
         k: Units that a hard mask keeps.
         downstream: pool, cnn or rnn.
@@ -109,7 +109,7 @@ def train_selective(
         out: Folder to save the model to, with the split `test`.
         overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `load_splits`.
+        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data or options.
@@ -213,7 +213,7 @@ def explain_black_box(
         out: Folder to save the model to.
         overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `load_splits`.
+        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data, model or options.

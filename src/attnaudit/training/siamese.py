@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from attnaudit.data.pairs.scored_pairs import PairSource, ScoredPair, read_scored_split
+from attnaudit.data.pairs.scored_pairs import ScoredPair, open_pairs
+from attnaudit.data.reading import Reading
+from attnaudit.data.sources.opening import Place
 from attnaudit.errors import DataError, ModelError, NotApplicable, SettingsError
 from attnaudit.measures.bootstrap import Interval
 from attnaudit.models.siamese.load import load_siamese
@@ -69,9 +71,9 @@ class Finetuned:
 
 def finetune(
     model: Any,
-    pairs: PairSource,
+    pairs: Place,
     *,
-    dev: PairSource | None = None,
+    dev: Place | None = None,
     epochs: int = 1,
     batch_size: int = 16,
     learning_rate: float = 2e-5,
@@ -94,7 +96,7 @@ def finetune(
     Args:
         model: What `load_siamese` takes: `minilm`, a folder, a hub name, or a
             `SentenceTransformer`, which is not changed. A shifted one is trained further.
-        pairs: What `load_scored_pairs` takes; the split `train`, where there are splits.
+        pairs: What `resolve` takes as pairs; the split `train`, where there are splits.
         dev: Pairs that choose the epoch; the split `dev`, where there are splits. Without it the
             last epoch is kept, and correlations are those on the training pairs. Never give the
             pairs that you will test on.
@@ -120,8 +122,8 @@ def finetune(
     _check(epochs, batch_size, learning_rate, warmup, loss)
     if out is not None:
         check_place(out, overwrite=overwrite, reads=(model, pairs, dev))
-    training = read_scored_split(pairs, "train")
-    held_out = read_scored_split(dev, "dev") if dev is not None else None
+    training = open_pairs(pairs, Reading()).part("train")
+    held_out = open_pairs(dev, Reading()).part("dev") if dev is not None else None
     highest = _top([*training, *(held_out or ())], top)
     there = None if isinstance(model, nn.Module) else device
     encoder = load_siamese(model, kind=loss, device=there)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset
-from attnaudit.data.splits import load_splits, split_dataset
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import SettingsError
 from attnaudit.models.pretrained.model import PretrainedClassifier
 from attnaudit.models.seen import SeenTexts, seen_texts, write_splits
@@ -95,7 +95,7 @@ def train(
 
     Args:
         data: Splits by name (`train`, `dev`, `test`), one data set that is then split, or what
-            `load_splits` takes: a folder, a file, a named set, a hub name.
+            `resolve` takes: a folder, a file, a named set, a hub name.
         encoder: bilstm, cnn or average.
         attention: additive or dot; or a control: uniform, random, position, own_token, word.
         hidden: Hidden size (per direction for the LSTM).
@@ -114,7 +114,7 @@ def train(
             trained on, so that an audit can tell (`models/seen.py`).
         overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `load_splits`.
+        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data, options or vectors, or a loss that is no number.
@@ -268,7 +268,7 @@ def train_above(
         out: Folder to save the model to; see `train`.
         overwrite: Replace a model that attnaudit saved there.
         progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `load_splits`.
+        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data, options or transformer, or an extra that is not installed.
@@ -331,9 +331,5 @@ def keep(
 
 
 def as_splits(data: Any, data_options: dict[str, Any]) -> Splits:
-    """Splits as they are; one data set cut; anything else read by `load_splits`."""
-    if isinstance(data, Mapping):
-        return data
-    if isinstance(data, Dataset):
-        return split_dataset(data)
-    return load_splits(data, **data_options)
+    """Splits as they are; anything else resolved."""
+    return data if isinstance(data, Mapping) else resolve(data, **data_options).splits()

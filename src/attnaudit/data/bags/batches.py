@@ -1,8 +1,8 @@
-"""Batches of bags: padded to one size, grouped by size under a budget of instances."""
+"""Batches of bags: padded to one size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,11 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.data.bags.records import Bag
-from attnaudit.errors import DataError, SettingsError
-from attnaudit.measures.masks import by_length
-
-INSTANCE_BUDGET = 2_048
-"""Instances of a batch, padding included, unless a single bag has more."""
+from attnaudit.errors import DataError
 
 
 def padded(bags: Sequence[Bag]) -> tuple[Float[Tensor, "B N ..."], Bool[Tensor, "B N"]]:
@@ -48,30 +44,3 @@ def padded(bags: Sequence[Bag]) -> tuple[Float[Tensor, "B N ..."], Bool[Tensor, 
     sizes = torch.tensor([len(bag) for bag in bags])
     mask = torch.arange(int(sizes.max())) < sizes.unsqueeze(-1)
     return pad_sequence([bag.instances for bag in bags], batch_first=True), mask
-
-
-def bag_batches(bags: Sequence[Bag], budget: int = INSTANCE_BUDGET) -> Iterator[list[int]]:
-    """The bags in groups of similar size: little padding, bounded memory.
-
-    Args:
-        bags: Of any sizes.
-        budget: How many instances a group may have once it is padded; a bag that has more is
-            alone in its group.
-
-    Yields:
-        Indices of bags, largest bags first; each bag is in one group.
-
-    Raises:
-        SettingsError: The budget is below 1.
-
-    Example:
-        >>> from attnaudit.data.bags.records import bag_record
-        >>> bags = [bag_record(str(n), [[0.0]] * n) for n in (2, 9, 3)]
-        >>> list(bag_batches(bags, budget=8))
-        [[1], [2, 0]]
-    """
-    if budget < 1:
-        raise SettingsError(f"the budget of a batch is 1 instance or more, got {budget}")
-    sizes = torch.tensor([len(bag) for bag in bags], dtype=torch.int64)
-    for rows, _ in by_length(sizes, budget, power=1):
-        yield rows.tolist()

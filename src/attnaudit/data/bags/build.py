@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from attnaudit.data.bags.records import BagDataset, bag_record
+from attnaudit.data.bags.rows import Rows
+from attnaudit.data.faults import also, checked
 from attnaudit.data.labels import (
     Scheme,
     class_indices,
@@ -19,51 +20,11 @@ from attnaudit.data.labels import (
     missing_label,
     near_doubles,
 )
-from attnaudit.data.sources.frames import id_of, listed, shown, storable
+from attnaudit.data.sources.frames import id_of, shown, storable
 from attnaudit.errors import DataError
 
-Array = npt.NDArray[Any]
 _MOST_KINDS = 1_000_000
 """Types of keys; what exceeds it is damage."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Instances as a source has them, one a row.
-
-    Attributes:
-        name: What messages call the source.
-        place: Row index to words, for messages.
-        bags: The bag of each row, `n` of them; rows of a bag need not stand together.
-        values: `(n, *shape)`, numbers.
-        value_name: From a position in `shape` to the name of that feature.
-        labels: The label of each row, the same in all rows of a bag; None for unlabelled data.
-        truth: 0 or 1 for each row, or None.
-        key_types: 0, 1, 2, … for each row, or None.
-        coordinates: `(n, 2)`, or None.
-        names: The name of each row, or None.
-        columns: What messages call what is here, where its name is another: `label`, `truth`, …
-        notes: What was decided while reading.
-        features: The names of the features, or nothing.
-    """
-
-    name: str
-    place: Callable[[int], str]
-    bags: Sequence[Any]
-    values: Array
-    value_name: Callable[[tuple[int, ...]], str]
-    labels: Sequence[Any] | None = None
-    truth: Sequence[Any] | None = None
-    key_types: Sequence[Any] | None = None
-    coordinates: Array | None = None
-    names: Sequence[Any] | None = None
-    columns: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-
-    def at(self, row: int, what: str) -> str:
-        """Where a value stands: `bags.csv, row 3, column 'truth'`."""
-        return f"{self.place(row)}, column {dict(self.columns).get(what, what)!r}"
 
 
 def build_bags(
@@ -90,10 +51,12 @@ def build_bags(
     truth = _whole(rows, rows.truth, "truth", most=1)
     key_types = _whole(rows, rows.key_types, "key_type")
     if truth is not None and key_types is not None:
-        for row in np.flatnonzero((truth > 0) != (key_types > 0))[:1].tolist():
+        unlike = np.flatnonzero((truth > 0) != (key_types > 0)).tolist()
+        for row in unlike[:1]:
             raise DataError(
                 f"{rows.at(row, 'key_type')}: the key type is {key_types[row]} and the truth "
                 f"{truth[row]}; a key instance has a type from 1, and others have 0"
+                f"{also(unlike, rows.place)}"
             )
     members = _members(rows)
     labels, names_of_classes = _labels(rows, members, classes, regression)
@@ -124,12 +87,16 @@ def build_bags(
 def _members(rows: Rows) -> dict[str, list[int]]:
     """The rows of each bag."""
     members: dict[str, list[int]] = {}
-    for row, value in enumerate(rows.bags):
+
+    def add(row: int) -> None:
+        value = rows.bags[row]
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # a column of whole numbers with a gap somewhere
         if value is None or value != value or str(value).strip() == "":
             raise DataError(f"{rows.at(row, 'bag')}: the bag is missing; every instance is in one")
         members.setdefault(id_of(value, rows.at(row, "bag")), []).append(row)
+
+    checked(range(len(rows.bags)), add, rows.place)
     return members
 
 
@@ -149,20 +116,20 @@ def _labels(
         return rows.place(firsts[number])
 
     if regression:
-        numbers = [_number(rows, row) for row in range(len(rows.labels))]
+        numbers = checked(range(len(rows.labels)), lambda row: _number(rows, row), rows.place)
         _agree(rows, members, numbers)
         return [numbers[row] for row in firsts], ()
     known = tuple(classes or ())
     _agree(rows, members, label_keys(rows.labels, column, rows.place, known=known))
     given = [rows.labels[row] for row in firsts]
     keys = label_keys(given, column, place, known=known)
-    for number, key in enumerate(keys):
-        if key is None:
-            raise DataError(
-                f"{place(number)}, column {column!r}: the label is missing."
-                f"{missing_label(given, [number])} Fill it in, or read bags without labels with "
-                "label_column=None"
-            )
+    absent = [number for number, key in enumerate(keys) if key is None]
+    if absent:
+        raise DataError(
+            f"{place(absent[0])}, column {column!r}: the label is missing."
+            f"{missing_label(given, absent)} Fill it in, or read bags without labels with "
+            f"columns={{'label': None}} (--column label=none){also(absent, place)}"
+        )
     scheme = Scheme(None if classes is None else tuple(classes))
     found = scheme.classes or found_classes(keys, column, rows.name)
     return class_indices(keys, scheme, found, column, place), found
@@ -170,7 +137,9 @@ def _labels(
 
 def _agree(rows: Rows, members: dict[str, list[int]], labels: Sequence[Hashable]) -> None:
     """Refuses a bag whose rows have different labels."""
-    for bag, index in members.items():
+
+    def agree(bag: str) -> None:
+        index = members[bag]
         for row in index:
             if labels[row] != labels[index[0]]:
                 raise DataError(
@@ -178,6 +147,8 @@ def _agree(rows: Rows, members: dict[str, list[int]], labels: Sequence[Hashable]
                     f"{labels[index[0]]!r} in {rows.place(index[0])}. A bag has one label; what "
                     "is known of single instances goes into a column 'truth'"
                 )
+
+    checked(members, agree, lambda bag: f"bag {bag!r}")
 
 
 def _number(rows: Rows, row: int) -> float:
@@ -208,7 +179,7 @@ def _finite(rows: Rows) -> npt.NDArray[np.float32]:
         raise DataError(
             f"{rows.place(row)}, column {what!r}: {rows.values[tuple(bad[0])]} cannot be used "
             f"({len(bad)} values are missing, not finite or too large). Fill in numbers, or leave "
-            "such rows out"
+            f"such rows out{also(np.unique(bad[:, 0]).tolist(), rows.place)}"
         )
     return values
 
@@ -219,8 +190,12 @@ def _coordinates(rows: Rows) -> npt.NDArray[np.float32] | None:
     if rows.coordinates.shape != (len(rows.bags), 2) or rows.coordinates.dtype.kind not in "biuf":
         raise DataError(f"{rows.name}: coordinates are two numbers for each instance, x and y")
     found = rows.coordinates.astype(np.float32)
-    for row in np.flatnonzero(~np.isfinite(found).all(1))[:1].tolist():
-        raise DataError(f"{rows.at(row, 'x')} or 'y': the coordinate is missing or not finite")
+    bad = np.flatnonzero(~np.isfinite(found).all(1)).tolist()
+    for row in bad[:1]:
+        raise DataError(
+            f"{rows.at(row, 'x')} or 'y': the coordinate is missing or not finite"
+            f"{also(bad, rows.place)}"
+        )
     return found
 
 
@@ -230,14 +205,17 @@ def _whole(
     """Whole numbers from 0, also as text; `most` is the largest."""
     if values is None:
         return None
-    found = np.zeros(len(values), np.int64)
-    for row, value in enumerate(values):
-        number = _as_whole(value)
+
+    def whole(row: int) -> int:
+        number = _as_whole(values[row])
         if number is None or number > (_MOST_KINDS if most is None else most):
             known = "0 or 1" if most == 1 else "0 for no key, or 1, 2, … for the type of a key"
-            raise DataError(f"{rows.at(row, what)}: {shown(value)} cannot be used; give {known}")
-        found[row] = number
-    return found
+            raise DataError(
+                f"{rows.at(row, what)}: {shown(values[row])} cannot be used; give {known}"
+            )
+        return number
+
+    return np.array(checked(range(len(values)), whole, rows.place), np.int64)
 
 
 def _as_whole(value: Any) -> int | None:
@@ -249,8 +227,3 @@ def _as_whole(value: Any) -> int | None:
         return int(value) if value == int(value) and value >= 0 else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def missing_array(name: str, what: str, there: Sequence[str]) -> DataError:
-    """The error for an array that a file lacks."""
-    return DataError(f"{name} has no array {what!r}; it has: {listed(list(there))}")

@@ -1,22 +1,26 @@
-"""Bags from a name, a file, a folder or a frame: one data set, or train, dev and test."""
+"""Bags from an opened source: one data set, or train, dev and test with the classes of train."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
+from attnaudit.data.bags.build import build_bags
 from attnaudit.data.bags.generated import generate_bag_splits, generate_bags
 from attnaudit.data.bags.modalities import MODALITIES
 from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.bags.rows import bag_rows
 from attnaudit.data.bags.rules import RULES
-from attnaudit.data.bags.sets import BAG_SETS
-from attnaudit.data.bags.sources import CLAM, CLAM_RECIPE, load_bags
+from attnaudit.data.bags.sets import BAG_SETS, bag_set_table
 from attnaudit.data.bags.splits import split_bags
-from attnaudit.data.build import check_limit, draw
-from attnaudit.data.sources.files import path_exists
-from attnaudit.data.sources.folders import split_name
-from attnaudit.data.sources.resolve import Source, folder_note, read_source
+from attnaudit.data.drawing import draw
+from attnaudit.data.reading import Reading
+from attnaudit.data.sources.files import BAG_SUFFIXES, path_exists
+from attnaudit.data.sources.folders import data_files, split_name
+from attnaudit.data.sources.frames import Table, listed
+from attnaudit.data.sources.opening import Opened, Place, open_place
 from attnaudit.data.splits import SPLITS
 from attnaudit.errors import DataError, SettingsError
 
@@ -26,197 +30,162 @@ GENERATED = tuple(f"{rule}-{modality}" for rule in RULES for modality in MODALIT
 """The names of generated data: what makes a bag positive, and what its instances are."""
 SIZES = {"train": 200, "dev": 100, "test": 500}
 """Bags of a generated split."""
+_CLAM = (".h5", ".hdf5", ".pt")
+_RECIPE = (
+    "this is not read. CLAM keeps the bag of one slide per file: gather them into one .npz with "
+    "numpy.savez(path, instances=, coordinates=, bag=, label=), where instances and coordinates "
+    "are the arrays `features` and `coords` of all files one below the other (numpy.concatenate), "
+    "bag is the name of the slide once per instance, and label its label once per instance. Bags "
+    f"are read from {', '.join(BAG_SUFFIXES)}"
+)
 
 
-def load_bag_data(source: Source, *, split: str | None = None, **options: Any) -> BagDataset:
-    """One data set of bags: a generated one by its name, or what `load_bags` reads.
+@dataclass(frozen=True)
+class MadeBags:
+    """Bags that are generated.
 
-    Args:
-        source: A name of `GENERATED`, or as in `load_bags`; a folder gives one of its files.
-        split: `train`, `dev` or `test`; test by default, where there are splits.
-        **options: Those of `load_bags`; of `generate_bags` for generated data.
-
-    Raises:
-        DataError: The source cannot be used.
-        SettingsError: An option that means nothing here.
-
-    Example:
-        >>> load_bag_data("presence-gaussian", n_bags=4).name
-        'presence-gaussian'
+    Attributes:
+        rule: What makes a bag positive.
+        modality: What its instances are.
+        reading: How many there are, and by which seed.
     """
-    if _means_generated(source):
-        options.pop("classes", None)
-        rule, modality = source.rsplit("-", 1)
+
+    rule: str
+    modality: str
+    reading: Reading
+
+    def data(self, split: str | None) -> BagDataset:
+        """One split, the test split by default."""
         part = split_name(split or "test")
         if part not in SPLITS:
             raise SettingsError(f"split is {split!r}; generated bags have {', '.join(SPLITS)}")
-        n_bags = options.pop("n_bags", SIZES[part])
-        return generate_bags(rule, modality, n_bags, split=part, **_generating(options, modality))
-    _check_name(source)
-    files = _folder(source)
-    if files:
-        part = split_name(split or "test")
-        if part not in files:
-            raise DataError(f"{source} has no split {part!r}; it has {', '.join(sorted(files))}")
-        return _told(replace(load_bags(files[part], **options), split=part), source)
-    if split is None and _has_splits(source):
-        split = "test"
-    return load_bags(source, split=split, **options)
+        options = {"n_bags": SIZES[part], "seed": self.reading.seed, **self._options}
+        data = generate_bags(self.rule, self.modality, split=part, **options)
+        return draw(data, self.reading.limit, self.reading.seed)
+
+    def splits(self) -> dict[str, BagDataset]:
+        """Train, dev and test; the limit is the size of each."""
+        limit = self.reading.limit
+        sizes = {f"n_{name}": min(limit or size, size) for name, size in SIZES.items()}
+        options = {**sizes, "seed": self.reading.seed, **self._options}
+        return generate_bag_splits(self.rule, self.modality, **options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        folder = self.reading.data_dir
+        return dict(self.reading.generator) | ({} if folder is None else {"folder": folder})
 
 
-def load_bag_splits(
-    source: Source, *, limit: int | None = None, seed: int = 0, **options: Any
-) -> dict[str, BagDataset]:
-    """Train, dev and test of a source, with the classes of train in each.
+@dataclass(frozen=True)
+class Bags:
+    """Bags of a source that is opened.
 
-    A folder has one file a split (`train.npz`, `test.parquet`, …), a table a column `split`.
-    Without splits the bags are cut 80 : 10 : 10; where dev is missing, 15 % of train becomes it.
+    Attributes:
+        opened: What reads its splits.
+        reading: How it is read.
+    """
 
-    Args:
-        source: As in `load_bag_data`.
-        limit: At most so many bags in each split, drawn at random; the size of generated splits.
-        seed: Of the cut, the limit and what is generated.
-        **options: Those of `load_bags`, except `split`; `n_train`, `n_dev`, `n_test` and others of
-            `generate_bag_splits` for generated data.
+    opened: Opened
+    reading: Reading
+
+    def data(self, split: str | None) -> BagDataset:
+        """One split; without its name the test split, where there is one, or all rows."""
+        table = self.opened.table
+        if split is None and table is not None and self.opened.splits:
+            split = "test"
+        return draw(self._built(split), self.reading.limit, self.reading.seed)
+
+    def splits(self) -> dict[str, BagDataset]:
+        """Train, dev and test, with the classes of train in each.
+
+        Without splits the bags are cut 80 : 10 : 10; where dev or test is missing, 15 % of train
+        becomes it.
+        """
+        available, seed = self.opened.splits, self.reading.seed
+        if not available:
+            parts = split_bags(self._built(None), seed=seed)
+        elif "train" not in available:
+            raise DataError(f"there is no train split: the splits are {listed(available)}")
+        else:
+            if self.opened.table is not None:
+                _check_undivided(self.opened.table, self.reading.column("bag", "bag") or "bag")
+            train = self._built("train")
+            # so that a split may lack a class
+            classes = self.reading.classes or train.classes or None
+            others = {name: self._built(name, classes) for name in SPLITS[1:] if name in available}
+            parts = {"train": train, **others}
+        train = parts["train"]
+        parts = {
+            name: _with_overlap(part.in_order_of(train.features), train)
+            for name, part in parts.items()
+        }
+        shares = {"dev": (1 - DEV_SHARE, DEV_SHARE, 0), "test": (1 - DEV_SHARE, 0, DEV_SHARE)}
+        for name in SPLITS[1:]:
+            if name not in parts:
+                parts |= split_bags(parts["train"], shares[name], seed)
+        return {name: draw(parts[name], self.reading.limit, seed) for name in SPLITS}
+
+    def _built(self, split: str | None, classes: Sequence[str] | None = None) -> BagDataset:
+        read, reading = self.opened.read(split), self.reading
+        classes = reading.classes if classes is None else classes
+        stored = read.table.arrays.classes if read.table.arrays else None
+        if classes is None and not reading.regression:
+            classes = stored
+        name = reading.name or self.opened.name
+        rows = bag_rows(read.table, reading)
+        data = build_bags(rows, name, read.split, classes, reading.regression)
+        return replace(data, notes=(*read.notes, *data.notes))
+
+
+def open_bags(place: Place, reading: Reading) -> Bags | MadeBags:
+    """A source of bags: generated, a classic set, or one row per instance.
 
     Raises:
-        DataError: The source cannot be used, has no train split, or too few bags.
+        DataError: It cannot be read.
         SettingsError: An option that means nothing here.
-
-    Example:
-        >>> splits = load_bag_splits("presence-digits", limit=20)
-        >>> {name: len(part) for name, part in splits.items()}
-        {'train': 20, 'dev': 20, 'test': 20}
     """
-    check_limit(limit)
-    if _means_generated(source):
-        rule, modality = source.rsplit("-", 1)
-        sizes = {f"n_{name}": min(limit or size, size) for name, size in SIZES.items()}
-        return generate_bag_splits(
-            rule, modality, **{**sizes, "seed": seed, **_generating(options, modality)}
+    if isinstance(place, str) and place in GENERATED and not Path(place).is_dir():
+        rule, modality = place.rsplit("-", 1)
+        return _made(rule, modality, reading)
+    if reading.generator:
+        raise SettingsError("generator= is about bags that are generated; leave it out")
+    if isinstance(place, str) and place in BAG_SETS:
+        entry, folder = BAG_SETS[place], reading.data_dir
+        if folder is None:
+            raise SettingsError(
+                f"the set {place!r} needs data_dir= (--data-dir): the folder with a copy of one's "
+                "own"
+            )
+        if reading.given.keys() & reading.columns.keys() or reading.regression:
+            raise SettingsError(
+                f"the set {place!r} says itself what is in it: leave out the names of columns, and "
+                "regression="
+            )
+        return Bags(Opened(place, place, table=bag_set_table(entry, folder)), reading)
+    if reading.data_dir is not None:
+        raise SettingsError(
+            f"data_dir= (--data-dir) goes with a classic set: one of {listed(list(BAG_SETS))}"
         )
-    _check_name(source)
-    files = _folder(source)
-    if files:
-        parts = _of_files(source, files, options)
-    elif _has_splits(source):
-        parts = _of_table(source, options)
-    else:
-        parts = split_bags(load_bags(source, **options), seed=seed)
-    train = parts["train"]
-    parts = {
-        name: _with_classes(part, train).in_order_of(train.features) for name, part in parts.items()
-    }
-    parts = {name: _with_overlap(part, train) for name, part in parts.items()}
-    if "dev" not in parts:
-        cut = split_bags(train, (1 - DEV_SHARE, DEV_SHARE, 0), seed)
-        parts |= {"train": cut["train"], "dev": cut["dev"]}
-    if "test" not in parts:
-        cut = split_bags(parts["train"], (1 - DEV_SHARE, 0, DEV_SHARE), seed)
-        parts |= {"train": cut["train"], "test": cut["test"]}
-    return {name: draw(_told(parts[name], source), limit, seed) for name in SPLITS}
+    if isinstance(place, str | Path) and path_exists(place):
+        path = Path(place)
+        files = path.iterdir() if path.is_dir() else (path,)
+        of_clam = any(file.suffix.lower() in _CLAM for file in files)
+        if of_clam and not data_files(path, BAG_SUFFIXES):
+            raise DataError(f"{place}: {_RECIPE}")
+    return Bags(open_place(place, (*BAG_SETS, *GENERATED), BAG_SUFFIXES), reading)
 
 
-def _means_generated(source: Source) -> TypeGuard[str]:
-    """Whether a source is generated data, and not a folder here of the same name."""
-    return isinstance(source, str) and source in GENERATED and not Path(source).is_dir()
+def _made(rule: str, modality: str, reading: Reading) -> MadeBags:
+    named = [words for name, words in reading.given.items() if name in reading.columns]
+    if named:
+        raise SettingsError(f"generated bags are not read: leave out {named[0]}")
+    if reading.data_dir is not None and modality != "mnist":
+        raise SettingsError(f"{modality} is generated: leave out data_dir= (--data-dir)")
+    return MadeBags(rule, modality, reading)
 
 
-def _told(data: BagDataset, source: Source) -> BagDataset:
-    """The data with a note where a folder was read that is called as generated data are."""
-    known = isinstance(source, str) and source in GENERATED
-    return data.noted(folder_note(str(source))) if known else data
-
-
-def _generating(options: dict[str, Any], modality: str) -> dict[str, Any]:
-    """Options of a generator, without those that only say how files are read and are not set."""
-    known = {key: value for key, value in options.items() if value is not None}
-    for name in (
-        "label_column",
-        "bag_column",
-        "truth_column",
-        "key_type_column",
-        "feature_columns",
-        "coordinate_columns",
-    ):
-        if name in known:
-            raise SettingsError(f"generated bags are not read: leave out {name}=")
-    if "data_dir" in known:
-        if modality != "mnist":
-            raise SettingsError(f"{modality} is generated: leave out data_dir= (--data-dir)")
-        known["folder"] = known.pop("data_dir")
-    return known
-
-
-def _check_name(source: Source) -> None:
-    """Say which names there are, where a string is neither a file nor one of them."""
-    if isinstance(source, str) and source not in BAG_SETS and not path_exists(source):
-        raise DataError(
-            f"{source!r}: there is no such file, folder or classic set. Generated bags are called "
-            f"RULE-MODALITY: {', '.join(RULES)}; {', '.join(MODALITIES)}"
-        )
-
-
-def _folder(source: Source) -> dict[str, Path]:
-    """The files of a folder by the name of their split; empty where the source is no folder."""
-    if not isinstance(source, str | Path) or str(source) in BAG_SETS or not path_exists(source):
-        return {}
-    folder = Path(source)
-    if not folder.is_dir():
-        return {}
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        name = split_name(path.name.partition(".")[0])
-        if path.is_file() and name in SPLITS:
-            if name in files:
-                raise DataError(
-                    f"{folder} holds two files of the split {name}: {files[name].name} and "
-                    f"{path.name}; move one away"
-                )
-            files[name] = path
-    if not files and any(path.suffix.lower() in CLAM for path in folder.iterdir()):
-        raise DataError(f"{folder}: {CLAM_RECIPE}")
-    if not files:
-        raise DataError(
-            f"{folder} holds no file of a split (train.npz, dev.npz, test.npz, or tables of these "
-            "names); name a file, or put one there"
-        )
-    return files
-
-
-def _has_splits(source: Source) -> bool:
-    """Whether the source is a table with a column `split`."""
-    if isinstance(source, str | Path):
-        path = Path(source)
-        if str(source) in BAG_SETS or not path_exists(path):
-            return False
-        if path.suffix.lower() in (".npz", *CLAM):
-            return False
-    elif hasattr(source, "obs"):
-        return False
-    return "split" in read_source(source, None)[0].columns
-
-
-def _of_files(
-    source: Source, files: dict[str, Path], options: dict[str, Any]
-) -> dict[str, BagDataset]:
-    """The files of a folder, train first: its classes are those of all."""
-    if "train" not in files:
-        raise DataError(f"{source} has no train split; it has {', '.join(sorted(files))}")
-    train = replace(load_bags(files["train"], **options), split="train")
-    known = _known(train, options)
-    others = {
-        name: replace(load_bags(files[name], **known), split=name)
-        for name in SPLITS[1:]
-        if name in files
-    }
-    return {"train": train, **others}
-
-
-def _of_table(source: Source, options: dict[str, Any]) -> dict[str, BagDataset]:
-    """The splits of a table by its column `split`, train first."""
-    table = read_source(source, None)[0]
-    bag_column = options.get("bag_column") or "bag"
+def _check_undivided(table: Table, bag_column: str) -> None:
+    """Refuse splits of other names, and a bag with rows of two splits."""
     found = [split_name(str(value)) for value in table.column("split", "split")]
     strange = sorted(set(found) - set(SPLITS))
     if strange:
@@ -224,25 +193,13 @@ def _of_table(source: Source, options: dict[str, Any]) -> dict[str, BagDataset]:
             f"{table.name}: the column 'split' holds {strange[0]!r}; it may hold train, dev and "
             "test. Rename it, or leave such rows out"
         )
-    if "train" not in found:
-        raise DataError(f"{table.name} has no train split; it has {', '.join(sorted(set(found)))}")
-    first: dict[Any, str] = {}
+    first: dict[object, str] = {}
     for row, bag in enumerate(table.column(bag_column, "bag")):
         if first.setdefault(bag, found[row]) != found[row]:
             raise DataError(
                 f"{table.place(row)}: bag {bag!r} has rows of the splits {first[bag]} and "
                 f"{found[row]}; a bag is never divided, or training would see what it is tested on"
             )
-    train = load_bags(source, split="train", **options)
-    known = _known(train, options)
-    others = {name: load_bags(source, split=name, **known) for name in SPLITS[1:] if name in found}
-    return {"train": train, **others}
-
-
-def _known(train: BagDataset, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the classes of train, so that a split may lack one."""
-    given = options.get("classes") is not None or not train.classes
-    return options if given else {**options, "classes": train.classes}
 
 
 def _with_overlap(part: BagDataset, train: BagDataset) -> BagDataset:
@@ -254,15 +211,3 @@ def _with_overlap(part: BagDataset, train: BagDataset) -> BagDataset:
     if not both:
         return part
     return part.noted(f"{part.split}: {both} of {len(part)} bags are in train too")
-
-
-def _with_classes(part: BagDataset, train: BagDataset) -> BagDataset:
-    """The split with labels numbered as in train."""
-    if part.classes == train.classes:
-        return part
-    unknown = sorted(set(part.classes) - set(train.classes))
-    if unknown:
-        raise DataError(f"{part.name}: {part.split} has the class {unknown[0]!r}, and train not")
-    index = [train.classes.index(name) for name in part.classes]
-    labels = [None if bag.label is None else index[int(bag.label)] for bag in part]
-    return part.relabelled(labels, train.classes)

@@ -98,8 +98,8 @@ class BagDataset:
     Example:
         >>> bag = bag_record("a", [[0.0, 1.0], [2.0, 3.0]], label=1, truth=[False, True])
         >>> data = BagDataset("demo", (bag,), ("no", "yes"), (2,))
-        >>> len(data), data.instance_count, data.class_counts
-        (1, 2, {'no': 0, 'yes': 1})
+        >>> len(data), data.class_counts
+        (1, {'no': 0, 'yes': 1})
     """
 
     name: str
@@ -151,11 +151,6 @@ class BagDataset:
     def has_questions(self) -> bool:
         """Whether something is read beside the instances: never."""
         return False
-
-    @property
-    def instance_count(self) -> int:
-        """How many instances all bags have together."""
-        return sum(map(len, self.bags))
 
     @property
     def class_counts(self) -> dict[str, int]:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from attnaudit.data.bags.build import Rows, build_bags, missing_array
-from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.sources.npz import read_npz
-from attnaudit.errors import DataError, SettingsError
+from attnaudit.data.sources.frames import Arrays, Table
+from attnaudit.data.sources.npz import missing_array, read_npz
+from attnaudit.errors import DataError
 
 _ARRAYS = ("X", "bag", "bag_label")
 
@@ -20,7 +19,7 @@ class BagSet:
     """A set of the literature, with its published size; instances have no truth.
 
     Attributes:
-        name: What `load_bags` takes, and the name of its file.
+        name: What names it as a source, and the name of its file.
         title: What the set is, in words.
         paper: Where it was published.
         bags: How many bags it has.
@@ -66,31 +65,27 @@ _SETS = (
 BAG_SETS: dict[str, BagSet] = {entry.name: entry for entry in _SETS}
 
 
-def load_bag_set(name: str, data_dir: str | Path) -> BagDataset:
-    """One of the classic sets, features as they come (not scaled).
+def bag_set_table(entry: BagSet, data_dir: str | Path) -> Table:
+    """One of the classic sets as a table, features as they come (not scaled).
 
     Args:
-        name: A key of `BAG_SETS`.
+        entry: The set.
         data_dir: A folder with `musk1.npz` and so on: `X` `(n, features)`, `bag` `(n,)` the index
             of each instance's bag, `bag_label` `(bags,)` 0 or 1, and, if the bags have names,
             `bag_name` `(bags,)`.
 
     Raises:
         DataError: There is no such file, or it does not have the published size.
-        SettingsError: No such set.
     """
-    if name not in BAG_SETS:
-        raise SettingsError(f"unknown set of bags {name!r}: choose one of {', '.join(BAG_SETS)}")
-    entry = BAG_SETS[name]
-    path = Path(data_dir) / f"{name}.npz"
+    path = Path(data_dir) / f"{entry.name}.npz"
     if not path.is_file():
         raise DataError(
-            f"{path} is not there: the set {name!r} needs a copy of one's own in data_dir="
+            f"{path} is not there: the set {entry.name!r} needs a copy of one's own in data_dir="
         )
     arrays = read_npz(path)
     for array in _ARRAYS:
         if array not in arrays:
-            raise missing_array(str(path), array, list(arrays))
+            raise missing_array(path, array, arrays)
     values, bag, labels = (arrays[array] for array in _ARRAYS)
     for array, axes in zip(_ARRAYS, (2, 1, 1), strict=True):
         if arrays[array].ndim != axes:
@@ -101,8 +96,8 @@ def load_bag_set(name: str, data_dir: str | Path) -> BagDataset:
     if found != expected:
         words = "{} bags, {} positive, {} instances of {} features"
         raise DataError(
-            f"{path} holds {words.format(*found)}; {name} has {words.format(*expected)}. Is it "
-            "another set under this name?"
+            f"{path} holds {words.format(*found)}; {entry.name} has {words.format(*expected)}. Is "
+            "it another set under this name?"
         )
     if names.shape != labels.shape or not np.isin(bag, np.arange(len(labels))).all():
         raise DataError(
@@ -112,18 +107,19 @@ def load_bag_set(name: str, data_dir: str | Path) -> BagDataset:
     if not np.isin(labels, (0, 1)).all():
         raise DataError(f"{path}: 'bag_label' holds a label that is not 0 or 1")
     index = [int(number) for number in bag.tolist()]
-    rows = Rows(
+    if len({str(names[number]) for number in index}) != entry.bags:
+        raise DataError(f"{path}: {found[0]} bags have different names or instances")
+    columns = {
+        "bag": [str(names[number]) for number in index],
+        "label": [entry.classes[int(labels[number])] for number in index],
+    }
+    return Table(
         name=str(path),
-        place=lambda row: f"{path}, instance {row}",
-        bags=[str(names[number]) for number in index],
-        values=values,
-        value_name=lambda position: f"X[…, {position[0]}]",
-        labels=[entry.classes[int(labels[number])] for number in index],
+        columns=tuple(columns),
+        size=len(index),
+        values=lambda name: columns[name],
+        numbers=range(len(index)),
+        row_word="instance",
         notes=(f"{entry.title} ({entry.paper})", "features are not scaled"),
+        arrays=Arrays(values, "X", classes=entry.classes),
     )
-    data = build_bags(rows, name, classes=entry.classes)
-    if len(data) != entry.bags:
-        raise DataError(
-            f"{path}: {len(data)} bags have different names or instances, of {found[0]}"
-        )
-    return data

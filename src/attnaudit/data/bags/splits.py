@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold, train_test_split
 
 from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.splits import FRACTIONS, SPLITS
+from attnaudit.data.splits import FRACTIONS, shares_of
 from attnaudit.errors import DataError, SettingsError
 
 
@@ -57,12 +56,7 @@ def split_bags(
         >>> {name: part.class_counts for name, part in parts.items()}
         {'train': {'no': 6, 'yes': 6}, 'dev': {'no': 2, 'yes': 2}, 'test': {'no': 2, 'yes': 2}}
     """
-    fair = len(fractions) == len(SPLITS) and all(0 <= share <= 1 for share in fractions)
-    if not fair or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
-        raise SettingsError(
-            f"fractions are the shares of train, dev and test and sum to 1; got {tuple(fractions)}"
-        )
-    shares = {name: share for name, share in zip(SPLITS, fractions, strict=True) if share > 0}
+    shares = shares_of(fractions)
     left, strata = _strata(data)
     kept, *others = shares
     chosen: dict[str, list[int]] = {}

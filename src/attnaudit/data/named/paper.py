@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-from attnaudit.data.build import Columns
-from attnaudit.data.texts.lengths import Bounds
-from attnaudit.errors import SettingsError
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -53,36 +49,3 @@ PAPER_SETTINGS: dict[str, PaperSettings] = {
 
 PIPELINES = {"jain2019": PAPER_SETTINGS}
 """Text pipelines by name, each with the settings of the sets that it knows."""
-
-
-def piped(
-    columns: Columns,
-    source: object,
-    pipeline: str | None = None,
-    min_length: int | None = None,
-    max_length: int | None = None,
-    strict_bounds: bool = False,
-) -> Columns:
-    """How a source is read under a text pipeline, with bounds on the number of units.
-
-    A set that the pipeline knows is cleaned as it was there, and gets its bounds where none are
-    given; every other source is cleaned as `general` does.
-
-    Raises:
-        SettingsError: No such pipeline, or bounds that exclude each other.
-
-    Example:
-        >>> columns = piped(Columns(), "sst", "jain2019")
-        >>> columns.cleaner, columns.bounds.min_length
-        ('sst', 6)
-    """
-    if pipeline is None:
-        return replace(columns, bounds=Bounds(min_length, max_length, strict_bounds))
-    if pipeline not in PIPELINES:
-        known = ", ".join(PIPELINES)
-        raise SettingsError(f"unknown pipeline {pipeline!r}: choose one of {known}, or none")
-    settings = PIPELINES[pipeline].get(source) if isinstance(source, str) else None
-    settings = settings or PaperSettings("general", 1)
-    low = settings.min_length if min_length is None else min_length
-    high = settings.max_length if max_length is None else max_length
-    return replace(columns, cleaner=settings.cleaner, bounds=Bounds(low, high, strict_bounds))

@@ -26,7 +26,7 @@ class NamedSet:
     """A data set that has a name here: where it comes from and how it is read.
 
     Attributes:
-        name: What `load_named` takes.
+        name: What names it as a source.
         title: What the set is, in words.
         paper: Where it was published.
         terms: The licence, or what its authors say on its use.

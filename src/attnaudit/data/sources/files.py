@@ -6,20 +6,24 @@ import codecs
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from attnaudit.data.faults import also, checked
 from attnaudit.data.sources.frames import Table, from_polars, from_rows, listed
+from attnaudit.data.sources.npz import npz_table
 from attnaudit.data.sources.parquet import text_size, unpacked_size
 from attnaudit.data.sources.unpacking import gunzip, most_bytes, read_whole, too_large
 from attnaudit.errors import DataError, first_line
 from attnaudit.files import parse_json
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+BAG_SUFFIXES = (".npz", *SUFFIXES)
+"""Bags are also read from arrays."""
 _GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -37,7 +41,7 @@ def path_exists(source: str | Path) -> bool:
         return False
 
 
-def data_suffix(path: Path) -> str | None:
+def data_suffix(path: Path, known: Sequence[str] = SUFFIXES) -> str | None:
     """The suffix that says how to read a file, without `.gz`; None where there is no reader.
 
     Example:
@@ -47,7 +51,7 @@ def data_suffix(path: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
-    return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
+    return suffixes[-1] if suffixes and suffixes[-1] in known else None
 
 
 def data_stem(path: Path) -> str:
@@ -58,26 +62,30 @@ def data_stem(path: Path) -> str:
         'train'
     """
     name = path.name[: -len(".gz")] if path.name.lower().endswith(".gz") else path.name
-    return name[: -len(data_suffix(path) or "")] if data_suffix(path) else name
+    suffix = data_suffix(path, BAG_SUFFIXES)
+    return name.removesuffix(name[-len(suffix) :]) if suffix else name
 
 
-def read_file(path: Path) -> Table:
+def read_file(path: Path, known: Sequence[str] = SUFFIXES) -> Table:
     """A data file as a table.
 
     Args:
-        path: One of `SUFFIXES`, text formats also with `.gz`. Text is UTF-8, with or without a
-            byte order mark.
+        path: A file with one of these suffixes, text formats also with `.gz`. Text is UTF-8, with
+            or without a byte order mark.
+        known: `SUFFIXES` or `BAG_SUFFIXES`.
 
     Raises:
         DataError: The file cannot be read, is not what its suffix says, or unpacks to more than
             `attnaudit.data.sources.unpacking` allows.
     """
-    suffix = data_suffix(path)
+    suffix = data_suffix(path, known)
     if suffix is None:
         raise DataError(
-            f"{path} has no suffix that can be read: use one of {', '.join(SUFFIXES)} "
+            f"{path} has no suffix that can be read: use one of {', '.join(known)} "
             "(text formats also with .gz)"
         )
+    if suffix == ".npz":
+        return npz_table(path)
     raw = read_whole(path)
     if suffix == ".parquet":
         return _read_parquet(raw, str(path))
@@ -144,13 +152,14 @@ def _read_parquet(raw: bytes, name: str) -> Table:
 
 
 def _read_json_lines(text: str, name: str) -> Table:
-    rows, numbers = [], []
     # Only "\n" ends a line: a text may hold other separators, such as U+2028.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            rows.append(_parse(line, f"{name}, line {number}"))
-            numbers.append(number)
-    return from_rows(rows, name, numbers, "line")
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+    def place(line: tuple[int, str]) -> str:
+        return f"{name}, line {line[0]}"
+
+    rows = checked(lines, lambda line: _parse(line[1], place(line)), place)
+    return from_rows(rows, name, [number for number, _ in lines], "line")
 
 
 def _read_json(text: str, name: str) -> Table:
@@ -231,12 +240,14 @@ def _table(rows: list[list[str]], name: str) -> Table:
     kept = [(number, row) for number, row in enumerate(body, start=2) if row]
     if not kept:
         raise DataError(f"{name} has a header ({listed(columns)}) and no rows")
-    for number, row in kept:
-        if len(row) != len(columns):
-            raise DataError(
-                f"{name}, row {number}: {len(row)} fields, but the header has {len(columns)}. "
-                "Texts that hold the separator must be quoted"
-            )
+    ragged = [(number, len(row)) for number, row in kept if len(row) != len(columns)]
+    if ragged:
+        number, found = ragged[0]
+        raise DataError(
+            f"{name}, row {number}: {found} fields, but the header has {len(columns)}. "
+            "Texts that hold the separator must be quoted"
+            + also(ragged, lambda row: f"{name}, row {row[0]}")
+        )
 
     def values(column: str) -> list[Any]:
         index = columns.index(column)

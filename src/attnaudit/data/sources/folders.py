@@ -65,7 +65,7 @@ def choose_split(name: str, split: str | None, splits: Sequence[str]) -> tuple[s
     raise DataError(f"{name} has the splits {listed(splits)}: say which one with split= (--split)")
 
 
-def folder_splits(folder: Path) -> dict[str, list[Path]]:
+def folder_splits(folder: Path, known: Sequence[str] = SUFFIXES) -> dict[str, list[Path]]:
     """The data files of a folder by split; several where a split comes in shards.
 
     A file belongs to a split that its name is (`test.csv`), starts with (`train_subset.jsonl`,
@@ -75,11 +75,11 @@ def folder_splits(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: No data files, two for one split, or a shard missing.
     """
-    files = data_files(folder) or data_files(folder / "data")
+    files = data_files(folder, known) or data_files(folder / "data", known)
     if not files:
         raise DataError(
             f"the folder {folder} holds no data files: expected one a split, such as "
-            f"train.jsonl or test.csv ({', '.join(SUFFIXES)}; text formats also with .gz)"
+            f"train.jsonl or test.csv ({', '.join(known)}; text formats also with .gz)"
         )
     splits = {}
     for split, names in SPLIT_NAMES.items():
@@ -96,24 +96,26 @@ def folder_splits(folder: Path) -> dict[str, list[Path]]:
     return splits
 
 
-def read_folder(folder: Path, split: str | None) -> tuple[Table, str, str]:
-    """One split of a folder: its table, its name, and a note on the choice or an empty string.
+def file_splits(folder: Path, known: Sequence[str] = SUFFIXES) -> dict[str, SplitReader]:
+    """What reads each split of a folder with one file a split.
 
     Raises:
-        DataError: No such split, or files that cannot be read.
+        DataError: As `folder_splits`.
     """
-    splits = folder_splits(folder)
-    chosen, note = choose_split(f"the folder {folder}", split, list(splits))
-    return read_files(splits[chosen], f"{folder} ({chosen})"), chosen, note
+
+    def reader(split: str, paths: Sequence[Path]) -> SplitReader:
+        return lambda limit, seed: read_files(paths, f"{folder} ({split})", known)
+
+    return {split: reader(split, paths) for split, paths in folder_splits(folder, known).items()}
 
 
-def read_files(paths: Sequence[Path], name: str) -> Table:
+def read_files(paths: Sequence[Path], name: str, known: Sequence[str] = SUFFIXES) -> Table:
     """Files of the same columns as one table.
 
     Raises:
         DataError: One cannot be read, or lacks a column of the first.
     """
-    tables = [read_file(path) for path in paths]
+    tables = [read_file(path, known) for path in paths]
     return tables[0] if len(tables) == 1 else joined(tables, name)
 
 
@@ -123,16 +125,11 @@ def standard_splits(folder: Path) -> dict[str, SplitReader]:
     Raises:
         DataError: As `folder_splits`.
     """
-
-    def reader(split: str, paths: list[Path]) -> SplitReader:
-        return lambda limit, seed: read_files(paths, f"{folder} ({split})")
-
-    splits = folder_splits(folder)
-    if list(splits) == ["all"]:
-        parts = _by_column(read_files(splits["all"], str(folder)))
-        if parts:
-            return {split: _whole(table) for split, table in parts.items()}
-    return {split: reader(split, paths) for split, paths in splits.items()}
+    readers = file_splits(folder)
+    if list(readers) != ["all"]:
+        return readers
+    table = readers["all"](None, 0)
+    return {split: _whole(part) for split, part in (_by_column(table) or {"all": table}).items()}
 
 
 def _by_column(table: Table) -> dict[str, Table]:
@@ -150,11 +147,11 @@ def _whole(table: Table) -> SplitReader:
     return lambda limit, seed: table
 
 
-def data_files(folder: Path) -> list[Path]:
+def data_files(folder: Path, known: Sequence[str] = SUFFIXES) -> list[Path]:
     """The files of a folder that can be read, by name; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_file() and data_suffix(path))
+    return sorted(path for path in folder.iterdir() if path.is_file() and data_suffix(path, known))
 
 
 def _files_of(files: Sequence[Path], names: Sequence[str], split: str) -> list[Path]:

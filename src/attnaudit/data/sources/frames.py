@@ -6,13 +6,17 @@ import difflib
 import itertools
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from attnaudit.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LONGEST_NAME = 40
 _MOST_NAMES = 20
@@ -21,6 +25,36 @@ _LONGEST_NUMBER = 2048
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _LONGEST_NAME
 _SHORT.fillvalue = "…"
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """What stands beside the columns of a table as arrays, one row for each of its rows.
+
+    Attributes:
+        values: `(n, *shape)`, numbers: the instances of bags.
+        name: What messages call them.
+        features: Names of the features, or nothing.
+        coordinates: `(n, 2)`, or None.
+        classes: Names of the classes in index order, where they are stored.
+        names: What the rows are called, or None.
+    """
+
+    values: npt.NDArray[Any]
+    name: str = "instances"
+    features: tuple[str, ...] = ()
+    coordinates: npt.NDArray[Any] | None = None
+    classes: tuple[str, ...] | None = None
+    names: Sequence[str] | None = None
+
+    def take(self, rows: Sequence[int]) -> Arrays:
+        """The rows of these indices, in that order."""
+        return replace(
+            self,
+            values=self.values[list(rows)],
+            coordinates=None if self.coordinates is None else self.coordinates[list(rows)],
+            names=None if self.names is None else _pick(self.names, rows),
+        )
 
 
 @dataclass(frozen=True)
@@ -37,6 +71,7 @@ class Table:
         class_names: Names behind integer labels, for the columns that declare them.
         notes: What was decided while reading.
         parts: The tables that this one was joined from.
+        arrays: What stands beside the columns as arrays, where instances do.
     """
 
     name: str
@@ -48,6 +83,7 @@ class Table:
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     parts: tuple[Table, ...] = ()
+    arrays: Arrays | None = None
 
     def __post_init__(self) -> None:
         for number, column in enumerate(self.columns, start=1):
@@ -73,15 +109,13 @@ class Table:
 
     def take(self, rows: Sequence[int]) -> Table:
         """The rows of these indices, in that order."""
-        return Table(
-            name=self.name,
-            columns=self.columns,
+        return replace(
+            self,
             size=len(rows),
             values=lambda name: _pick(self.values(name), rows),
             numbers=[self.numbers[row] for row in rows],
-            row_word=self.row_word,
-            class_names=self.class_names,
-            notes=self.notes,
+            parts=(),
+            arrays=self.arrays and self.arrays.take(rows),
         )
 
 
@@ -136,7 +170,7 @@ def column_name(value: object, option: str) -> str:
         return value
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
-    raise SettingsError(f"{option}= is the name of a column, got {shown(value)}")
+    raise SettingsError(f"{option} is the name of a column, got {shown(value)}")
 
 
 def required(table: Table, names: Sequence[str], format: str) -> dict[str, list[Any]]:
@@ -159,11 +193,11 @@ def missing_column(table: Table, name: str, purpose: str) -> str:
     near = difflib.get_close_matches(name.lower(), [c.lower() for c in table.columns], n=1)
     meant = [column for column in table.columns if near and column.lower() == near[0]]
     hint = f" Did you mean {meant[0]!r}?" if meant else ""
-    none = "; data without labels have label_column=None" if purpose == "label" else ""
+    none = "; data without labels have columns={'label': None}" if purpose == "label" else ""
     return (
         f"{table.name} has no column {name!r} for the {purpose}. "
-        f"Its columns are: {listed(table.columns)}.{hint} Name it with {purpose}_column= "
-        f"(--{purpose}-column){none}"
+        f"Its columns are: {listed(table.columns)}.{hint} Name it with "
+        f"columns={{{purpose!r}: …}} (--column {purpose}=…){none}"
     )
 
 
@@ -227,7 +261,7 @@ def from_polars(frame: pl.DataFrame, name: str) -> Table:
     )
 
 
-def from_pandas(frame: Any, name: str) -> Table:
+def from_pandas(frame: pd.DataFrame, name: str) -> Table:
     """A pandas frame as a table, without importing pandas; rows count from 1.
 
     Raises:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from attnaudit.data.sources.folders import choose_split, split_name
+from attnaudit.data.sources.folders import SplitReader, split_name
 from attnaudit.data.sources.frames import Table
 from attnaudit.errors import DataError, MissingExtra, first_line
 from attnaudit.hub import cached_if_unreachable
+
+Found = TypeVar("Found")
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")
 
@@ -23,42 +26,29 @@ def is_hub_name(source: str) -> bool:
     return _HUB_NAME.fullmatch(source) is not None
 
 
-def hub_splits(source: str) -> dict[str, str]:
-    """The splits of a set on the hub: the name used here to the name there.
+def hub_splits(source: str) -> dict[str, SplitReader]:
+    """What reads each split of a set on the hub; no code of the set is run.
 
     Raises:
-        DataError: The hub cannot be reached, or has no such set.
+        DataError: The hub cannot be reached, or has no such set; reading raises it too.
         MissingExtra: The package `datasets` is absent.
     """
     path, _, configuration = source.partition(":")
     datasets = _library()
-    try:
-        with cached_if_unreachable(datasets.config):
-            names = datasets.get_dataset_split_names(path, configuration or None)
-    except Exception as error:
-        raise _failed(source, error) from error
-    return {split_name(name): name for name in names}
 
+    def asked(method: Callable[..., Found], **options: str) -> Found:
+        try:
+            with cached_if_unreachable(datasets.config):
+                return method(path, configuration or None, **options)
+        except Exception as error:
+            raise _failed(source, error) from error
 
-def read_hub(source: str, split: str | None) -> tuple[Table, str, str]:
-    """One split of a set on the hub: its table, its name, and a note on the choice or "".
+    def reader(name: str) -> SplitReader:
+        return lambda limit, seed: from_hub(
+            asked(datasets.load_dataset, split=name), f"{source} ({name})"
+        )
 
-    No code of the set is run.
-
-    Raises:
-        DataError: The hub cannot be reached, has no such set, or the set no such split.
-        MissingExtra: The package `datasets` is absent.
-    """
-    splits = hub_splits(source)
-    chosen, note = choose_split(source, split, list(splits))
-    path, _, configuration = source.partition(":")
-    datasets = _library()
-    try:
-        with cached_if_unreachable(datasets.config):
-            data = datasets.load_dataset(path, configuration or None, split=splits[chosen])
-    except Exception as error:
-        raise _failed(source, error) from error
-    return from_hub(data, f"{source} ({splits[chosen]})"), chosen, note
+    return {split_name(name): reader(name) for name in asked(datasets.get_dataset_split_names)}
 
 
 def from_hub(data: Any, name: str) -> Table:

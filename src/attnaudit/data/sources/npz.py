@@ -1,4 +1,19 @@
-"""Arrays in .npz files: what the file says of their sizes is checked before any is read."""
+"""Arrays in .npz files: what the file says of their sizes is checked before any is read.
+
+Bags in such files, which `attnaudit.data.bags.arrays` writes:
+
+| array | shape | meaning |
+|---|---|---|
+| `instances` | `(n, …)` | one row per instance |
+| `bag` | `(n,)` | the bag of each instance: whole numbers or strings |
+| `label` | `(n,)` | the label of its bag, the same for all instances of one |
+| `truth` | `(n,)` | 1 for key instances, else 0; optional |
+| `key_type` | `(n,)` | 0 for no key, else the type of the key from 1; optional |
+| `coordinates` | `(n, 2)` | x to the right, y down; optional |
+| `name` | `(n,)` | what reports call the instance; optional |
+| `classes` | `(c,)` | the names of the classes in index order; optional |
+| `features` | `(f,)` | the names of the features; optional |
+"""
 
 from __future__ import annotations
 
@@ -11,10 +26,14 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from attnaudit.data.sources.frames import shown
+from attnaudit.data.sources.frames import Arrays, Table, listed, shown, storable
 from attnaudit.data.sources.unpacking import ARRAYS_FREE, most_bytes, read_whole, too_large
 from attnaudit.errors import DataError, first_line
 
+_BAGS = (
+    *("instances", "bag", "label", "truth", "key_type"),
+    *("coordinates", "name", "classes", "features"),
+)
 _ENCRYPTED = 1
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -48,6 +67,64 @@ def read_npz(path: Path, names: Collection[str] | None = None) -> dict[str, npt.
         raise DataError(
             f"{path} cannot be read as .npz ({reason}). Save it again with numpy.savez"
         ) from error
+
+
+def npz_table(path: Path) -> Table:
+    """A file of bags as a table, with the instances beside it.
+
+    Raises:
+        DataError: An array is missing, unknown, or of another length.
+    """
+    arrays = read_npz(path)
+    unknown = [name for name in arrays if name not in _BAGS]
+    if unknown:
+        raise DataError(
+            f"{path}: unknown array {unknown[0]!r}. Bags are read from: {listed(_BAGS)}"
+        )
+    missing = [name for name in ("instances", "bag") if name not in arrays]
+    if missing:
+        raise missing_array(path, missing[0], arrays)
+    classes, features = (_names(path, name, arrays.pop(name, None)) for name in _BAGS[-2:])
+    size = len(arrays["instances"]) if arrays["instances"].ndim else 0
+    for name, array in arrays.items():
+        axes = {"instances": array.ndim, "coordinates": 2}.get(name, 1)
+        if array.ndim == 0 or array.ndim != axes or len(array) != size:
+            raise DataError(
+                f"{path}: the array {name!r} has the shape {array.shape}, for {size} instances"
+            )
+    beside = Arrays(
+        arrays["instances"],
+        features=features or (),
+        coordinates=arrays.get("coordinates"),
+        classes=classes,
+    )
+    return Table(
+        name=str(path),
+        columns=tuple(name for name in arrays if name not in ("instances", "coordinates")),
+        size=size,
+        values=lambda name: arrays[name].tolist(),
+        numbers=range(size),  # as NumPy counts
+        row_word="instance",
+        arrays=beside,
+    )
+
+
+def missing_array(path: Path, name: str, there: Collection[str]) -> DataError:
+    """The error for an array that a file lacks."""
+    return DataError(f"{path} has no array {name!r}; it has: {listed(list(there))}")
+
+
+def _names(path: Path, array: str, values: npt.NDArray[Any] | None) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if values.ndim != 1:
+        raise DataError(
+            f"{path}: the array {array!r} has the shape {values.shape}; it is a list of names"
+        )
+    return tuple(
+        storable(str(name), f"{path}, array {array!r}, entry {row}")
+        for row, name in enumerate(values.tolist())
+    )
 
 
 def _members(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attnaudit.data.faults import checked
 from attnaudit.data.sources.frames import listed, shown, storable
+from attnaudit.data.texts.truth import from_json
 from attnaudit.errors import DataError
-from attnaudit.files import parse_json
 
 Allowed = tuple[str, ...] | tuple[int, ...]
 
@@ -29,7 +30,11 @@ def allowed_answers(
         >>> allowed_answers([["a", "b"], "[0, 2]", None], "allowed", str)
         [('a', 'b'), (0, 2), None]
     """
-    return [_allowed(value, f"{place(row)}, column {column!r}") for row, value in enumerate(values)]
+    return checked(
+        range(len(values)),
+        lambda row: _allowed(values[row], f"{place(row)}, column {column!r}"),
+        place,
+    )
 
 
 def named_answers(answers: Sequence[Allowed | None]) -> set[str]:
@@ -68,13 +73,7 @@ def allowed_indices(
 
 
 def _allowed(value: Any, place: str) -> Allowed | None:
-    if isinstance(value, str):
-        try:
-            value = parse_json(value)
-        except ValueError as error:
-            raise DataError(
-                f"{place}: {shown(value)} is no list of allowed answers ({error})"
-            ) from error
+    value = from_json(value, place, "allowed answers")
     if value is None:
         return None
     if isinstance(value, list | tuple) and value:

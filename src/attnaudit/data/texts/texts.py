@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnaudit.data.faults import also, checked
 from attnaudit.data.sources.frames import Table
 from attnaudit.data.texts.cleaning import find_cleaner
 from attnaudit.data.texts.tokens import Span, find_tokenizer, join_units
@@ -64,36 +65,40 @@ def rows_with_text(
     column: str,
     word: str,
     drop_empty: bool,
+    instead: str = ", or leave such rows out with drop_empty=True (--drop-empty)",
 ) -> tuple[list[int], list[str]]:
     """The rows that have text in a column, and a note on the others.
 
     Raises:
         DataError: Something is no text, or there is none and `drop_empty` is not set.
     """
-    kept = []
-    for row in rows:
-        if _has_text(values[row], f"{table.place(row)}, column {column!r}"):
-            kept.append(row)
-        elif not drop_empty:
-            raise DataError(
-                f"{table.place(row)}, column {column!r}: the {word} is empty. Fill it in, or "
-                "leave such rows out with drop_empty=True (--drop-empty)"
-            )
+
+    def place(row: int) -> str:
+        return f"{table.place(row)}, column {column!r}"
+
+    found = checked(rows, lambda row: _has_text(values[row], lambda: place(row)), table.place)
+    kept = [row for row, there in zip(rows, found, strict=True) if there]
+    if not drop_empty and len(kept) < len(rows):
+        absent = [row for row, there in zip(rows, found, strict=True) if not there]
+        raise DataError(
+            f"{place(absent[0])}: the {word} is empty. Fill it in{instead}"
+            f"{also(absent, table.place)}"
+        )
     empty = len(rows) - len(kept)
     return kept, [f"{empty} of {len(rows)} rows have no {word} and are left out"] if empty else []
 
 
-def _has_text(value: Any, place: str) -> bool:
+def _has_text(value: Any, place: Callable[[], str]) -> bool:
     if value is None or (isinstance(value, float) and value != value):
         return False
     units = value if isinstance(value, list | tuple) else [value]
     for unit in units:
         if not isinstance(unit, str):
-            raise DataError(f"{place}: expected text, found {type(unit).__name__} {unit!r:.40}")
+            raise DataError(f"{place()}: expected text, found {type(unit).__name__} {unit!r:.40}")
         if not unit.strip() and units is value:
-            raise DataError(f"{place}: a unit is empty")
+            raise DataError(f"{place()}: a unit is empty")
         if not _encodable(unit):
-            raise DataError(f"{place}: the text holds half of a character (a lone surrogate)")
+            raise DataError(f"{place()}: the text holds half of a character (a lone surrogate)")
     return any(unit.strip() for unit in units)
 
 

@@ -9,6 +9,12 @@ from attnaudit.data.sources.frames import shown
 from attnaudit.errors import DataError
 from attnaudit.files import parse_json
 
+CHARACTERS = "characters of the text. A span is [start, end], counted from 0, end exclusive"
+UNITS = (
+    "units. A span is [start, end], counted from 0, end exclusive, in the same units as the text "
+    "(--tokenizer)"
+)
+
 
 def unit_truth(value: Any, n: int, place: str) -> tuple[bool, ...] | None:
     """One bool per unit, from what a truth column holds.
@@ -26,20 +32,18 @@ def unit_truth(value: Any, n: int, place: str) -> tuple[bool, ...] | None:
         >>> unit_truth([[1, 3]], 4, "row 1"), unit_truth("[0, 1]", 2, "row 2")
         ((False, True, True, False), (False, True))
     """
-    if isinstance(value, str):
-        try:
-            value = parse_json(value)
-        except ValueError as error:
-            raise DataError(
-                f"{place}: {shown(value)} is no list of truth values ({error})"
-            ) from error
+    value = from_json(value, place, "truth values")
     if value is None:
         return None
     if not isinstance(value, list | tuple):
         raise DataError(f"{place}: truth is a list, with one value per unit or spans of units")
     value = [item.tolist() if hasattr(item, "tolist") else item for item in value]
     if all(isinstance(item, list | tuple) for item in value):
-        return _from_spans(value, n, place)
+        truth = [False] * n
+        # Human annotations hold empty spans; they mark nothing.
+        for start, end in _spans(value, n, place, UNITS):
+            truth[start:end] = [True] * (end - start)
+        return tuple(truth)
     return _from_flags(value, n, place)
 
 
@@ -49,14 +53,21 @@ def char_spans(value: Any, n: int, place: str) -> list[tuple[int, int]]:
     Raises:
         DataError: They are something else, or reach beyond the text.
     """
-    spans = value if isinstance(value, list | tuple) else [value]
-    for span in spans:
-        whole = isinstance(span, list | tuple) and len(span) == 2
-        if not whole or not all(isinstance(end, int) for end in span):
-            raise DataError(f"{place}: {shown(span)} is no span [start, end] in characters")
-        if not 0 <= span[0] <= span[1] <= n:
-            raise DataError(f"{place}: {shown(list(span))} is no span of a text of {n} characters")
-    return [(start, end) for start, end in spans]
+    return _spans(value if isinstance(value, list | tuple) else [value], n, place, CHARACTERS)
+
+
+def from_json(value: Any, place: str, what: str) -> Any:
+    """The value, read where it is JSON in a string, as text files hold lists.
+
+    Raises:
+        DataError: It is a string that is not valid JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except ValueError as error:
+        raise DataError(f"{place}: {shown(value)} is no list of {what} ({error})") from error
 
 
 def marked_units(
@@ -89,17 +100,11 @@ def _from_flags(flags: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in flags)
 
 
-def _from_spans(spans: Sequence[Any], n: int, place: str) -> tuple[bool, ...]:
-    # Human annotations hold empty spans; they mark nothing.
-    truth = [False] * n
+def _spans(spans: Sequence[Any], n: int, place: str, of: str) -> list[tuple[int, int]]:
     for span in spans:
-        whole = len(span) == 2 and all(
-            isinstance(end, int) and not isinstance(end, bool) for end in span
-        )
-        if not whole or not 0 <= span[0] <= span[1] <= n:
-            raise DataError(
-                f"{place}: {shown(list(span))} is no span of the {n} units. A span is [start, "
-                "end], counted from 0, end exclusive, in the same units as the text (--tokenizer)"
-            )
-        truth[span[0] : span[1]] = [True] * (span[1] - span[0])
-    return tuple(truth)
+        whole = isinstance(span, list | tuple) and len(span) == 2
+        ends = [end for end in span if type(end) is int] if whole else []
+        if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= n:
+            found = list(span) if isinstance(span, list | tuple) else span
+            raise DataError(f"{place}: {shown(found)} is no span of the {n} {of}")
+    return [(start, end) for start, end in spans]

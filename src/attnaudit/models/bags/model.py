@@ -133,7 +133,7 @@ class BagModel(PooledModel):
             if not isinstance(record, Bag):
                 raise DataError(
                     f"{self.name} reads bags of instances, and {record.id!r} is a text; give it "
-                    "what load_bags() reads"
+                    "what resolve() reads as bags"
                 )
             if tuple(record.instances.shape[1:]) != shape:
                 raise DataError(

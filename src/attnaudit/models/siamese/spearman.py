@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from attnaudit.data.pairs.scored_pairs import PairSource, ScoredPair, read_scored_split
+from attnaudit.data.pairs.scored_pairs import ScoredPair, open_pairs
+from attnaudit.data.reading import Reading
+from attnaudit.data.sources.opening import Place
 from attnaudit.measures.bootstrap import RESAMPLES, Interval, bootstrap_metric
 from attnaudit.measures.rank import spearman
 from attnaudit.models.siamese.load import load_siamese
@@ -20,7 +22,7 @@ from attnaudit.models.siamese.table import ScoreKind
 
 def spearman_of(
     model: Any,
-    pairs: PairSource,
+    pairs: Place,
     *,
     kind: ScoreKind = "cosine",
     batch_size: int = 32,
@@ -31,7 +33,7 @@ def spearman_of(
 
     Args:
         model: What `load_siamese` takes.
-        pairs: What `load_scored_pairs` takes; the split `test`, where there are splits.
+        pairs: What `resolve` takes as pairs; the split `test`, where there are splits.
         kind: `cosine` or `dot`.
         batch_size: Texts encoded at once.
         resamples: Of the bootstrap over pairs.
@@ -41,7 +43,7 @@ def spearman_of(
         ρ in [-1, 1] and its 95 % interval; a value of None where all similarities or all scores
         are equal.
     """
-    known = read_scored_split(pairs, "test")
+    known = open_pairs(pairs, Reading()).part("test")
     similar = similarities(
         load_siamese(model, kind=kind).model, known, kind=kind, batch_size=batch_size
     )

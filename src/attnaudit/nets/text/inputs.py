@@ -103,7 +103,7 @@ def question_ids(records: Sequence[Text], vocabulary: Vocabulary) -> list[list[i
         if not isinstance(record, TextPair):
             raise DataError(
                 f"record {record.id!r} has no question, but the network reads one beside the text; "
-                "name the column of questions (--question-column)"
+                "name the column of questions (--column question=…)"
             )
     return [vocabulary.encode(r.question_units) for r in records if isinstance(r, TextPair)]
 

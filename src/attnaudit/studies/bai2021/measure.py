@@ -11,7 +11,7 @@ from attnaudit.audit.run import run_audit
 from attnaudit.audit.schema import AuditReport
 from attnaudit.checks.declaration import SHORTCUT
 from attnaudit.checks.gap import RELIANCE
-from attnaudit.data.build import draw
+from attnaudit.data.drawing import draw
 from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
     TAIL,

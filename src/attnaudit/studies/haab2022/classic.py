@@ -10,8 +10,8 @@ import numpy as np
 
 from attnaudit.checks.seed_agreement import agreement_nulls, pair_agreement
 from attnaudit.data.bags.scaling import standardised
-from attnaudit.data.bags.sets import load_bag_set
 from attnaudit.data.bags.splits import bag_folds
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError
 from attnaudit.evidence.seeds.layout import lay_out
 from attnaudit.evidence.seeds.members import train_members
@@ -40,7 +40,7 @@ def measure_classic(spec: Spec, place: Place) -> Outcome:
     """
     if place.data_dir is None:
         raise DataError("classic sets need a folder of data sets")
-    data = load_bag_set(spec["data"], mil_folder(place.data_dir))
+    data = resolve(spec["data"], "bags", data_dir=mil_folder(place.data_dir)).data()
     options = BagOptions(
         epochs=spec["epochs"],
         batch_size=BATCH,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from attnaudit.data.generated.pairs import generate_scored_pairs
-from attnaudit.data.pairs.scored_pairs import ScoredPair, load_scored_pairs
+from attnaudit.data.pairs.scored_pairs import ScoredPair
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.files import tidy
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
@@ -34,9 +35,9 @@ def pairs_of(spec: Spec, place: Place) -> tuple[ScoredPair, ...]:
     """
     if spec["data"] == GENERATED:
         return generate_scored_pairs(spec["pairs"])
-    return load_scored_pairs(
-        spec["data"], split="test", limit=spec["pairs"], data_dir=place.data_dir
-    )
+    return resolve(
+        spec["data"], "pairs", split="test", limit=spec["pairs"], data_dir=place.data_dir
+    ).data()
 
 
 def encoder_of(spec: Spec, place: Place, model: str = "") -> SiameseEncoder:

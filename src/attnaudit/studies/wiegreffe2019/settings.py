@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from attnaudit.data.named.named import NAMED_SETS
 from attnaudit.data.named.paper import PaperSettings
+from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.studies.jain2019.settings import SETTINGS as JAIN
 from attnaudit.studies.jain2019.settings import training_of as jain_training_of
 

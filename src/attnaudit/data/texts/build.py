@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from attnaudit.data.kinds import AnyDataset
+from attnaudit.data.drawing import content, draw, drawn_rows
+from attnaudit.data.faults import also, checked
 from attnaudit.data.labels import (
-    Scheme,
     class_indices,
     found_classes,
     label_keys,
@@ -18,59 +17,21 @@ from attnaudit.data.labels import (
     near_doubles,
     unseen,
 )
+from attnaudit.data.reading import column_option
 from attnaudit.data.records import Dataset, Text, TextPair
 from attnaudit.data.sources.frames import Table, id_of, listed
 from attnaudit.data.texts.answers import Allowed, allowed_answers, allowed_indices, named_answers
-from attnaudit.data.texts.lengths import Bounds, within
+from attnaudit.data.texts.columns import Columns
+from attnaudit.data.texts.lengths import within
 from attnaudit.data.texts.texts import Cutter, cutter, rows_with_text
 from attnaudit.data.texts.tokens import Span, as_pair, cut_record, find_tokenizer
 from attnaudit.data.texts.truth import char_spans, marked_units, unit_truth
 from attnaudit.errors import DataError, SettingsError
 
-Data = TypeVar("Data", bound=AnyDataset)
 # Marks a row that is not used; no class has this index.
 _LEFT_OUT = -1
 # More texts of one unit than this share are no accident.
 _MOST_SINGLE = 0.5
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a table mean, and how its texts are read.
-
-    Attributes:
-        text: The column of texts, or of lists of units.
-        label: The column of labels, or None for data without labels.
-        id: The column of ids, or None for row numbers.
-        truth: The column of truth, or None.
-        question: The column of questions, read beside the text; None for single texts.
-        allowed: The column of the answers that each question allows, or None.
-        tokenizer: A name in `TOKENIZERS`; None for `whitespace` where the column is called
-            `tokens`, else `words`.
-        cleaner: A name in `CLEANERS`, which then decides on the units; None for none.
-        bounds: How many units a record may have.
-        truth_in: What truth counts: `characters` of the text, or the units of the tokenizer of
-            that name, whichever units the records have; None for the units of the records.
-        scheme: How labels become classes.
-        clean: Applied to each text before it is cut.
-        drop_unlabelled: Leave out rows without a label, instead of an error.
-        drop_empty: Leave out rows without text, instead of an error.
-    """
-
-    text: str = "text"
-    label: str | None = "label"
-    id: str | None = None
-    truth: str | None = None
-    question: str | None = None
-    allowed: str | None = None
-    tokenizer: str | None = None
-    cleaner: str | None = None
-    bounds: Bounds = field(default_factory=Bounds)
-    truth_in: str | None = None
-    scheme: Scheme = field(default_factory=Scheme)
-    clean: Callable[[str], str] | None = None
-    drop_unlabelled: bool = False
-    drop_empty: bool = False
 
 
 def build_dataset(
@@ -99,17 +60,19 @@ def build_dataset(
     if not rows:
         raise DataError(f"{table.name}: no row is left to use ({'; '.join(notes)})")
     if not columns.bounds.active:
-        rows, drawn = _sample(rows, limit, seed)
+        rows, drawn = drawn_rows(rows, limit, seed)
         notes.extend(drawn)
     cut = cutter(columns.text, columns.tokenizer, columns.cleaner)
-    records: list[Text] = []
-    for row in rows:
+
+    def record_of(row: int) -> Text | None:
         place = table.place(row)
         record = _record(ids[row], row, values, labels[row], cut, columns, place)
         if record is not None and values.questions is not None:
-            record = _beside(record, row, values, classes, cut, place)
-        if record is not None:
-            records.append(record)
+            return _beside(record, row, values, classes, cut, place)
+        return record
+
+    made = checked(rows, record_of, table.place)
+    records = [record for record in made if record is not None]
     if len(records) < len(rows):
         left = len(rows) - len(records)
         notes.append(f"{left} of {len(rows)} rows hold no unit after cleaning and are left out")
@@ -119,24 +82,6 @@ def build_dataset(
     if columns.bounds.active:
         data = draw(within(data, columns.bounds), limit, seed)
     return replace(data, notes=(*data.notes, *_observations(data.records, classes, labels)))
-
-
-def draw(data: Data, limit: int | None, seed: int) -> Data:
-    """At most `limit` records, drawn at random; they keep their order."""
-    rows, notes = _sample(range(len(data)), limit, seed)
-    chosen = [data.records[row] for row in rows]
-    return data.select(chosen).noted(*notes)
-
-
-def content(record: Text) -> tuple[str, ...]:
-    """What makes two records the same: the text, and the question where there is one."""
-    return (record.text, record.question) if isinstance(record, TextPair) else (record.text,)
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuses a limit that leaves nothing."""
-    if limit is not None and limit < 1:
-        raise SettingsError(f"limit (--limit) must be 1 or more, got {limit}")
 
 
 def _labels(
@@ -159,6 +104,7 @@ def _labels(
             f"{table.place(min(left_out))}, column {column!r}: the label is missing "
             f"({len(left_out)} of {table.size} rows).{missing_label(values, left_out)} Fill it "
             "in, or leave such rows out with drop_unlabelled=True (--drop-unlabelled)"
+            f"{also(sorted(left_out), table.place)}"
         )
     if left_out:
         about = missing_label(values, left_out).removesuffix(".")
@@ -196,21 +142,22 @@ def _labels(
 def _ids(table: Table, columns: Columns) -> list[str]:
     if columns.id is None:
         return [str(number) for number in table.numbers]
-    ids: list[str] = []
     seen: dict[str, int] = {}
-    for row, value in enumerate(table.column(columns.id, "id")):
+    values = table.column(columns.id, "id")
+
+    def id_at(row: int) -> str:
+        place, value = f"{table.place(row)}, column {columns.id!r}", values[row]
         if value is None or value != value or str(value).strip() == "":
-            raise DataError(f"{table.place(row)}, column {columns.id!r}: the id is missing")
-        key = id_of(value, f"{table.place(row)}, column {columns.id!r}")
-        if key in seen:
+            raise DataError(f"{place}: the id is missing")
+        key = id_of(value, place)
+        if seen.setdefault(key, row) != row:
             raise DataError(
-                f"{table.place(row)}, column {columns.id!r}: the id {key!r} is also in "
-                f"{table.place(seen[key])}. Ids must be unique; without id_column= (--id-column) "
-                "the row numbers are used"
+                f"{place}: the id {key!r} is also in {table.place(seen[key])}. Ids must be unique; "
+                f"without {column_option('id')} the row numbers are used"
             )
-        seen[key] = row
-        ids.append(key)
-    return ids
+        return key
+
+    return checked(range(table.size), id_at, table.place)
 
 
 @dataclass(frozen=True)
@@ -237,8 +184,8 @@ def _values(table: Table, columns: Columns) -> _Values:
     if columns.allowed is not None:
         if columns.question is None:
             raise SettingsError(
-                "allowed_column says which answers a question allows: name the column of "
-                "questions with question_column= (--question-column)"
+                "a column of allowed answers says what a question allows: name the column of "
+                f"questions with {column_option('question')}"
             )
         found = table.column(columns.allowed, "allowed")
         answers = allowed_answers(found, columns.allowed, table.place)
@@ -323,11 +270,3 @@ def _observations(
     if absent:
         notes.append(f"no record has the label {listed(absent)}")
     return notes
-
-
-def _sample(rows: Sequence[int], limit: int | None, seed: int) -> tuple[list[int], list[str]]:
-    """At most `limit` of the rows in their order, and a note where some are left out."""
-    if limit is None or limit >= len(rows):
-        return list(rows), []
-    drawn = sorted(random.Random(seed).sample(rows, limit))
-    return drawn, [f"a random {limit} of {len(rows)} records (seed {seed})"]
