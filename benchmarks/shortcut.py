@@ -19,9 +19,8 @@ from rich.table import Table
 from attnaudit.data.splits import load_splits
 from attnaudit.models.cut import Model
 from attnaudit.shortcuts.check import audit_shortcuts
-from attnaudit.training.selective import train_selective
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import train, train_above
+from attnaudit.training.text import train_above
+from attnaudit.training.train import train
 
 OUT = Path("build")
 MODELS = ("average", "cnn", "bilstm", "minilm", "masks")
@@ -30,10 +29,10 @@ MODELS = ("average", "cnn", "bilstm", "minilm", "masks")
 def trained(name: str, splits: Any) -> Model:
     """A model of a kind, trained as the command line does by default."""
     if name == "masks":
-        return train_selective(splits, mask="hard", k=5, progress=False).model
+        return train(splits, kind="selector", mask="hard", keep=5, progress=False).model
     if name == "minilm":
-        return train_above(splits, "minilm", options=TrainOptions(), progress=False).model
-    return train(splits, encoder=name, options=TrainOptions(), progress=False).model
+        return train_above(splits, "minilm").model
+    return train(splits, encoder=name, progress=False).model
 
 
 def compared(name: str, splits: Any) -> dict[str, Any]:

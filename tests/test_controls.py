@@ -32,7 +32,7 @@ from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.models.text.model import load_classifier
 from attnaudit.report.controls import render_controls
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.control_data import highest, plain
 

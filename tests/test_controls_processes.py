@@ -7,7 +7,7 @@ from pathlib import Path
 from attnaudit.controls.run import run_controls
 from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.findings.settings import Settings
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from tests.control_data import plain
 
 RECIPE = Recipe("bilstm", "dot", 4, 6, options=TrainOptions(epochs=2, learning_rate=0.02))

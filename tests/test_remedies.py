@@ -19,7 +19,7 @@ from attnaudit.remedies.compare import conicity_of
 from attnaudit.remedies.declaration import as_the_loss
 from attnaudit.remedies.diversity import diversity_penalty
 from attnaudit.remedies.tying import orthonormal, tying_penalty
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 TEXTS = [[5, 6, 7], [8, 9], [4, 4, 5, 6], [7]]

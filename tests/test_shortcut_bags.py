@@ -22,10 +22,8 @@ from attnaudit.remedies.random_pretraining import random_attention_pretrain
 from attnaudit.shortcuts.check import audit_shortcuts
 from attnaudit.shortcuts.schema import ShortcutVerdict, read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutSettings
-from attnaudit.training.bag_loop import BagOptions
-from attnaudit.training.bags import train_bag_model
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from tests.terminal import run
 from tests.toys import dataset
 
@@ -33,7 +31,7 @@ SMALL = ShortcutSettings(
     permutations=100, trees=10, resamples=200, judges=2, judge_epochs=20, judge_draws=2
 )
 SPLITS = generate_bag_splits("presence", "gaussian", n_train=300, n_dev=100, n_test=400, delta=6.0)
-FAST = FitOptions(epochs=2, batch_size=32)
+FAST = options_for("selector", epochs=2, batch_size=32)
 
 
 class Coded(BagModel):
@@ -71,7 +69,9 @@ def untrained(shape: tuple[int, ...], kind: type[BagModel] = BagModel) -> BagMod
 
 
 def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
-    model = train_bag_model(SPLITS, hidden=16, options=BagOptions(epochs=20), progress=False).model
+    model = train(
+        SPLITS, kind="bags", hidden=16, options=options_for("bags", epochs=20), progress=False
+    ).model
     report = audit_shortcuts(model, SPLITS, SMALL)
     headline = report.finding("gap").headline
     assert headline is not None
@@ -83,7 +83,7 @@ def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
 
 def test_a_code_between_two_empty_instances_is_caught() -> None:
     splits = {"train": coded_bags(400, 0), "dev": coded_bags(150, 1), "test": coded_bags(300, 2)}
-    options = FitOptions(epochs=10, batch_size=32, learning_rate=5e-3)
+    options = options_for("selector", epochs=10, batch_size=32, learning_rate=5e-3)
     model = fit_jointly(untrained((3,), Coded), splits["train"], splits["dev"], options).model
     said = read(model, splits["test"])
     assert np.mean(said.predicted == said.labels) > 0.9
@@ -115,7 +115,18 @@ def test_texts_are_no_bags() -> None:
 
 def test_the_command_reads_bags(tmp_path: Path) -> None:
     model, out = str(tmp_path / "model"), tmp_path / "run"
-    run("train-bags", "presence-digits", "--out", model, "--epochs", "5", "--limit", "60")
+    run(
+        "train",
+        "presence-digits",
+        "--kind",
+        "bags",
+        "--out",
+        model,
+        "--epochs",
+        "5",
+        "--limit",
+        "60",
+    )
     few = ("--judges", "1", "--judge-epochs", "2", "--out", str(out))
     said = run("shortcut", model, "presence-digits", "--limit", "60", *few)
     assert said.splitlines()[-1].startswith("Run:")

@@ -43,7 +43,7 @@ from attnaudit.shortcuts.check import audit_shortcuts, verdict_of
 from attnaudit.shortcuts.schema import ShortcutReport, ShortcutVerdict, read_shortcuts
 from attnaudit.shortcuts.settings import ShortcutBars, ShortcutSettings
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from tests.terminal import run
 from tests.toys import dataset, reader
 
@@ -59,7 +59,7 @@ def trained(splits: Splits, epochs: int, **config: object) -> Model:
     """A selective model, trained jointly."""
     options = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16, **config)  # type: ignore[arg-type]
     model = new_selective(options, selective_vocabulary(splits["train"].records), 0)
-    fit = FitOptions(epochs=epochs, batch_size=32, learning_rate=5e-3, patience=None)
+    fit = options_for("selector", epochs=epochs, batch_size=32, learning_rate=5e-3, patience=None)
     return fit_jointly(model, splits["train"], splits["dev"], fit).model
 
 

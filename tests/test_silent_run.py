@@ -26,11 +26,11 @@ from attnaudit.report.silent import render_silent
 from attnaudit.silent.folder import held
 from attnaudit.silent.run import audit_silent, open_silent
 from attnaudit.silent.schema import Bars
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 from tests.terminal import run
 
 Splits = dict[str, BagDataset]
-OPTIONS = BagOptions(epochs=12, learning_rate=1e-2)
+OPTIONS = options_for("bags", epochs=12, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,9 @@ def test_findings_and_page(done) -> None:
 
 
 def test_a_network_that_has_not_learned_is_not_audited(splits: Splits, config: BagConfig) -> None:
-    report = audit_silent(splits, config, 5, options=BagOptions(epochs=1, learning_rate=1e-5))
+    report = audit_silent(
+        splits, config, 5, options=options_for("bags", epochs=1, learning_rate=1e-5)
+    )
     assert report.finding("performance").verdict is Verdict.FAIL
     assert report.finding("silent_failures").verdict is Verdict.NOT_APPLICABLE
     assert "not good enough to audit" in report.judgement
@@ -199,7 +201,7 @@ def test_accurate_seeds_become_a_model(done, splits: Splits, tmp_path: Path) -> 
 
 
 def test_a_folder_holds_one_run(splits: Splits, config: BagConfig, tmp_path: Path) -> None:
-    short = BagOptions(epochs=1, learning_rate=1e-5)
+    short = options_for("bags", epochs=1, learning_rate=1e-5)
     able = Bars(bag_bar=0.0)
     audit_silent(splits, config, 1, options=short, bars=able, out=tmp_path)
     assert load(tmp_path / "model").trained_on is not None
@@ -251,7 +253,7 @@ def test_the_folder_is_held_until_all_is_written(
 
     for name in ("rename", "replace"):
         monkeypatch.setattr(os, name, looking(getattr(os, name)))
-    audit_silent(splits, config, 1, options=BagOptions(epochs=1), out=tmp_path)
+    audit_silent(splits, config, 1, options=options_for("bags", epochs=1), out=tmp_path)
     assert "silent.json" in seen[-1]
     with held(tmp_path):
         pass
@@ -280,7 +282,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "No model is saved" in said
     assert (tmp_path / "run" / "silent.html").exists()
     assert open_silent(tmp_path / "run").report.ceilings.instance == pytest.approx(0.921, abs=1e-3)
-    # as `train-bags` reads the same name: vectors are scaled
+    # as `train --kind bags` reads the same name: vectors are scaled
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert run(*command, "--as-is", code=2).count("holds another run over seeds") == 1
     run(*command, "--as-is", "--overwrite")

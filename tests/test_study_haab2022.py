@@ -26,7 +26,7 @@ from attnaudit.studies.haab2022.page import _cells
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 from tests.shared import shared_dir
 from tests.terminal import run
 
@@ -259,7 +259,7 @@ def test_gains_of_ensembles() -> None:
 def silent_facts(**update: object) -> dict[str, object]:
     splits = generate_bag_splits("presence", "gaussian", 12, 8, 12, delta=4.0)
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-    report = audit_silent(splits, config, 2, options=BagOptions(epochs=1)).report
+    report = audit_silent(splits, config, 2, options=options_for("bags", epochs=1)).report
     return json.loads(report.model_copy(update=update).model_dump_json(exclude={"estimates"}))
 
 

@@ -7,16 +7,13 @@ from attnaudit.cli import (
     demo,
     doctor,
     explain,
-    explainer,
     listing,
     report,
     shortcut,
-    siamese,
     silent,
     similarity,
     study,
     train,
-    train_bags,
 )
 from attnaudit.cli.app import app, main
 
@@ -28,15 +25,12 @@ __all__ = [
     "demo",
     "doctor",
     "explain",
-    "explainer",
     "listing",
     "main",
     "report",
     "shortcut",
-    "siamese",
     "silent",
     "similarity",
     "study",
     "train",
-    "train_bags",
 ]

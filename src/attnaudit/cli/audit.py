@@ -32,8 +32,8 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.cli.columns import BagColumn, Coordinates, Features, KeyTypes, bag_reading
 from attnaudit.cli.output import show_result, told
-from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes, bag_reading
 from attnaudit.errors import SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings

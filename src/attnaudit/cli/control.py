@@ -36,7 +36,7 @@ from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.report.controls import write_controls
 from attnaudit.runs.folders import check_run
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 TONES = {
     Verdict.PASS: "green",

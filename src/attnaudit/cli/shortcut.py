@@ -26,8 +26,8 @@ from attnaudit.cli.app import (
     app,
     label_of,
 )
+from attnaudit.cli.columns import BagColumn, Features, bag_reading
 from attnaudit.cli.output import told
-from attnaudit.cli.train_bags import BagColumn, Features, bag_reading
 from attnaudit.data.bags.loading import load_bag_splits
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.data.records import Dataset

@@ -27,7 +27,7 @@ from attnaudit.runs.folders import check_run
 from attnaudit.silent.folder import MODEL, PAGE
 from attnaudit.silent.run import SilentReport, audit_silent
 from attnaudit.silent.schema import Bars
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 
 TONES = {
     Verdict.PASS: "green",
@@ -118,7 +118,8 @@ def silent(
         rule, modality = data.rsplit("-", 1)
         ceilings = known_ceilings(rule, modality, splits["test"])
     config = BagConfig(train.classes, train.shape, encoder, pool, head, hidden, attention, heads)
-    training = BagOptions(
+    training = options_for(
+        "bags",
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,

@@ -41,7 +41,7 @@ from attnaudit.progress import Report, bars
 from attnaudit.runs.disk import read_sure, write_noted
 from attnaudit.runs.folders import check_run, plan_hash
 from attnaudit.training.evaluation import check_labels
-from attnaudit.training.train import Splits
+from attnaudit.training.text import Splits
 from attnaudit.version import __version__
 
 if TYPE_CHECKING:

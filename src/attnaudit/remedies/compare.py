@@ -29,8 +29,9 @@ from attnaudit.remedies.effects import (
     effect_of,
     estimates_of,
 )
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Splits, train
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import Splits
+from attnaudit.training.train import train
 
 PLAIN = "none"
 """What the row without a remedy is called."""

@@ -78,10 +78,9 @@ def audit_shortcuts(
         RunError: The folder cannot be written, or holds something else.
 
     Example:
-        >>> from attnaudit.training.text_loop import TrainOptions
         >>> from attnaudit.training.train import train
         >>> done = train("polarity", encoder="average", embedding_dim=8, hidden=8, limit=120,
-        ...              options=TrainOptions(epochs=1), progress=False)
+        ...              epochs=1, progress=False)
         >>> settings = ShortcutSettings(judges=1, judge_epochs=1, permutations=100, trees=10)
         >>> report = audit_shortcuts(done.model, done.splits, settings)
         >>> [finding.check for finding in report.findings]

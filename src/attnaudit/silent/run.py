@@ -41,7 +41,7 @@ from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.runs.folders import check_run
 from attnaudit.silent.folder import FILE, MODEL, held, open_run, plan_of, store
 from attnaudit.silent.schema import Bars, Ceilings, EnsembleRow, Grade, SilentFile, read_silent
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import DEFAULTS, TrainOptions
 from attnaudit.version import __version__
 
 
@@ -106,7 +106,7 @@ def audit_silent(
     config: BagConfig,
     seeds: int | Sequence[int] = 24,
     *,
-    options: BagOptions | None = None,
+    options: TrainOptions | None = None,
     bars: Bars | None = None,
     ceilings: Ceilings | None = None,
     settings: Settings | None = None,
@@ -148,14 +148,15 @@ def audit_silent(
 
     Example:
         >>> from attnaudit.data.bags.generated import generate_bag_splits
+        >>> from attnaudit.training.options import options_for
         >>> splits = generate_bag_splits("presence", "gaussian", 20, 10, 20, delta=4.0)
         >>> config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-        >>> report = audit_silent(splits, config, 2, options=BagOptions(epochs=1))
+        >>> report = audit_silent(splits, config, 2, options=options_for("bags", epochs=1))
         >>> [finding.check for finding in report.findings]
         ['performance', 'silent_failures', 'seed_agreement', 'ensembles']
     """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    options = options or BagOptions()
+    options = options or DEFAULTS["bags"]
     bars, ceilings, settings = bars or Bars(), ceilings or Ceilings(), settings or Settings()
     folder = None if out is None else Path(out)
     check_members(config, splits, chosen)
@@ -217,7 +218,7 @@ def conclude_silent(
     splits: Mapping[str, BagDataset],
     layout: Layout,
     *,
-    options: BagOptions | None = None,
+    options: TrainOptions | None = None,
     bars: Bars | None = None,
     ceilings: Ceilings | None = None,
     settings: Settings | None = None,
@@ -225,7 +226,7 @@ def conclude_silent(
 ) -> SilentReport:
     """What trained members show: grades, rates, agreement, ensembles, findings, a judgement."""
     bars, ceilings = bars or Bars(), ceilings or Ceilings()
-    settings, options = settings or Settings(), options or BagOptions()
+    settings, options = settings or Settings(), options or DEFAULTS["bags"]
     force = bars_in_force(bars, ceilings)
     rows = tuple(
         row.model_copy(update={"kind": kind_of(row, force, bars)})

@@ -32,10 +32,10 @@ from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.selective.mask_laws import SIGMA, MaskLaw, draw_masks, hard_masks, soft_masks
 from attnaudit.progress import Report
 from attnaudit.shortcuts.settings import ShortcutSettings
+from attnaudit.training.cut import Masks, fit_parameters
 from attnaudit.training.evaluation import check_labels
 from attnaudit.training.fitting import fit_decoder
-from attnaudit.training.loop import Masks, fit_parameters
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import TrainOptions, options_for
 from attnaudit.training.parts import copy_of, parts_of, reset
 
 EQUAL = 1e-4
@@ -248,7 +248,7 @@ def _neutral(
     return _fresh(model, train, dev, options, of_train, of_dev)
 
 
-def _informed(model: Model, train: Reading, dev: Reading, options: FitOptions) -> Model:
+def _informed(model: Model, train: Reading, dev: Reading, options: TrainOptions) -> Model:
     """A decoder trained as a judge is, but on the model's own weights."""
 
     def own_of(reading: Reading) -> Masks:
@@ -267,7 +267,7 @@ def _fresh(
     model: Model,
     train: AnyDataset,
     dev: AnyDataset,
-    options: FitOptions,
+    options: TrainOptions,
     masks: Masks,
     dev_masks: Masks,
 ) -> Model:
@@ -279,8 +279,9 @@ def _fresh(
     return fit_parameters(copied, parts.decoder, train, dev, options, masks, dev_masks).model
 
 
-def _options(settings: ShortcutSettings, seed: int) -> FitOptions:
-    return FitOptions(
+def _options(settings: ShortcutSettings, seed: int) -> TrainOptions:
+    return options_for(
+        "selector",
         epochs=settings.judge_epochs,
         patience=settings.judge_patience,
         learning_rate=settings.judge_rate,

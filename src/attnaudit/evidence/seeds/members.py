@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.nets.text.classifier import log_probabilities
 from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.disk import read_noted, write_noted
-from attnaudit.training.bag_loop import DTYPES, BagOptions
-from attnaudit.training.bag_seeds import train_many
+from attnaudit.training.bags import DTYPES, train_many
+from attnaudit.training.options import DEFAULTS, TrainOptions
 
 GROUP = 8
 """Seeds trained side by side and stored together."""
@@ -63,7 +63,7 @@ def train_members(
     config: BagConfig,
     splits: Mapping[str, BagDataset],
     seeds: Sequence[int],
-    options: BagOptions | None = None,
+    options: TrainOptions | None = None,
     *,
     folder: str | Path | None = None,
     at_once: int = GROUP,
@@ -88,7 +88,7 @@ def train_members(
         ModelError: Training diverges.
         RunError: The folder cannot be written.
     """
-    options = options or BagOptions()
+    options = options or DEFAULTS["bags"]
     check_members(config, splits, seeds)
     key = key_of(config, splits, options)
     groups = [tuple(seeds[i : i + at_once]) for i in range(0, len(seeds), at_once)]
@@ -98,7 +98,7 @@ def train_members(
         found = None if path is None else _read(path, config, key, group)
         if found is None:
             stage = f"seeds {group[0]} to {group[-1]}" if len(group) > 1 else f"seed {group[0]}"
-            found = _train(config, splits, group, options, at_once, _told(progress, stage))
+            found = _train(config, splits, group, _told(options, progress, stage), at_once)
             if path is not None:
                 _write(path, found, key)
         parts.append(found)
@@ -171,18 +171,15 @@ def _train(
     config: BagConfig,
     splits: Mapping[str, BagDataset],
     seeds: Sequence[int],
-    options: BagOptions,
+    options: TrainOptions,
     at_once: int,
-    told: Callable[[int, int, Mapping[str, float]], None] | None,
 ) -> Members:
-    fits = train_many(
-        config, splits["train"], splits["dev"], seeds, options, at_once=at_once, on_epoch=told
-    )
-    read = [read_weights(fit.net, splits["test"]) for fit in fits]
+    fits = train_many(config, splits["train"], splits["dev"], seeds, options, at_once=at_once)
+    read = [read_weights(fit.model, splits["test"]) for fit in fits]
     return Members(
         config,
         tuple(seeds),
-        tuple(fit.net for fit in fits),
+        tuple(fit.model for fit in fits),
         torch.stack([weights for weights, _ in read]),
         torch.stack([outputs for _, outputs in read]),
         tuple(fit.dev for fit in fits),
@@ -190,13 +187,11 @@ def _train(
     )
 
 
-def _told(
-    progress: Report | None, stage: str
-) -> Callable[[int, int, Mapping[str, float]], None] | None:
+def _told(options: TrainOptions, progress: Report | None, stage: str) -> TrainOptions:
     if progress is None:
-        return None
+        return options
     report = progress
-    return lambda epoch, epochs, _: report(stage, epoch, epochs)
+    return replace(options, report=lambda _, done, total: report(stage, done, total))
 
 
 def _joined(parts: Sequence[Members]) -> Members:
@@ -214,9 +209,9 @@ def _joined(parts: Sequence[Members]) -> Members:
 # --- a group of seeds on disk
 
 
-def key_of(config: BagConfig, splits: Mapping[str, BagDataset], options: BagOptions) -> str:
+def key_of(config: BagConfig, splits: Mapping[str, BagDataset], options: TrainOptions) -> str:
     """A hash of what decides the numbers of a seed: network, data, training, code."""
-    about = {name: value for name, value in asdict(options).items() if name != "seed"}
+    about = {**options.plain(), "device": options.device, "seed": None}
     data = [splits[name].fingerprint for name in ("train", "dev", "test")]
     known = json.dumps([asdict(config), about, data, code_fingerprint(__name__)], sort_keys=True)
     return blake2b(known.encode(), digest_size=16).hexdigest()

@@ -12,7 +12,7 @@ from attnaudit.files import read_json
 from attnaudit.models.seen import SeenTexts, read_splits, seen_texts, text_hash
 from attnaudit.models.text.model import TextClassifier, load_classifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.train import Splits
+from attnaudit.training.text import Splits
 
 
 def base_of(

@@ -17,8 +17,8 @@ from attnaudit.evidence.trainings.outputs import Outputs, outputs_of, read_outpu
 from attnaudit.models.text.model import TextClassifier, load_classifier
 from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.disk import read_noted, write_noted
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Splits, train
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import Splits, train_text
 
 if TYPE_CHECKING:
     from attnaudit.studies.declaration import Cell, Outcome, Place, Study
@@ -148,31 +148,30 @@ def _trained(
 ) -> tuple[TextClassifier, dict[str, Any]]:
     spec = cell.spec
     names = TrainOptions.__dataclass_fields__
-    options = TrainOptions(**{n: v for n, v in spec.items() if n in names}, device=place.device)
+    given_options = {name: value for name, value in spec.items() if name in names}
+    options = TrainOptions(**given_options, device=place.device, report=place.progress)
     objective = None
     if against is not None:
         base = outputs_of(load_classifier(against / MODEL).to(place.device), splits["train"])
         objective = adversarial(base.log_probabilities.exp(), base.weights, spec["strength"])
-    done = train(
+    done = train_text(
         {name: splits[name] for name in ("train", "dev")},
+        options,
         encoder=spec["encoder"],
         attention=spec["attention"],
         hidden=spec["hidden"],
         embedding_dim=spec["embedding_dim"],
         vectors=vectors,
-        options=options,
         objective=objective,
         given=given,
         name=cell.name,
-        progress=place.progress,
     )
-    result = done.result
     facts = {
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
-        "dev": dict(result.dev),
-        "losses": [row["loss"] for row in result.history],
-        "words": len(result.vocabulary),
+        "best_epoch": done.best_epoch,
+        "epochs": len(done.history),
+        "dev": dict(done.dev),
+        "losses": [row["loss"] for row in done.history],
+        "words": len(done.model.vocabulary),
     }
     return done.model, facts
 

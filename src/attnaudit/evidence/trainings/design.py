@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from attnaudit.errors import SettingsError
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.classifier import ClassifierConfig
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 SEEDS = 8
 """Further seeds, as many as Wiegreffe & Pinter 2019 have (section 3.2)."""
@@ -95,13 +95,11 @@ class Training:
 
         The device is left out: it changes speed, and numbers by rounding alone.
         """
-        options = asdict(self.options)
-        del options["device"]
         return {
             "encoder": self.encoder,
             "attention": self.attention,
             "strength": self.strength,
-            **options,
+            **self.options.plain(),
         }
 
 

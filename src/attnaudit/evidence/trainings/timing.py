@@ -14,8 +14,7 @@ from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
 from attnaudit.training.evaluation import check_labels
-from attnaudit.training.text_loop import fit, new_net
-from attnaudit.training.train import Splits
+from attnaudit.training.text import Splits, fit_net, new_net
 
 PROBED = 4
 """Batches timed; one more warms up."""
@@ -69,13 +68,8 @@ def seconds_an_epoch(recipe: Recipe, splits: Splits, encoder: str) -> float:
     torch.set_num_threads(1)
     try:
         ends = [time.perf_counter()]
-        fit(
-            net,
-            examples,
-            examples,
-            options,
-            on_batch=lambda done, total: ends.append(time.perf_counter()),
-        )
+        told = replace(options, report=lambda *_: ends.append(time.perf_counter()))
+        fit_net(net, examples, examples, told)
         predicted = time.perf_counter() - ends[-1]
     finally:
         torch.set_num_threads(threads)

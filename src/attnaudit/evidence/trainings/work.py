@@ -13,7 +13,7 @@ from attnaudit.evidence.trainings.outputs import Outputs, read_outputs
 from attnaudit.evidence.trainings.timing import costs_of, forecast
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.runs.folders import claim
-from attnaudit.training.train import Splits
+from attnaudit.training.text import Splits
 
 if TYPE_CHECKING:
     from attnaudit.studies.declaration import Cell, Study

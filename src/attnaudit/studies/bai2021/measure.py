@@ -43,7 +43,7 @@ from attnaudit.studies.bai2021.settings import (
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 
 MAKERS = {"order": generate_order_splits, "bow": generate_bow_splits}
 REFITS = {PRETRAIN: pretrain, HELD_OUT: pretrain_held_out, WEIGHT: weigh}
@@ -129,7 +129,7 @@ def trained(spec: Mapping[str, Any], splits: Splits) -> Model:
     model = new_selective(config, vocabulary, spec["seed"])
     # what reads through default tokens alone learns nothing for some epochs
     patience = None if spec["variant"] == ONLY else 5
-    options = FitOptions(epochs=spec["epochs"], seed=spec["seed"], patience=patience)
+    options = options_for("selector", epochs=spec["epochs"], seed=spec["seed"], patience=patience)
     train, dev = splits["train"], splits["dev"]
     if spec["method"] == JOINT:
         return fit_jointly(model, train, dev, options).model

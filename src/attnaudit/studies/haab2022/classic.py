@@ -22,7 +22,7 @@ from attnaudit.measures.detection import roc_auc
 from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies.declaration import Outcome, Place
 from attnaudit.studies.haab2022.cells import mil_folder
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 
 FOLDS = 10
 RATE, DECAY, BATCH, HIDDEN, ATTENTION = 1e-3, 5e-3, 8, 64, 64
@@ -40,7 +40,8 @@ def measure_classic(spec: Mapping[str, Any], place: Place) -> Outcome:
     if place.data_dir is None:
         raise DataError("classic sets need a folder of data sets")
     data = load_bag_set(spec["data"], mil_folder(place.data_dir))
-    options = BagOptions(
+    options = options_for(
+        "bags",
         epochs=spec["epochs"],
         batch_size=BATCH,
         learning_rate=RATE,

@@ -25,7 +25,7 @@ from attnaudit.silent.schema import Ceilings
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import TrainOptions, options_for
 
 DEV = 100
 EVERY, POSITIVE = "every bag", "positive bags"
@@ -58,8 +58,8 @@ def _generated(spec: Mapping[str, Any], place: Place) -> Outcome:
     )
     train = splits["train"]
     config = BagConfig(train.classes, train.shape, pool=spec["pool"], head=spec["head"])
-    options = BagOptions(
-        epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
+    options = options_for(
+        "bags", epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
     )
     members = train_members(
         config,
@@ -89,7 +89,7 @@ def conclude(
     splits: Mapping[str, BagDataset],
     layout: Layout,
     ceilings: Ceilings,
-    options: BagOptions,
+    options: TrainOptions,
 ) -> SilentReport:
     """What the members show."""
     return conclude_silent(members, splits, layout, ceilings=ceilings, options=options)

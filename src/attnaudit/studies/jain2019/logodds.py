@@ -35,10 +35,12 @@ from attnaudit.measures.ties import settled
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
 from attnaudit.remedies.logodds import LogOdds, fit_log_odds, log_odds_penalty
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Splits, Trained, train
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.result import Trained
+from attnaudit.training.text import Splits, train_text
 
 REPLACED = 5
 """Units exchanged in each text (released code)."""
@@ -93,7 +95,7 @@ class LogOddsExperiments:
     regularised: Measured
     post_hoc: Measured
     substitution: Measured
-    models: Mapping[str, Trained]
+    models: Mapping[str, Trained[TextClassifier]]
 
 
 def log_odds_experiments(
@@ -103,7 +105,7 @@ def log_odds_experiments(
     strength: float = 1.0,
     replaced: int = REPLACED,
     settings: Settings | None = None,
-    learned: Trained | None = None,
+    learned: Trained[TextClassifier] | None = None,
     **training: Any,
 ) -> LogOddsExperiments:
     """Run all four experiments: three trainings, and two tests of the first of the networks.
@@ -115,7 +117,7 @@ def log_odds_experiments(
         replaced: How many units are exchanged.
         settings: Seed and intervals.
         learned: The network with its own attention, where it has been trained already.
-        training: Passed to `attnaudit.train`: encoder, hidden, options and the like.
+        training: Passed to `train_text`: encoder, hidden, options and the like.
 
     Raises:
         NotApplicable: More than two classes, or pairs of texts.
@@ -132,11 +134,11 @@ def log_odds_experiments(
     odds = fit_log_odds(splits["train"], vocabulary, strength=strength)
     training = {**training, "vocabulary": vocabulary}
     models = {
-        "learned": learned or train(splits, **training),
-        "fixed": train(
+        "learned": learned or train_text(splits, **training),
+        "fixed": train_text(
             splits, **{**training, "attention": "word", "word_scores": odds.table, "name": None}
         ),
-        "regularised": train(splits, **training, penalty=log_odds_penalty(odds, weight)),
+        "regularised": train_text(splits, **training, penalty=log_odds_penalty(odds, weight)),
     }
     test = splits["test"]
     compared = {name: post_hoc(done.model, test, odds, settings) for name, done in models.items()}

@@ -20,10 +20,11 @@ from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_interval, bootstrap_metric
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.runs.disk import read_noted, write_noted
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.sources import splits_of
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 CHECKS = ("agreement", "permutation", "adversary")
@@ -119,9 +120,9 @@ def _trained(spec: Any, splits: dict[str, Dataset], place: Place) -> tuple[Model
         overwrite=True,
     )
     history = {
-        "best_epoch": done.result.best_epoch,
-        "dev": dict(done.result.dev),
-        "words": len(done.result.vocabulary),
+        "best_epoch": done.best_epoch,
+        "dev": dict(done.dev),
+        "words": len(done.model.vocabulary) if isinstance(done.model, TextClassifier) else None,
         "vectors": None if done.coverage is None else done.coverage.found,
     }
     # written last: where it stands, the model is whole

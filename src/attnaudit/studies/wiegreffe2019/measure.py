@@ -22,7 +22,7 @@ from attnaudit.models.text.model import load_classifier
 from attnaudit.studies.declaration import Cell, Outcome, Place
 from attnaudit.studies.jain2019.measure import HINGE
 from attnaudit.studies.sources import splits_of
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 CONTROLS_FOLDER, AUDIT_FOLDER = "controls", "audit"
 BASE, MODEL = "base", "model"
