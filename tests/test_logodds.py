@@ -249,7 +249,6 @@ def test_all_four_experiments(reviews, trained, odds):
         encoder="average",
         hidden=8,
         embedding_dim=8,
-        progress=False,
         options=OPTIONS,
     )
     assert found.models["learned"] is trained
