@@ -18,9 +18,10 @@ from rich.table import Table
 
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.evidence.seeds.members import read_weights
-from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.training.bag_loop import BagFit, BagOptions, train_bags
-from attnaudit.training.bag_seeds import train_many
+from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
+from attnaudit.training.bags import train_bags, train_many
+from attnaudit.training.options import TrainOptions, options_for
+from attnaudit.training.result import Trained
 
 OUT = Path("build")
 SETTINGS = (
@@ -36,18 +37,19 @@ def compared(rule: str, pool: str, seeds: int, bags: int, epochs: int) -> dict[s
     train, dev = splits["train"], splits["dev"]
     config = BagConfig(train.classes, train.shape, pool=pool)
 
-    def options(seed: int = 0) -> BagOptions:
-        return BagOptions(epochs=epochs, learning_rate=3e-3, seed=seed)
+    def options(seed: int = 0) -> TrainOptions:
+        return options_for("bags", epochs=epochs, learning_rate=3e-3, seed=seed)
 
-    train_many(config, train, dev, (0, 1), BagOptions(epochs=1))  # first calls pay for caches
+    few = options_for("bags", epochs=1)
+    train_many(config, train, dev, (0, 1), few)  # first calls pay for caches
     start = time.process_time()
     at_once = train_many(config, train, dev, range(seeds), options())
     middle = time.process_time()
     one_by_one = [train_bags(config, train, dev, options(seed)) for seed in range(seeds)]
     end = time.process_time()
 
-    def outputs(fit: BagFit) -> torch.Tensor:
-        return read_weights(fit.net, splits["test"])[1].exp()
+    def outputs(fit: Trained[BagClassifier]) -> torch.Tensor:
+        return read_weights(fit.model, splits["test"])[1].exp()
 
     apart = max(
         float((outputs(a) - outputs(b)).abs().max())

@@ -48,11 +48,7 @@ from attnaudit.models.seen import read_held_out
 from attnaudit.nets.bags.classifier import BagConfig
 from attnaudit.studies import STUDIES
 from attnaudit.studies.run import options_of, prepare, run_study
-from attnaudit.training.bag_loop import BagOptions
-from attnaudit.training.bags import train_bag_model
-from attnaudit.training.options import FitOptions
-from attnaudit.training.selective import train_selective
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions, options_for
 from attnaudit.training.train import train
 
 Door = Callable[[Path], object]
@@ -83,20 +79,20 @@ def texts() -> dict[str, object]:
 
 def models() -> dict[str, Kind]:
     """Models of every kind that `load` reads without a transformer."""
-    bags = {"limit": 30, "hidden": 4, "attention": 2, "options": BagOptions(epochs=1)}
+    bags = {"limit": 30, "hidden": 4, "attention_size": 2, "epochs": 1}
     few = {"hidden": 4, "embedding_dim": 4, "progress": False}
 
     def text_model(folder: Path) -> None:
         train(texts(), encoder="average", options=SMALL, out=folder, **few)
 
     def selective(folder: Path) -> None:
-        train_selective(texts(), options=FitOptions(epochs=1), out=folder, **few)
+        train(texts(), kind="selector", epochs=1, out=folder, **few)
 
     def bag(folder: Path) -> None:
-        train_bag_model("presence-gaussian", out=folder, progress=False, **bags)
+        train("presence-gaussian", kind="bags", out=folder, progress=False, **bags)
 
     def ensemble(folder: Path) -> None:
-        train_bag_model("presence-gaussian", members=2, out=folder, progress=False, **bags)
+        train("presence-gaussian", kind="bags", members=2, out=folder, progress=False, **bags)
 
     makers = {
         "model": text_model,
@@ -194,7 +190,7 @@ def seeds() -> Kind:
     """An audit of two groups of seeds, with its model."""
     splits = generate_bag_splits("presence", "gaussian", 20, 10, 20, delta=4.0)
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-    network = Network(config, BagOptions(epochs=1))
+    network = Network(config, options_for("bags", epochs=1))
     settings = Settings(
         resamples=100,
         bars={"bag_bar": 0.0},

@@ -17,19 +17,19 @@ from typing import Annotated, Any
 import polars as pl
 import torch
 import typer
+from attnaudit.audit.audit import drawn
 from rich.console import Console
 from rich.table import Table
 from tests.shared import SHARED
 
 import attnaudit
-from attnaudit.audit.audit import drawn
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.resolve import resolve
 from attnaudit.models.cut import Model
 from attnaudit.nets.pretrained.frozen import FrozenTransformer
 from attnaudit.nets.pretrained.load import load_transformer
-from attnaudit.training.pretrained import train_pretrained
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import train_above
 
 OUT = Path("build/pretrained.json")
 ROWS = {
@@ -50,7 +50,7 @@ def trained(kind: str, splits: dict[str, Dataset], seed: int) -> Model:
     encoder = load_transformer("minilm", 0 if kind.endswith("layer 0") else -1)
     if kind.endswith("random weights"):
         encoder = randomised(encoder, seed)
-    return train_pretrained(splits, encoder, options=options, name=kind, progress=False)[0]
+    return train_above(splits, encoder, options, name=kind).model
 
 
 def randomised(encoder: FrozenTransformer, seed: int) -> FrozenTransformer:

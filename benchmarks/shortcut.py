@@ -21,9 +21,8 @@ from attnaudit.checks.declaration import SHORTCUT
 from attnaudit.data.sources.resolve import resolve
 from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
-from attnaudit.training.selective import train_selective
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import train, train_above
+from attnaudit.training.text import train_above
+from attnaudit.training.train import train
 
 OUT = Path("build")
 MODELS = ("average", "cnn", "bilstm", "minilm", "masks")
@@ -32,10 +31,10 @@ MODELS = ("average", "cnn", "bilstm", "minilm", "masks")
 def trained(name: str, splits: Any) -> Model:
     """A model of a kind, trained as the command line does by default."""
     if name == "masks":
-        return train_selective(splits, mask="hard", k=5, progress=False).model
+        return train(splits, kind="selector", mask="hard", keep=5, progress=False).model
     if name == "minilm":
-        return train_above(splits, "minilm", options=TrainOptions(), progress=False).model
-    return train(splits, encoder=name, options=TrainOptions(), progress=False).model
+        return train_above(splits, "minilm").model
+    return train(splits, encoder=name, progress=False).model
 
 
 def compared(name: str, splits: Any) -> dict[str, Any]:

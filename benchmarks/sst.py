@@ -19,7 +19,7 @@ from tests.shared import SHARED
 
 import attnaudit
 from attnaudit.data.sources.resolve import resolve
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 OUT = Path("build/sst.json")
 PAIRS = {

@@ -14,7 +14,7 @@ from attnaudit.errors import AttnauditError, ModelError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.models.text.model import TextClassifier
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.terminal import run
 

@@ -30,8 +30,8 @@ from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
 from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.report.heat import Unit
 from attnaudit.report.heat_map import heat_map
-from attnaudit.training.bag_loop import BagOptions
-from attnaudit.training.bags import train_bag_model
+from attnaudit.training.options import TrainOptions, options_for
+from attnaudit.training.train import train
 from tests.terminal import run
 
 FAST = Settings(costly_limit=20, resamples=200, permutations=20)
@@ -54,9 +54,7 @@ def net(pool="gated", seed=0, **more):
 
 @pytest.fixture(scope="module")
 def trained():
-    return train_bag_model(
-        "presence-digits", pool="gated", options=BagOptions(epochs=25), progress=False
-    )
+    return train("presence-digits", kind="bags", pool="gated", epochs=25, progress=False)
 
 
 @pytest.mark.parametrize("pool", WEIGHTED)
@@ -222,7 +220,6 @@ def test_gradients_of_an_ensemble_are_those_of_its_output():
 
 
 def test_an_ensemble_of_texts(tmp_path):
-    from attnaudit.training.text_loop import TrainOptions
 
     members = [
         attnaudit.train(
@@ -445,7 +442,8 @@ def slides(tmp_path_factory):
 
 def test_slides_without_labels_of_patches(slides, tmp_path):
     model, out, held = str(tmp_path / "model"), tmp_path / "run", tmp_path / "held"
-    said = run("train-bags", str(slides), "--bag-column", "slide", "--out", model, "--epochs", "15")
+    told = ("--kind", "bags", "--column", "bag=slide", "--epochs", "15")
+    said = run("train", str(slides), *told, "--out", model)
     assert "Held out: 16 bags" in said
     said = run(
         "audit",
@@ -473,8 +471,10 @@ def test_slides_without_labels_of_patches(slides, tmp_path):
 def test_generated_ensembles_from_the_keyboard(tmp_path):
     model, check = str(tmp_path / "model"), ("--check", "permutation")
     run(
-        "train-bags",
+        "train",
         "presence-gaussian",
+        "--kind",
+        "bags",
         "--members",
         "2",
         "--limit",
@@ -574,14 +574,17 @@ def test_all_weight_on_a_unit_that_a_member_ignores():
 
 
 def test_splits_of_an_ensemble_are_of_that_ensemble(tmp_path):
-    options = {"hidden": 4, "attention": 2, "limit": 40, "progress": False}
-    train_bag_model(
-        "presence-gaussian", members=3, out=tmp_path, options=BagOptions(epochs=1), **options
+    options = {"hidden": 4, "attention_size": 2, "limit": 40, "progress": False}
+    train(
+        "presence-gaussian",
+        kind="bags",
+        members=3,
+        out=tmp_path,
+        options=options_for("bags", epochs=1),
+        **options,
     )
     assert load(tmp_path).trained_on is not None
-    other = train_bag_model(
-        "presence-gaussian", members=2, options=BagOptions(epochs=1, seed=7), **options
-    )
+    other = train("presence-gaussian", kind="bags", members=2, epochs=1, seed=7, **options)
     splits = (tmp_path / "splits.json").read_bytes()
     other.model.save(tmp_path, overwrite=True)
     assert sorted(p.name for p in tmp_path.glob("member-*")) == ["member-00", "member-01"]
@@ -607,7 +610,9 @@ def table(names=("f", "g"), shift=3.0, rows=3, **more):
 
 def test_features_are_known_by_name(tmp_path):
     rows = table()
-    done = train_bag_model(rows, options=BagOptions(epochs=10), out=tmp_path, progress=False)
+    done = train(
+        rows, kind="bags", options=options_for("bags", epochs=10), out=tmp_path, progress=False
+    )
     turned = [{k: row[k] for k in ("g", "label", "f", "bag")} for row in rows]
     model = load(tmp_path)
     assert model.features == ("f", "g")
@@ -639,7 +644,6 @@ def test_a_bag_is_in_one_split():
 
 
 def test_bags_and_texts_are_told_apart():
-    from attnaudit.training.text_loop import TrainOptions
 
     splits = resolve("reviews", limit=40).splits()
     text = attnaudit.train(
@@ -658,18 +662,18 @@ def test_bags_and_texts_are_told_apart():
 
 def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    few = {"options": BagOptions(epochs=1), "progress": False, "limit": 20}
+    few = {"options": options_for("bags", epochs=1), "progress": False, "limit": 20}
     with pytest.raises(ModelError, match="cannot be written"):
-        train_bag_model("presence-gaussian", out=tmp_path / "file" / "model", **few)
+        train("presence-gaussian", kind="bags", out=tmp_path / "file" / "model", **few)
     with pytest.raises(SettingsError, match="'zz' is unknown"):
-        train_bag_model("presence-gaussian", rule="zz", **few)
+        train("presence-gaussian", kind="bags", rule="zz", **few)
     splits = resolve("presence-gaussian", "bags", limit=20).splits()
     with pytest.raises(DataError, match="no split 'dev'"):
-        train_bag_model({"train": splits["train"]}, progress=False)
+        train({"train": splits["train"]}, kind="bags", progress=False)
     with pytest.raises(SettingsError, match="limit= says how data are read"):
-        train_bag_model(splits, **few)
+        train(splits, kind="bags", **few)
     with pytest.raises(DataError, match="Did you mean 'presence-digits'"):
-        train_bag_model("presence-digit", **few)
+        train("presence-digit", kind="bags", **few)
 
 
 def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
@@ -678,9 +682,10 @@ def test_truth_of_some_bags_does_not_stop_a_training(tmp_path):
     mixed = test.select([replace(test.bags[0], truth=None, key_types=None), *test.bags[1:]])
     blank = test.select([replace(bag, label=None) for bag in test])
     for held in (mixed, blank):
-        train_bag_model(
+        train(
             {**splits, "test": held},
-            options=BagOptions(epochs=1),
+            kind="bags",
+            options=options_for("bags", epochs=1),
             progress=False,
             out=tmp_path,
             overwrite=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from attnaudit.nets.bags.encoders import BAG_ENCODERS
 from attnaudit.nets.bags.inputs import bag_tensors
 from attnaudit.nets.bags.pooling import weights_of_heads
 from attnaudit.nets.bags.pools import BAG_POOLS
-from attnaudit.training.bag_loop import BagOptions, bag_loss, train_bags
-from attnaudit.training.bag_seeds import train_many
+from attnaudit.training.bags import bag_loss, train_bags, train_many
 from attnaudit.training.evaluation import score
+from attnaudit.training.options import TrainOptions, options_for
 
 WEIGHTED = [name for name, pool in BAG_POOLS.items() if pool.weights != "none"]
 HEADED = [name for name, pool in BAG_POOLS.items() if pool.multi_head]
@@ -250,33 +251,44 @@ def test_seeds_at_once_are_seeds_one_by_one(pool: str) -> None:
     head = "mlp" if pool == "gated" else "linear"
     config = BagConfig(CLASSES, (10,), pool=pool, head=head, hidden=4, attention=3, heads=2)
     config = BagConfig(**{**vars(config), "classes": train.classes})
-    _same(config, train, dev, BagOptions(epochs=3, batch_size=5, dtype="float64", loss="balanced"))
+    _same(
+        config,
+        train,
+        dev,
+        options_for("bags", epochs=3, batch_size=5, dtype="float64", loss="balanced"),
+    )
 
 
 def test_seeds_at_once_with_images_and_early_stops() -> None:
     train = generate_bags("presence", "digits", 10, split="train", mean_size=4)
     dev = generate_bags("presence", "digits", 8, split="dev", mean_size=4)
     config = BagConfig(train.classes, train.shape, encoder="mnist_cnn", hidden=4, attention=3)
-    options = BagOptions(
-        epochs=6, batch_size=4, dtype="float64", patience=1, learning_rate=0.01, loss="clamped"
+    options = options_for(
+        "bags",
+        epochs=6,
+        batch_size=4,
+        dtype="float64",
+        patience=1,
+        learning_rate=0.01,
+        loss="clamped",
     )
     many = _same(config, train, dev, options)
     assert any(len(fit.history) < 6 for fit in many)
 
 
-def _same(config: BagConfig, train: BagDataset, dev: BagDataset, options: BagOptions):
+def _same(config: BagConfig, train: BagDataset, dev: BagDataset, options: TrainOptions):
     seeds = [3, 0, 7]
     many = train_many(config, train, dev, seeds, options, at_once=2)
     for seed, fit in zip(seeds, many, strict=True):
-        alone = train_bags(config, train, dev, BagOptions(**{**vars(options), "seed": seed}))
+        alone = train_bags(config, train, dev, replace(options, seed=seed))
         assert (fit.best_epoch, len(fit.history)) == (alone.best_epoch, len(alone.history))
         assert [row["loss"] for row in fit.history] == pytest.approx(
             [row["loss"] for row in alone.history], abs=1e-9
         )
         assert fit.dev == pytest.approx(alone.dev)
-        for name, value in alone.net.state_dict().items():
-            close(fit.net.state_dict()[name], value, 1e-8)
-    first, other = (fit.net.head.parameters() for fit in many[:2])
+        for name, value in alone.model.state_dict().items():
+            close(fit.model.state_dict()[name], value, 1e-8)
+    first, other = (fit.model.head.parameters() for fit in many[:2])
     assert not torch.equal(next(first), next(other))
     return many
 
@@ -284,17 +296,16 @@ def _same(config: BagConfig, train: BagDataset, dev: BagDataset, options: BagOpt
 def test_gated_attention_learns_presence() -> None:
     train, dev, test = toy(100, "train"), toy(50, "dev"), toy(100, "test")
     config = BagConfig(train.classes, train.shape)
-    options = BagOptions(epochs=20, learning_rate=0.01)
+    options = options_for("bags", epochs=20, learning_rate=0.01)
     rows: list[int] = []
-    fits = train_many(
-        config, train, dev, [0, 1], options, on_epoch=lambda epoch, *_: rows.append(epoch)
-    )
-    assert rows == list(range(1, 21))
+    told = replace(options, report=lambda stage, done, total: rows.append(done))
+    fits = train_many(config, train, dev, [0, 1], told)
+    assert rows == list(range(1, 20 * 7 + 1))
     tensors = bag_tensors(test, config, "test")
     values, mask, labels = tensors.take(torch.arange(100))
     for fit in fits:
-        found = fit.net.run(values, mask)
-        assert score(fit.net(values, mask).detach(), labels)["roc_auc"] >= 0.93
+        found = fit.model.run(values, mask)
+        assert score(fit.model(values, mask).detach(), labels)["roc_auc"] >= 0.93
         places = found.weights.argmax(-1).tolist()
         keys = [bag.truth[top] for bag, top in zip(test, places, strict=True) if bag.label]
         assert float(torch.stack(keys).double().mean()) >= 0.9
@@ -347,7 +358,7 @@ def test_training_that_cannot_be() -> None:
     train, dev = toy(6, "train"), toy(4, "dev")
     config = BagConfig(train.classes, train.shape)
     with pytest.raises(SettingsError, match=r"epochs is 0.*loss is x"):
-        BagOptions(epochs=0, loss="x")
+        options_for("bags", epochs=0, loss="x")
     for seeds in ([], [1, 1]):
         with pytest.raises(SettingsError, match="each once"):
             train_many(config, train, dev, seeds)
@@ -361,6 +372,6 @@ def test_training_that_cannot_be() -> None:
         train_bags(config, negative, dev)
     with pytest.raises(DataError, match="ROC-AUC is undefined"):
         train_bags(config, train, negative)
-    huge = BagOptions(epochs=3, learning_rate=1e30)
+    huge = options_for("bags", epochs=3, learning_rate=1e30)
     with pytest.raises(ModelError, match=r"seed 5.*diverged"):
         train_many(config, train, dev, [5], huge)

@@ -178,10 +178,10 @@ def test_training_keeps_ids_and_evidence_and_notes_each_thing_once(tmp_path: Pat
         "4",
         "--epochs",
         "1",
-        "--truth-column",
-        "evidence",
-        "--id-column",
-        "key",
+        "--column",
+        "truth=evidence",
+        "--column",
+        "id=key",
     )
     assert shown.count("occur more than once") == 1
     assert "train: train:" not in shown

@@ -22,7 +22,7 @@ from rich.tree import Tree
 
 from attnaudit.cli.app import app
 from attnaudit.console import Plain, harmless, printable_json, visible
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.terminal import run
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from attnaudit.audit.audit import run_audit
+from attnaudit.training.text_loop import new_net
 from torch import Tensor, nn
 
-from attnaudit.audit.audit import run_audit
 from attnaudit.checks.erasure import measure as erasure
 from attnaudit.data.bags.records import bag_record
 from attnaudit.data.kinds import BAGS, TEXTS
@@ -30,7 +31,6 @@ from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.text_loop import new_net
 from tests.toys import WORDS, dataset, reader, sentences
 
 

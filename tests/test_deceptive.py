@@ -15,8 +15,10 @@ from attnaudit.findings.settings import Settings
 from attnaudit.nets.text.classifier import Pass
 from attnaudit.nets.text.inputs import Inputs
 from attnaudit.training.guidance import hide_evidence, show_evidence
-from attnaudit.training.text_loop import Penalty, TrainOptions
-from attnaudit.training.train import Trained, train
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.result import Trained
+from attnaudit.training.text import Penalty
+from attnaudit.training.train import train
 
 LAMBDA = 1.0
 FAST = Settings(costly_limit=200, resamples=500)

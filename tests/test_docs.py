@@ -24,7 +24,7 @@ from attnaudit.cli import app
 from attnaudit.data import NAMED_SETS, generate_reviews
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, Thresholds
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 ROOT = Path(__file__).parents[1]

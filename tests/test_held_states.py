@@ -26,10 +26,9 @@ from attnaudit.runs.execute import run_cells
 from attnaudit.runs.inputs import holding
 from attnaudit.runs.store import Store
 from attnaudit.training.fitting import fit_decoder
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from attnaudit.training.parts import copy_of
-from attnaudit.training.pretrained import refit_pretrained
-from attnaudit.training.text_loop import new_net
+from attnaudit.training.text import new_net, train_above
 from attnaudit.training.train import train
 from tests.terminal import run
 from tests.toys import dataset
@@ -74,7 +73,7 @@ def test_the_same_decoder_is_trained_as_with_the_transformer_in_the_loop(model):
     splits = split_dataset(DATA, (0.7, 0.3, 0.0))
     train, dev = splits["train"], splits["dev"]
     # masks are drawn for every position, markers too: the second epoch has other batches
-    options = FitOptions(epochs=1, batch_size=16)
+    options = options_for("selector", epochs=1, batch_size=16)
     slow = fit_decoder(model, train, dev, MaskLaw("hard", k=99), options)
     quick = fit_decoder(HeldStates(model, DATA.records), train, dev, MaskLaw("hard", k=99), options)
     for one, two in zip(slow.model.net.parameters(), quick.model.net.parameters(), strict=True):
@@ -178,6 +177,6 @@ def test_one_class_cannot_be_refitted(folder):
     one = DATA.select([record for record in DATA if record.label])
     refit = REMEDIES["instance_weighting"].refit
     with pytest.raises(DataError, match="are of class"):
-        refit_pretrained(refit, {"train": one, "dev": DATA}, encoder)
+        train_above({"train": one, "dev": DATA}, encoder, refit=refit)
     with pytest.raises(DataError, match="are of class"):
         train({"train": one, "dev": DATA}, encoder="average", refit=refit, progress=False)

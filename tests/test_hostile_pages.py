@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime
 
-import polars as pl
 import pytest
 from rich.console import RenderableType
 
@@ -84,14 +83,6 @@ def printed(shown: RenderableType) -> str:
 
 def test_pages_hold_names_as_text(finished: Finished) -> None:
     check_page(render_study(finished))
-
-
-def test_tables_in_the_terminal_hold_names_as_text(
-        shown = printed(table)
-        assert not STEERS & set(shown), repr(shown)
-        assert "[red]x[/red]" in shown
-        # a line feed in a name is a blank, so that it makes no line of its own
-        assert not any(line.lstrip("│ ").startswith("# forged") for line in shown.splitlines())
 
 
 def test_a_study_in_the_terminal(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from attnaudit.nets.pretrained.load import load_transformer
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.text_loop import new_net
+from attnaudit.training.text import new_net
 from tests.test_bag_models import bags
 from tests.tiny_transformers import tiny
 from tests.toys import WORDS, reader

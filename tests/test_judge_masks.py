@@ -22,7 +22,7 @@ from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 
 WORDS = "abcdef"
 
@@ -123,7 +123,7 @@ def test_what_a_model_favours_elsewhere_teaches_judges_rare_evidence() -> None:
     splits = {"train": rare(1500, 0), "dev": rare(200, 1), "test": rare(400, 2)}
     config = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16)
     model = new_selective(config, selective_vocabulary(splits["train"].records), 0)
-    fit = FitOptions(epochs=8, batch_size=32, learning_rate=5e-3)
+    fit = options_for("selector", epochs=8, batch_size=32, learning_rate=5e-3)
     model = fit_jointly(model, splits["train"], splits["dev"], fit).model
     readings = {name: read(model, data) for name, data in splits.items()}
     reading = readings["test"]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from attnaudit.audit.audit import AuditResult, run_audit
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
@@ -23,7 +22,7 @@ from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.load import load
 from attnaudit.nets.checkpoint import check_place, model_folder
 from attnaudit.runs.folders import check_run, claim, kind_of
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.terminal import run
 from tests.test_audit_run import FAST, findings, toy_data
@@ -145,9 +144,9 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
     missing = str(tmp_path / "missing.csv")
     for command in (
         ("train", missing),
-        ("train-bags", missing),
-        ("siamese", missing),
-        ("explainer", str(saved), missing),
+        ("train", missing, "--kind", "bags"),
+        ("train", missing, "--kind", "siamese"),
+        ("train", missing, "--kind", "selector", "--black-box", str(saved)),
         ("audit", str(saved), missing),
         ("shortcut", str(saved), missing),
     ):
@@ -268,7 +267,6 @@ def test_a_failure_leaves_what_was_there(saved: Path, tmp_path: Path) -> None:
 
 TRAINED = """
 import sys
-from attnaudit.training.train import train
 from tests.test_kept import SMALL
 print("ready", flush=True)
 while True:

@@ -22,7 +22,7 @@ from attnaudit.nets.text.inputs import Inputs
 from attnaudit.nets.text.vocabulary import FIRST_WORD, UNK, Vocabulary, pad_sequences
 from attnaudit.remedies.logodds import LogOdds, fit_log_odds, log_odds_penalty
 from attnaudit.studies.jain2019.logodds import log_odds_experiments, post_hoc, substitution
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.toys import reader
 
@@ -249,7 +249,6 @@ def test_all_four_experiments(reviews, trained, odds):
         encoder="average",
         hidden=8,
         embedding_dim=8,
-        progress=False,
         options=OPTIONS,
     )
     assert found.models["learned"] is trained

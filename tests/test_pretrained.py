@@ -18,7 +18,7 @@ from attnaudit.models.load import load
 from attnaudit.models.pretrained.model import PretrainedClassifier, load_pretrained, pooling_config
 from attnaudit.nets.pretrained.frozen import NONE
 from attnaudit.nets.pretrained.load import load_transformer
-from attnaudit.training.text_loop import new_net
+from attnaudit.training.text import new_net
 
 transformers = pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 

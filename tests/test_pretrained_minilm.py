@@ -9,8 +9,8 @@ from attnaudit.data.texts.tokens import text_record
 from attnaudit.models.encoded import Encoded
 from attnaudit.nets.pretrained.frozen import NONE
 from attnaudit.nets.pretrained.load import load_transformer
-from attnaudit.training.pretrained import train_pretrained
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import train_above
 from tests.shared import shared_dir
 
 pytest.importorskip("transformers", reason="the extra `transformers` is absent")
@@ -68,7 +68,8 @@ def test_minilm_reads_words(minilm):
 def test_minilm_learns_and_can_be_explained(minilm):
     splits = resolve("reviews", limit=80).splits()
     options = TrainOptions(epochs=6, learning_rate=0.01)
-    model, fitted = train_pretrained(splits, minilm, options=options)
+    fitted = train_above(splits, minilm, options)
+    model = fitted.model
     assert fitted.dev["dev_roc_auc"] > 0.7
     assert model.name == "minilm+additive"
     encoded = Encoded(model, model.collate([text_record("a", "A great film.")]), trace=True)
@@ -94,7 +95,8 @@ def test_a_real_decoder(stories):
 
 def test_a_real_decoder_below_attention(stories):
     splits = resolve("reviews", limit=80).splits()
-    model, fitted = train_pretrained(splits, stories, options=TrainOptions(epochs=3))
+    fitted = train_above(splits, stories, TrainOptions(epochs=3))
+    model = fitted.model
     batch = model.collate(splits["test"].records[:6])
     encoded = Encoded(model, batch)
     assert torch.isfinite(encoded.outputs).all()

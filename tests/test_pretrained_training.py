@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,8 +18,8 @@ from attnaudit.models.load import load
 from attnaudit.models.pretrained.held import unit_states
 from attnaudit.models.pretrained.model import PretrainedClassifier
 from attnaudit.nets.pretrained.load import load_transformer
-from attnaudit.training.pretrained import train_pretrained
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import train_above
 
 pytest.importorskip("transformers", reason="the extra `transformers` is absent")
 
@@ -64,10 +65,9 @@ def splits():
 @pytest.fixture(scope="module")
 def trained(folder, splits):
     seen = []
-    model, fitted = train_pretrained(
-        splits, folder, layer=1, options=OPTIONS, progress=lambda *step: seen.append(step)
-    )
-    return model, fitted, seen
+    options = replace(OPTIONS, report=lambda *step: seen.append(step))
+    fitted = train_above(splits, folder, options, layer=1)
+    return fitted.model, fitted, seen
 
 
 def test_it_learns_from_states_that_nobody_trained(trained, splits):
@@ -100,15 +100,16 @@ def test_equal_seeds_equal_models(trained, encoder, splits):
     states = {
         part: unit_states(encoder, splits[part].records, budget=64) for part in ("train", "dev")
     }
-    again, history = train_pretrained(splits, encoder, options=OPTIONS, states=states)
-    assert history.best_epoch == fitted.best_epoch
+    done = train_above(splits, encoder, OPTIONS, states=states)
+    again = done.model
+    assert done.best_epoch == fitted.best_epoch
     for name, value in model.net.state_dict().items():
         # other batches of the transformer, so not to the last bit
         torch.testing.assert_close(again.net.state_dict()[name], value, rtol=1e-3, atol=1e-4)
-    twice, _ = train_pretrained(splits, encoder, options=OPTIONS, states=states)
+    twice = train_above(splits, encoder, OPTIONS, states=states).model
     assert twice.fingerprint() == again.fingerprint()
     options = TrainOptions(epochs=1, seed=1)
-    other, _ = train_pretrained(splits, encoder, options=options, states=states)
+    other = train_above(splits, encoder, options, states=states).model
     assert other.fingerprint() != again.fingerprint()
 
 
@@ -172,21 +173,21 @@ def test_the_command_line(folder, tmp_path):
 def test_bad_input_is_refused_before_long_work(encoder, splits, folder):
     train, dev = splits["train"], splits["dev"]
     with pytest.raises(DataError, match="development records"):
-        train_pretrained({"train": train, "dev": dev.select([])}, encoder)
+        train_above({"train": train, "dev": dev.select([])}, encoder)
     one_class = train.select([record for record in train if record.label])
     with pytest.raises(DataError, match="are of class"):
-        train_pretrained({"train": one_class, "dev": dev}, encoder)
+        train_above({"train": one_class, "dev": dev}, encoder)
     long = text_record("long", "a " * 70, label=1)
     with pytest.raises(DataError, match=r"1 of .* at most 69 units"):
-        train_pretrained({"train": train.select([*train.records, long]), "dev": dev}, encoder)
+        train_above({"train": train.select([*train.records, long]), "dev": dev}, encoder)
     with pytest.raises(SettingsError, match="attention 'softmax' is unknown"):
-        train_pretrained(splits, encoder, attention="softmax")
+        train_above(splits, encoder, attention="softmax")
     with pytest.raises(SettingsError, match="has 2 layers"):
-        train_pretrained(splits, folder, layer=7)
+        train_above(splits, folder, layer=7)
     states = unit_states(encoder, dev.records)
     with pytest.raises(DataError, match="compute them with `unit_states`"):
-        train_pretrained(splits, encoder, states={"train": states, "dev": states})
+        train_above(splits, encoder, states={"train": states, "dev": states})
     broken = load_transformer(folder)
     next(broken.transformer.parameters()).data.fill_(torch.nan)
     with pytest.raises(ModelError, match="NaN"):
-        train_pretrained(splits, broken, options=TrainOptions(epochs=1))
+        train_above(splits, broken, options=TrainOptions(epochs=1))

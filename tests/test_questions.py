@@ -15,7 +15,7 @@ from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.text.vocabulary import Vocabulary
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 WORDS = ("anna", "bert", "carl", "red", "blue", "green", "likes", "who")
@@ -187,7 +187,7 @@ def test_training_saving_and_every_check_of_the_audit(tmp_path):
         options=TrainOptions(epochs=25, batch_size=20, learning_rate=5e-3, seed=1),
     )
     assert done.model.net.config.question
-    assert done.result.dev["dev_accuracy"] > 0.95
+    assert done.dev["dev_accuracy"] > 0.95
     read = load(tmp_path / "model")
     assert read.fingerprint() == done.model.fingerprint()
     audit = attnaudit.audit(

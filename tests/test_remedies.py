@@ -19,7 +19,7 @@ from attnaudit.remedies.compare import conicity_of
 from attnaudit.remedies.declaration import as_the_loss
 from attnaudit.remedies.diversity import diversity_penalty
 from attnaudit.remedies.tying import orthonormal, tying_penalty
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 TEXTS = [[5, 6, 7], [8, 9], [4, 4, 5, 6], [7]]
@@ -121,7 +121,7 @@ def test_the_weight_of_a_penalty_is_the_one_asked_for(name):
 
 def test_what_training_with_a_remedy_makes():
     made = {name: REMEDIES[name].training("bilstm") for name in REMEDIES}
-    assert made["orthogonal"] == {"encoder": "orthogonal"}
+    assert made["orthogonal"] == {"encoder": "orthogonal", "remedy": "orthogonal"}
     assert {name for name in made if "penalty" in made[name]} == {"diversity", "tying"}
     for name, arguments in made.items():
         if "refit" in arguments:

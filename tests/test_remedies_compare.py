@@ -21,7 +21,7 @@ from attnaudit.remedies.effects import (
     effect_of,
     spread_of,
 )
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 SETTINGS = Settings(resamples=200, costly_limit=30, permutations=20)

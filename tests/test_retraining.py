@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 import torch
+from attnaudit.training.text_loop import TrainOptions
 
 from attnaudit.audit.run import AuditResult, open_audit
 from attnaudit.checks.registry import groups
@@ -31,7 +32,6 @@ from attnaudit.models.text.model import load_classifier
 from attnaudit.runs.execute import waiting_of
 from attnaudit.runs.inputs import holding
 from attnaudit.runs.store import Store
-from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
 from tests.retraining_data import finding, folder_of, highest, plain, retrained
 

@@ -38,7 +38,8 @@ from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.text_loop import TrainOptions, new_net
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import new_net
 from tests.retraining_data import plain
 
 FEW = Settings(resamples=200)

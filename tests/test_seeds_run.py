@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from attnaudit.training.bag_loop import BagOptions
 
 from attnaudit.audit.held_out import choose
 from attnaudit.audit.run import AuditResult, open_audit, run_audit
@@ -31,7 +32,6 @@ from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import SeedSettings, Settings
 from attnaudit.models.load import load
 from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
-from attnaudit.training.bag_loop import BagOptions
 
 Splits = dict[str, BagDataset]
 OPTIONS = BagOptions(epochs=12, learning_rate=1e-2)

@@ -26,7 +26,7 @@ from attnaudit.models.seen import (
     text_hash,
     write_splits,
 )
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.toys import dataset, reader
 

@@ -17,17 +17,15 @@ from attnaudit.nets.bags.classifier import BagClassifier, BagConfig
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
-from attnaudit.training.bag_loop import BagOptions
-from attnaudit.training.bags import train_bag_model
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from tests.judging import SMALL as FEW
 from tests.judging import finding, judged
 from tests.toys import dataset
 
 SMALL = FEW.model_copy(update={"epochs": 20})
 SPLITS = generate_bag_splits("presence", "gaussian", n_train=300, n_dev=100, n_test=400, delta=6.0)
-FAST = FitOptions(epochs=2, batch_size=32)
+FAST = options_for("selector", epochs=2, batch_size=32)
 
 
 class Coded(BagModel):
@@ -68,7 +66,8 @@ def untrained(shape: tuple[int, ...], kind: type[BagModel] = BagModel) -> BagMod
 
 
 def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
-    model = train_bag_model(SPLITS, hidden=16, options=BagOptions(epochs=20), progress=False).model
+    options = options_for("bags", epochs=20)
+    model = train(SPLITS, kind="bags", hidden=16, options=options, progress=False).model
     report = judged(model, SPLITS, SMALL).report
     gap = finding(report, "gap")
     assert gap.headline is not None
@@ -81,7 +80,7 @@ def test_a_pool_whose_weights_are_honest_does_not_rely_on_a_code() -> None:
 
 def test_a_code_between_two_empty_instances_is_caught() -> None:
     splits = {"train": coded_bags(400, 0), "dev": coded_bags(150, 1), "test": coded_bags(300, 2)}
-    options = FitOptions(epochs=10, batch_size=32, learning_rate=5e-3)
+    options = options_for("selector", epochs=10, batch_size=32, learning_rate=5e-3)
     model = fit_jointly(untrained((3,), Coded), splits["train"], splits["dev"], options).model
     said = read(model, splits["test"])
     assert np.mean(said.predicted == said.labels) > 0.9

@@ -39,7 +39,7 @@ from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.mask_laws import MaskLaw, draw_masks
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from tests.judging import SMALL, TINY, finding, judged, value
 from tests.toys import dataset, reader
 
@@ -52,7 +52,7 @@ def trained(splits: Splits, epochs: int, **config: object) -> Model:
     """A selective model, trained jointly."""
     options = SelectiveConfig(splits["train"].classes, hidden=16, embedding_dim=16, **config)  # type: ignore[arg-type]
     model = new_selective(options, selective_vocabulary(splits["train"].records), 0)
-    fit = FitOptions(epochs=epochs, batch_size=32, learning_rate=5e-3, patience=None)
+    fit = options_for("selector", epochs=epochs, batch_size=32, learning_rate=5e-3, patience=None)
     return fit_jointly(model, splits["train"], splits["dev"], fit).model
 
 

@@ -24,17 +24,18 @@ from attnaudit.nets.pretrained.load import load_transformer
 from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.nets.text.classifier import ClassifierConfig
-from attnaudit.remedies.explainer import fidelity, train_explainer
+from attnaudit.remedies.explainer import fidelity
 from attnaudit.training.fitting import fit_decoder, fit_generator, fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from attnaudit.training.parts import PROBED, parts_of, reset
-from attnaudit.training.text_loop import new_net
+from attnaudit.training.selective import train_selective
+from attnaudit.training.text import new_net
 from tests.toys import dataset, reader
 
 SPLITS = generate_bow_splits(300, 60, 100, seed=1)
 WORDS = selective_vocabulary(SPLITS["train"].records)
 TRAIN_FEW = SPLITS["train"].records[:20]
-FAST = FitOptions(epochs=2, batch_size=32)
+FAST = options_for("selector", epochs=2, batch_size=32)
 ALL = MaskLaw("hard", 99)
 
 
@@ -110,7 +111,7 @@ def test_each_fit_changes_its_part_alone_and_never_what_came_in(name):
     turned = changed(before, parameters(judged.model))
     assert turned
     assert all(key.startswith(decoder) for key in turned)
-    assert set(judged.trained) >= turned
+    assert set(judged.parameters) >= turned
     aimed = fit_generator(judged.model, train, dev, FAST)
     turned = changed(parameters(judged.model), parameters(aimed.model))
     assert turned
@@ -173,7 +174,9 @@ def test_running_means_are_those_of_the_best_epoch():
     # the list that decodes is the module's own
     model.module.head.insert(1, Normed(8).eval())
     train, dev = dataset(80), dataset(60, seed=1)
-    fitted = fit_jointly(model, train, dev, FitOptions(epochs=6, patience=None, learning_rate=0.1))
+    fitted = fit_jointly(
+        model, train, dev, options_for("selector", epochs=6, patience=None, learning_rate=0.1)
+    )
     assert fitted.best_epoch < len(fitted.history)
     outputs = read(fitted.model, dev).log_probabilities
     labels = [record.label for record in dev]
@@ -182,7 +185,7 @@ def test_running_means_are_those_of_the_best_epoch():
 
 
 def test_a_decoder_learns_from_random_masks():
-    options = FitOptions(epochs=25, batch_size=32, learning_rate=1e-2)
+    options = options_for("selector", epochs=25, batch_size=32, learning_rate=1e-2)
     fitted = fit_decoder(selective(), SPLITS["train"], SPLITS["dev"], MaskLaw(), options)
     model, test = fitted.model, SPLITS["test"]
     batch = model.collate(test.records)
@@ -193,7 +196,9 @@ def test_a_decoder_learns_from_random_masks():
 
 
 def test_a_selective_model_learns_its_task():
-    options = FitOptions(epochs=20, batch_size=16, learning_rate=1e-2, select="accuracy")
+    options = options_for(
+        "selector", epochs=20, batch_size=16, learning_rate=1e-2, select="accuracy"
+    )
     fitted = fit_jointly(
         selective(mask="hard", k=3, dropout=0.1), SPLITS["train"], SPLITS["dev"], options
     )
@@ -276,7 +281,7 @@ def test_what_cannot_be_trained():
         fit_jointly(selective(), train, dev, replace(FAST, learning_rate=1e30))
     for wrong in ({"epochs": 0}, {"draws": 0}, {"select": "auc"}, {"learning_rate": 0.0}):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
-            FitOptions(**wrong)
+            options_for("selector", **wrong)
 
 
 def test_a_pretrained_encoder_stays_as_it_is(tmp_path):
@@ -290,9 +295,9 @@ def test_a_pretrained_encoder_stays_as_it_is(tmp_path):
     few = SPLITS["train"].select(TRAIN_FEW)
     before = module_fingerprint(encoder.transformer)
     judged = fit_decoder(model, few, few, MaskLaw(), FAST)
-    assert set(judged.trained) == {"net.head.weight", "net.head.bias"}
+    assert set(judged.parameters) == {"net.head.weight", "net.head.bias"}
     aimed = fit_generator(judged.model, few, few, FAST)
-    assert all(name.startswith("net.attention") for name in aimed.trained)
+    assert all(name.startswith("net.attention") for name in aimed.parameters)
     assert aimed.model.encoder is encoder
     assert module_fingerprint(encoder.transformer) == before
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
@@ -306,7 +311,7 @@ def test_a_question_is_part_of_the_weights():
     parts = parts_of(copy.deepcopy(model), pairs["train"].records)
     assert all(key.startswith("net.generator") for key in parts.generator)
     assert any(key.startswith("net.generator.question") for key in parts.generator)
-    options = FitOptions(epochs=15, batch_size=16, learning_rate=1e-2)
+    options = options_for("selector", epochs=15, batch_size=16, learning_rate=1e-2)
     fitted = fit_jointly(model, pairs["train"], pairs["dev"], options)
     # the values are the same in every record: what is right is read from the weights
     assert fitted.dev["dev_accuracy"] > 0.7
@@ -314,7 +319,9 @@ def test_a_question_is_part_of_the_weights():
 
 @pytest.fixture(scope="module")
 def black_box():
-    options = FitOptions(epochs=12, batch_size=16, learning_rate=1e-2, select="accuracy")
+    options = options_for(
+        "selector", epochs=12, batch_size=16, learning_rate=1e-2, select="accuracy"
+    )
     return fit_jointly(classifier("uniform"), SPLITS["train"], SPLITS["dev"], options).model
 
 
@@ -324,8 +331,11 @@ def explainer(black_box):
         Dataset("unlabelled", tuple(replace(r, label=None) for r in SPLITS[name]), ("a", "b"))
         for name in ("train", "dev")
     )
-    options = FitOptions(epochs=15, batch_size=16, learning_rate=1e-2, select="accuracy")
-    return train_explainer(black_box, train, dev, 4, options)
+    options = options_for(
+        "selector", epochs=15, batch_size=16, learning_rate=1e-2, select="accuracy"
+    )
+    splits = {"train": train, "dev": dev}
+    return train_selective(splits, options, black_box=black_box, keep=4).model
 
 
 def test_an_explainer_of_a_black_box(black_box, explainer):
@@ -358,7 +368,7 @@ def test_fidelity_against_one_text_at_a_time(black_box, explainer):
 
 
 def test_fresh_networks_learn_from_each_part(black_box, explainer):
-    options = FitOptions(epochs=6, batch_size=32, learning_rate=1e-2)
+    options = options_for("selector", epochs=6, batch_size=32, learning_rate=1e-2)
     found = fidelity(
         explainer, black_box, SPLITS["test"], SPLITS["train"], SPLITS["dev"], options=options
     )

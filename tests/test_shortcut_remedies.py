@@ -29,15 +29,15 @@ from attnaudit.remedies.instance_weighting import (
 )
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
 from attnaudit.training.fitting import fit_decoder, fit_generator
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 from attnaudit.training.parts import parameters_of, parts_of
-from attnaudit.training.text_loop import new_net
+from attnaudit.training.text import new_net
 from tests.toys import dataset, reader
 
 SPLITS = generate_bow_splits(300, 60, 100, seed=1)
 TRAIN, DEV = SPLITS["train"], SPLITS["dev"]
 WORDS = selective_vocabulary(TRAIN.records)
-FAST = FitOptions(epochs=2, batch_size=32)
+FAST = options_for("selector", epochs=2, batch_size=32)
 HARD = MaskLaw("hard", 3)
 
 
@@ -196,7 +196,7 @@ def test_the_decoder_is_frozen_before_the_weights_are_trained(make, law):
     decoder, final = values(done.decoder.model), values(done.model)
     assert all(torch.equal(decoder[name], final[name]) for name in parts.decoder)
     assert any(not torch.equal(decoder[name], final[name]) for name in parts.generator)
-    assert set(done.generator.trained) == set(parts.generator)
+    assert set(done.generator.parameters) == set(parts.generator)
     assert (done.held_out, done.finetuned) == (None, None)
     tuned = random_attention_pretrain(make(), TRAIN, DEV, law, FAST, finetune=True)
     assert tuned.generator.model.fingerprint() == done.model.fingerprint()

@@ -296,7 +296,7 @@ def test_odd_python_values(tmp_path: Path) -> None:
 
 def test_training_reads_texts_as_the_measure_does(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="reads queries and documents in different ways"):
-        finetune(prompted(tmp_path / "two"), learnable(16))
+        finetune({"train": learnable(16)}, encoder=prompted(tmp_path / "two"))
     model = tiny_siamese(tmp_path / "one")
     model.prompts, model.default_prompt_name = {"all": "made well: "}, "all"
     from attnaudit.training.siamese import embed

@@ -27,12 +27,12 @@ from attnaudit.studies.haab2022.cells import CLASSIC, GRID, MANY, SIGNAL, HaabOp
 from attnaudit.studies.haab2022.classic import measure_classic
 from attnaudit.studies.haab2022.conclude import conclude
 from attnaudit.studies.haab2022.graded import file_of, gain_of
-from attnaudit.studies.haab2022.page import cells_of
 from attnaudit.studies.haab2022.measure import conclude as shown_by
+from attnaudit.studies.haab2022.page import cells_of
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, Holds
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 from tests.shared import shared_dir
 from tests.terminal import run
 
@@ -265,7 +265,7 @@ def test_gains_of_ensembles() -> None:
 def silent_facts(**update: object) -> dict[str, object]:
     splits = generate_bag_splits("presence", "gaussian", 12, 8, 12, delta=4.0)
     config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-    network = Network(config, BagOptions(epochs=1))
+    network = Network(config, options_for("bags", epochs=1))
     members = train_members(network, splits, range(2))
     shown = shown_by(SeedEvidence(members, network, splits, Settings()))
     return json.loads(shown.model_copy(update=update).model_dump_json())

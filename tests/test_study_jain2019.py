@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from attnaudit.audit.store import Store
 from sklearn.metrics import f1_score
 
-from attnaudit.audit.store import Store
 from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.findings.findings import Estimate

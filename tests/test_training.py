@@ -7,14 +7,17 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from attnaudit.data.records import Text
+from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.nets.text.classifier import AttentionClassifier, ClassifierConfig
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.nets.text.inputs import Examples
+from attnaudit.nets.text.vectors import load_vectors
 from attnaudit.nets.text.vocabulary import build_vocabulary, pad_sequences
 from attnaudit.training.evaluation import predict, score, selection_metric
-from attnaudit.training.text_loop import TrainOptions, noisy_batches, train
+from attnaudit.training.loop import noisy_batches
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import new_net, train_text
 
 FILLER = tuple(f"f{k}" for k in range(20))
 
@@ -41,6 +44,16 @@ def config(classes=2, encoder="average", **options):
     return ClassifierConfig(names, encoder, **{"hidden": 8, "embedding_dim": 6, **options})
 
 
+def train(config, train, dev, options, **more):
+    """`train_text` on records, with the network of a configuration."""
+    splits = {
+        name: Dataset("made", tuple(some), config.classes, name)
+        for name, some in (("train", train), ("dev", dev))
+    }
+    sizes = {"hidden": config.hidden, "embedding_dim": config.embedding_dim}
+    return train_text(splits, options, encoder=config.encoder, **sizes, **more)
+
+
 FAST = TrainOptions(epochs=8, batch_size=16, learning_rate=0.03)
 
 
@@ -49,8 +62,8 @@ FAST = TrainOptions(epochs=8, batch_size=16, learning_rate=0.03)
 def test_it_learns_a_telling_word(encoder, classes):
     result = train(config(classes, encoder), records(160, classes), records(60, classes, 1), FAST)
     test = records(60, classes, seed=2)
-    sequences = [result.vocabulary.encode(record.units) for record in test]
-    outputs = predict(result.net, unlabelled(sequences))
+    sequences = [result.model.vocabulary.encode(record.units) for record in test]
+    outputs = predict(result.model.net, unlabelled(sequences))
     labels = np.array([record.label for record in test])
     assert accuracy_score(labels, outputs.argmax(1)) > 0.95
     assert result.history[-1]["loss"] < result.history[0]["loss"]
@@ -68,9 +81,9 @@ def test_equal_seeds_give_equal_parameters_and_leave_the_global_generator_alone(
     assert torch.equal(before, torch.get_rng_state())
     other = train(config(), *data, TrainOptions(epochs=2, seed=4))
     for (name, a), b, c in zip(
-        one.net.state_dict().items(),
-        two.net.state_dict().values(),
-        other.net.state_dict().values(),
+        one.model.net.state_dict().items(),
+        two.model.net.state_dict().values(),
+        other.model.net.state_dict().values(),
         strict=True,
     ):
         assert torch.equal(a, b), name
@@ -97,7 +110,7 @@ def test_the_first_epoch_against_the_recipe_by_hand():
     options = TrainOptions(epochs=1, batch_size=10, seed=7)
     result = train(config(), data, dev, options)
     vocabulary = build_vocabulary(data)
-    assert result.vocabulary == vocabulary
+    assert result.model.vocabulary == vocabulary
     torch.manual_seed(7)
     net = AttentionClassifier(config(), len(vocabulary))
     labels = torch.tensor([record.label for record in data])
@@ -121,40 +134,29 @@ def test_the_first_epoch_against_the_recipe_by_hand():
                 parameter.copy_(adam(parameter, gradient, states[name], decay=decay))
     assert result.history[0]["loss"] == pytest.approx(total / 35, rel=1e-5)
     for name, value in net.state_dict().items():
-        torch.testing.assert_close(result.net.state_dict()[name], value, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(result.model.net.state_dict()[name], value, atol=2e-5, rtol=1e-4)
 
 
 def test_the_best_epoch_is_kept_and_patience_stops():
     """Labels are noise, so later epochs do no better: the best of the history is kept."""
     random = np.random.default_rng(0)
     noise = [Text(r.id, r.text, r.units, r.offsets, int(random.integers(2))) for r in records(120)]
-    seen = []
     options = TrainOptions(epochs=30, learning_rate=0.01, patience=3)
-    result = train(
-        config(), noise[:60], noise[60:], options, on_epoch=lambda *call: seen.append(call)
-    )
+    result = train(config(), noise[:60], noise[60:], options)
     scores = [row["dev_roc_auc"] for row in result.history]
     assert result.best_epoch == int(np.argmax(scores)) + 1
     assert len(scores) == result.best_epoch + 3 < 30
-    assert [call[0] for call in seen] == list(range(1, len(scores) + 1))
-    assert all(call[1] == 30 for call in seen)
-    assert [dict(call[2]) for call in seen] == [dict(row) for row in result.history]
-    sequences = [result.vocabulary.encode(record.units) for record in noise[60:]]
+    sequences = [result.model.vocabulary.encode(record.units) for record in noise[60:]]
     labels = [record.label for record in noise[60:]]
-    area = roc_auc_score(labels, predict(result.net, unlabelled(sequences))[:, 1].exp())
+    area = roc_auc_score(labels, predict(result.model.net, unlabelled(sequences))[:, 1].exp())
     assert area == pytest.approx(max(scores)) == pytest.approx(result.dev["dev_roc_auc"])
 
 
-def test_batches_are_counted():
+def test_steps_are_counted():
     calls = []
-    train(
-        config(),
-        records(35),
-        records(8),
-        TrainOptions(epochs=2, batch_size=10),
-        on_batch=lambda *call: calls.append(call),
-    )
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)] * 2
+    options = TrainOptions(epochs=2, batch_size=10, report=lambda *call: calls.append(call))
+    train(config(), records(35), records(8), options)
+    assert calls == [("training", step, 8) for step in range(1, 9)]
 
 
 def test_a_penalty_moves_the_weights_away_from_what_it_forbids():
@@ -183,21 +185,26 @@ def test_a_penalty_moves_the_weights_away_from_what_it_forbids():
     options = TrainOptions(epochs=6, batch_size=16, learning_rate=0.03)
     honest = train(config(encoder="bilstm"), data, data, options)
     deceptive = train(config(encoder="bilstm"), data, data, options, penalty=deceive)
-    assert mass(deceptive.net) < 0.02 < mass(honest.net)
+    assert mass(deceptive.model.net) < 0.02 < mass(honest.model.net)
     assert deceptive.dev["dev_accuracy"] > 0.9
     assert all(weights == units and len(weights) == 2 for weights, units, _ in shapes)
 
 
-def test_vectors_are_the_start_and_padding_stays_zero():
+def test_vectors_are_the_start_and_padding_stays_zero(tmp_path):
     data = records(20)
     vocabulary = build_vocabulary(data)
-    vectors = torch.randn(len(vocabulary), 6)
+    words = {word for record in data for word in record.units}
+    rows = [f"{word} {' '.join(str(x) for x in torch.randn(6).tolist())}" for word in sorted(words)]
+    (tmp_path / "some.vec").write_text("\n".join(rows))
     options = TrainOptions(epochs=1, learning_rate=1e-9)
-    net = train(config(), data, data, options, vocabulary=vocabulary, vectors=vectors).net
-    torch.testing.assert_close(net.embedding.weight[1:], vectors[1:], atol=1e-6, rtol=0)
-    assert (net.embedding.weight[0] == 0).all()
+    done = train(config(), data, data, options, vectors=tmp_path / "some.vec")
+    vectors, _ = load_vectors(tmp_path / "some.vec", vocabulary, seed=0)
+    assert done.coverage.found == len(words)
+    weight = done.model.net.embedding.weight
+    torch.testing.assert_close(weight[1:], vectors[1:], atol=1e-6, rtol=0)
+    assert (weight[0] == 0).all()
     with pytest.raises(DataError, match=r"vectors have shape \(3, 6\)"):
-        train(config(), data, data, options, vectors=vectors[:3])
+        new_net(config(), len(vocabulary), 0, vectors[:3])
 
 
 def test_clipping_bounds_the_gradient(monkeypatch):

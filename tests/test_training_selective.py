@@ -10,21 +10,20 @@ from attnaudit.models.load import load
 from attnaudit.models.selective.model import SelectiveModel
 from attnaudit.remedies import REMEDIES
 from attnaudit.remedies.compare import compare
-from attnaudit.training.options import FitOptions
-from attnaudit.training.selective import train_selective
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions, options_for
 from attnaudit.training.train import train
 from tests.terminal import run
 
 SMALL = {"hidden": 4, "embedding_dim": 4, "limit": 60}
-FEW = FitOptions(epochs=2)
+FEW = options_for("selector", epochs=2)
 
 
 def test_what_is_trained_is_what_was_asked_for(tmp_path):
-    done = train_selective(
+    done = train(
         "order",
+        kind="selector",
         mask="hard",
-        k=3,
+        keep=3,
         downstream="cnn",
         options=FEW,
         out=tmp_path,
@@ -43,7 +42,7 @@ def test_what_is_trained_is_what_was_asked_for(tmp_path):
 
 
 def test_only_default_tokens_can_be_attended_to():
-    done = train_selective("reviews", defaults="only", options=FEW, progress=False, **SMALL)
+    done = train("reviews", kind="selector", defaults="only", options=FEW, progress=False, **SMALL)
     units = {record.units for record in done.splits["test"]}
     assert len(units) == 1
     batch = done.model.collate(done.splits["test"].records)
@@ -54,16 +53,19 @@ def test_only_default_tokens_can_be_attended_to():
 
 def test_progress_is_told():
     told = []
-    train_selective("order", options=FEW, progress=lambda *one: told.append(one), **SMALL)
-    assert told[0] == ("training", 0, 2)
-    assert told[-1] == ("training", 2, 2)
+    train("order", kind="selector", options=FEW, progress=lambda *one: told.append(one), **SMALL)
+    assert told == [("training", step, 2) for step in (1, 2)]
 
 
 @pytest.mark.parametrize("name", [n for n, r in REMEDIES.items() if r.refit])
 def test_remedies_are_one_argument(name):
-    one = train_selective("order", remedy=name, options=FEW, progress=False, **SMALL)
-    two = train_selective("order", remedy=name, options=FEW, progress=False, **SMALL)
-    plain = train_selective("order", options=FEW, progress=False, **SMALL)
+    one = train(
+        "order", kind="selector", refit=REMEDIES[name].refit, options=FEW, progress=False, **SMALL
+    )
+    two = train(
+        "order", kind="selector", refit=REMEDIES[name].refit, options=FEW, progress=False, **SMALL
+    )
+    plain = train("order", kind="selector", options=FEW, progress=False, **SMALL)
     assert one.model.fingerprint() == two.model.fingerprint() != plain.model.fingerprint()
 
 
@@ -79,7 +81,7 @@ def test_random_pretraining_leaves_the_decoder_to_random_masks():
     )
     plain = train("reviews", encoder="average", options=options, progress=False, **SMALL)
     assert done.model.net.config == plain.model.net.config
-    assert set(done.result.dev) == {"dev_loss", "dev_accuracy"}
+    assert set(done.dev) == {"dev_loss", "dev_accuracy"}
     same = [
         torch.equal(a, b)
         for a, b in zip(done.model.net.parameters(), plain.model.net.parameters(), strict=True)
@@ -110,10 +112,8 @@ def test_remedies_are_compared_before_and_after():
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="not for selective models"):
-        train_selective("order", remedy="diversity", options=FEW, **SMALL)
     with pytest.raises(SettingsError, match="ends, only"):
-        train_selective("order", defaults="middle", options=FEW, **SMALL)
+        train("order", kind="selector", defaults="middle", options=FEW, **SMALL)
     with pytest.raises(SettingsError, match="refit= trains in its own way"):
         train(
             "reviews",
@@ -123,18 +123,25 @@ def test_what_does_not_go_together_is_refused(tmp_path):
             **SMALL,
         )
     out = ("--out", str(tmp_path / "x"))
-    assert "--keep goes with --masks" in run("train", "order", "--keep", "3", *out, code=2)
-    said = run("train", "order", "--masks", "soft", "--vectors", "x.vec", *out, code=2)
-    assert "--vectors does not go with --masks" in said
-    for option, given in (("--encoder", "cnn"), ("--attention", "dot"), ("--device", "cuda")):
-        said = run("train", "order", "--masks", "soft", option, given, *out, code=2)
-        assert f"{option} does not go with --masks" in said
-    assert "--downstream goes with --masks" in run(
-        "train", "order", "--downstream", "rnn", *out, code=2
-    )
+    selector, wrong = ("--kind", "selector"), ("train", "order", *out)
+    assert "not for selectors" in run(*wrong, *selector, "--remedy", "diversity", code=2)
+    for option, value in (("--keep", "3"), ("--downstream", "rnn"), ("--pool", "gated")):
+        assert f"{option} does not go with kind 'text'" in run(*wrong, option, value, code=2)
+    for option, value in (
+        ("--vectors", "x.vec"),
+        ("--encoder", "cnn"),
+        ("--attention", "dot"),
+        ("--device", "cuda"),
+    ):
+        said = run(*wrong, *selector, option, value, code=2)
+        assert f"{option} does not go with kind 'selector'" in said
     for option in ("--hidden", "--embedding-dim", "--min-df"):
-        said = run("train", "order", "--encoder", "minilm", option, "7", *out, code=2)
-        assert f"{option} does not go with --encoder minilm" in said
+        said = run(*wrong, "--encoder", "minilm", option, "7", code=2)
+        assert f"{option} does not go with encoder 'minilm'" in said
+    assert "one of text, bags" in run(*wrong, "--kind", "image", code=2)
+    assert "the roles here are a, b" in run(
+        *wrong, "--kind", "siamese", "--column", "truth=x", code=2
+    )
 
 
 def test_black_boxes_from_the_keyboard(tmp_path):
@@ -142,7 +149,20 @@ def test_black_boxes_from_the_keyboard(tmp_path):
     small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "80", "--epochs", "2")
     run("train", "reviews", "--encoder", "average", "--out", box, *small)
     said = run(
-        "explainer", box, "reviews", "--keep", "3", "--limit", "80", "--epochs", "2", "--out", out
+        "train",
+        "reviews",
+        "--kind",
+        "selector",
+        "--black-box",
+        box,
+        "--keep",
+        "3",
+        "--limit",
+        "80",
+        "--epochs",
+        "2",
+        "--out",
+        out,
     )
     assert "a fresh network" in said
     model = load(out)
@@ -157,8 +177,15 @@ def test_black_boxes_from_the_keyboard(tmp_path):
 def test_a_short_text_keeps_its_units_at_their_size():
     from attnaudit.data.texts.tokens import text_record
 
-    done = train_selective(
-        "order", mask="hard", k=5, downstream="cnn", options=FEW, progress=False, **SMALL
+    done = train(
+        "order",
+        kind="selector",
+        mask="hard",
+        keep=5,
+        downstream="cnn",
+        options=FEW,
+        progress=False,
+        **SMALL,
     )
     model = done.model
     batch = model.collate([text_record("a", "film")])
@@ -191,8 +218,10 @@ def test_what_a_user_froze_stays_frozen():
         ),
         decode=head,
     )
-    done = fit_mask_neutral(model, splits["train"], splits["dev"], FitOptions(epochs=1))
-    assert "module.0.weight" not in done.trained
+    done = fit_mask_neutral(
+        model, splits["train"], splits["dev"], options_for("selector", epochs=1)
+    )
+    assert "module.0.weight" not in done.parameters
     assert torch.equal(done.model.module[0].weight, table.weight)
     assert not torch.equal(done.model.module[2].weight, head.weight)
 
@@ -215,6 +244,6 @@ def test_remedies_that_cannot_work_say_so_first():
 def test_default_tokens_are_asked_for_again(tmp_path):
     out = str(tmp_path / "model")
     small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "60", "--epochs", "1")
-    run("train", "reviews", "--masks", "soft", "--defaults", "only", "--out", out, *small)
+    run("train", "reviews", "--kind", "selector", "--defaults", "only", "--out", out, *small)
     said = run("shortcut", out, "reviews", "--limit", "60", "--out", str(tmp_path / "s"), code=2)
     assert "--defaults only" in said

@@ -8,7 +8,8 @@ from typing import Any
 from attnaudit.audit.schema import DataFacts
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.drawing import draw
-from attnaudit.data.kinds import TEXTS, AnyDataset
+from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset
+from attnaudit.data.reading import Kind as RecordKind
 from attnaudit.data.reading import Reading, check_limit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources.opening import Place
@@ -111,7 +112,8 @@ def _data(model: Model, source: Place | None, options: dict[str, Any]) -> AnyDat
         return source
     if source is not None:
         options = {"classes": model.classes, **options}
-        found: Source[Any] = resolve(source, model.kind.instances, **options)
+        kind: RecordKind = "bags" if model.kind == BAGS else "texts"
+        found: Source[Any] = resolve(source, kind, **options)
         data: AnyDataset = found.data()
         return data
     given = Reading(**options).given

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.kinds import AnyDataset
@@ -24,11 +23,6 @@ from attnaudit.models.seen import (
 )
 
 INPUTS = "inputs"
-
-
-@runtime_checkable
-class _Savable(Protocol):
-    def save(self, folder: Path) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,13 +48,13 @@ def sent_to(
     """How cells in other processes get a model and data by way of the run folder."""
     root = folder / INPUTS
     every = [*([] if data is None else [data]), *(splits or {}).values()]
-    sent = model if isinstance(model, _Savable) else None
+    save: Callable[[Path], object] | None = getattr(model, "save", None)
     place = root / ("model" if model is None else f"model-{model.fingerprint()[:16]}")
 
     def write() -> None:
-        if sent is not None and not place.exists():
+        if save is not None and not place.exists():
             with whole_folder(place) as part:
-                sent.save(part)
+                save(part)
         for one in every:
             where = _place(root, one).file.parent
             if not where.exists():
@@ -69,7 +63,7 @@ def sent_to(
 
     parts = {name: _place(root, part) for name, part in (splits or {}).items()}
     return Sent(
-        None if sent is None or model is None else partial(load, place, str(model.device)),
+        None if save is None or model is None else partial(load, place, str(model.device)),
         None if data is None else partial(_read, _place(root, data)),
         partial(_read_all, parts) if parts else None,
         write,

@@ -31,6 +31,7 @@ from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import RunError
 from attnaudit.evidence.batch.chunks import CHUNK, ROOM, read_instances
 from attnaudit.evidence.contract import Design, Evidence, Splits, Tabled
+from attnaudit.files import digest_of
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Settings

@@ -63,10 +63,10 @@ def audit_seeds(
         >>> from attnaudit.data.bags.generated import generate_bag_splits
         >>> from attnaudit.findings.settings import SeedSettings
         >>> from attnaudit.nets.bags.classifier import BagConfig
-        >>> from attnaudit.training.bag_loop import BagOptions
+        >>> from attnaudit.training.options import options_for
         >>> splits = generate_bag_splits("presence", "gaussian", 20, 10, 20, delta=4.0)
         >>> config = BagConfig(splits["train"].classes, (10,), hidden=4, attention=4)
-        >>> network = Network(config, BagOptions(epochs=1))
+        >>> network = Network(config, options_for("bags", epochs=1))
         >>> settings = Settings(seeds=SeedSettings(which=(0, 1)))
         >>> report = audit_seeds(splits, network, settings).report
         >>> [finding.check for finding in report.findings]
@@ -141,7 +141,7 @@ def save_seeds(
 
 
 @contextlib.contextmanager
-def _held(splits: Mapping[str, BagDataset], sent: Sent) -> Iterator[Input[Splits]]:
+def _held(splits: Splits, sent: Sent) -> Iterator[Input[Splits]]:
     """The splits at hand."""
     known = {name: part.fingerprint for name, part in splits.items()}
     with holding(splits, digest_of(known), sent.splits, "the bags") as held:

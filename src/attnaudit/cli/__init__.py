@@ -5,14 +5,11 @@ from attnaudit.cli import (
     demo,
     doctor,
     explain,
-    explainer,
     listing,
     report,
-    siamese,
     similarity,
     study,
     train,
-    train_bags,
 )
 from attnaudit.cli.app import app, main
 
@@ -22,13 +19,10 @@ __all__ = [
     "demo",
     "doctor",
     "explain",
-    "explainer",
     "listing",
     "main",
     "report",
-    "siamese",
     "similarity",
     "study",
     "train",
-    "train_bags",
 ]

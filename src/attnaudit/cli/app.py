@@ -27,7 +27,6 @@ STOPPED = {
     "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
     "demo": "The demo starts anew when it is run again.",
     "shortcut": "Nothing was written: run the same command to start again.",
-    "siamese": "No model was saved: run the same command to start again.",
     "similarity": "With --cache FOLDER, texts that are finished are kept.",
     "study": "Finished cells are kept: run the same command to go on.",
     "train": "No model was saved: run the same command to start again.",

@@ -32,8 +32,8 @@ from attnaudit.cli.app import (
     app,
     columns_of,
 )
+from attnaudit.cli.columns import BagColumn, Coordinates, Features, KeyTypes
 from attnaudit.cli.output import show_result, told
-from attnaudit.cli.train_bags import BagColumn, Coordinates, Features, KeyTypes
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings
 from attnaudit.models.load import load

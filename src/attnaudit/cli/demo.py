@@ -18,7 +18,7 @@ from attnaudit.nets.checkpoint import check_place
 from attnaudit.progress import bars
 from attnaudit.runs.folders import check_run
 from attnaudit.training.guidance import hide_evidence
-from attnaudit.training.text_loop import Penalty, TrainOptions
+from attnaudit.training.text import Penalty
 from attnaudit.training.train import train as train_model
 
 
@@ -56,7 +56,8 @@ def demo(
                 embedding_dim=100,
                 penalty=penalty,
                 name=f"{name} BiLSTM",
-                options=TrainOptions(epochs=4, seed=seed),
+                epochs=4,
+                seed=seed,
                 out=folder / "model",
                 overwrite=True,
                 progress=progress,

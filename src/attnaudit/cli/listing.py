@@ -90,7 +90,7 @@ def _data() -> Table:
 
 
 def _bags() -> Table:
-    table = _table("Bags: `attnaudit train-bags`", "what", "name", "it is")
+    table = _table("Bags: `attnaudit train --kind bags`", "what", "name", "it is")
     for name, encoder in BAG_ENCODERS.items():
         table.add_row("--encoder", name, encoder.description)
     for name, pool in BAG_POOLS.items():

@@ -1,47 +1,58 @@
-"""`attnaudit train`: a classifier with attention, from labelled text."""
+"""`attnaudit train`: a model of any kind, from labelled data."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
 
-from attnaudit.cli.app import (
-    OUT,
-    AllowedColumn,
-    DataDir,
-    DropEmpty,
-    DropUnlabelled,
-    IdColumn,
-    LabelColumn,
-    Limit,
-    MaxLength,
-    MinLength,
-    Pipeline,
-    QuestionColumn,
-    Seed,
-    StrictBounds,
-    TextColumn,
-    Tokens,
-    TruthColumn,
-    app,
-    columns_of,
-)
+from attnaudit.cli.app import OUT, app
+from attnaudit.cli.columns import Columns
 from attnaudit.console import visible
+from attnaudit.data.named.paper import PIPELINES
+from attnaudit.data.reading import parse_columns
+from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import SettingsError
-from attnaudit.nets.selective.mask_laws import KINDS
-from attnaudit.nets.selective.net import DOWNSTREAMS, SelectiveConfig
+from attnaudit.findings.estimates import spoken
+from attnaudit.models.cut import Model
+from attnaudit.models.ensemble import RULES
+from attnaudit.models.load import load
+from attnaudit.nets.bags.classifier import HEADS
+from attnaudit.nets.bags.encoders import BAG_ENCODERS
+from attnaudit.nets.bags.pools import BAG_POOLS
+from attnaudit.nets.selective.mask_laws import KINDS as MASKS
+from attnaudit.nets.selective.net import DOWNSTREAMS
 from attnaudit.nets.text.attentions import ATTENTIONS
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.progress import bars
 from attnaudit.remedies import REMEDIES, find_remedy
-from attnaudit.training.options import FitOptions
-from attnaudit.training.selective import TrainedSelective, train_selective
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Trained, TrainedAbove, train_above
+from attnaudit.remedies.explainer import Fidelity, fidelity
+from attnaudit.training.options import DEFAULTS, FIELDS, KINDS, LOSSES, SCORES, Kind, options_for
+from attnaudit.training.result import Trained
+from attnaudit.training.selective import DEFAULT_TOKENS
 from attnaudit.training.train import train as train_model
+
+if TYPE_CHECKING:
+    from attnaudit.measures.bootstrap import Interval
+
+LOSS_NAMES = ", ".join(dict.fromkeys(name for names in LOSSES.values() for name in names))
+
+
+def _in(panel: str, help: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of the help."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+TEXT, BAGS, SELECTOR = "Texts", "Bags (--kind bags)", "Selectors (--kind selector)"
+MODEL, TRAINING, DATA = "Model", "Training", "Data"
+
+
+def _defaults(name: str) -> str:
+    """The defaults of an option, kind by kind."""
+    return ", ".join(f"{kind} {getattr(DEFAULTS[kind], name):g}" for kind in KINDS)
 
 
 @app.command()
@@ -49,249 +60,285 @@ def train(
     data: Annotated[
         str,
         typer.Argument(
-            help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set such as "
-            "'reviews', or a hub name."
+            help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set such as 'reviews' "
+            "(see `attnaudit list data`), or a hub name; bags also as .npz, or generated."
         ),
     ],
+    kind: Annotated[str, _in(MODEL, ", ".join(KINDS))] = "text",
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("model"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
     ] = False,
     encoder: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(ENCODERS)}; or a pretrained one that stays as it is: minilm, a "
-            "folder, or a hub name."
+        str | None,
+        _in(
+            MODEL,
+            f"Texts: {', '.join(ENCODERS)}; or a pretrained one that stays as it is: minilm, a "
+            f"folder, or a hub name. Bags: {', '.join(BAG_ENCODERS)}. Siamese: minilm, the folder "
+            "of a sentence-transformers model, or a hub name.",
         ),
-    ] = "bilstm",
-    attention: Annotated[str, typer.Option(help=", ".join(ATTENTIONS))] = "additive",
+    ] = None,
+    hidden: Annotated[int | None, _in(MODEL, "Hidden size; texts 128, else 32.", min=1)] = None,
+    attention: Annotated[str | None, _in(TEXT, f"{', '.join(ATTENTIONS)}.")] = None,
     remedy: Annotated[
-        str | None, typer.Option(help=f"Train for better weights: {', '.join(REMEDIES)}.")
-    ] = None,
-    masks: Annotated[
-        str | None,
-        typer.Option(
-            help=f"A mask generator before the network, instead of attention: {', '.join(KINDS)}. "
-            "See --keep, --downstream, --defaults."
-        ),
-    ] = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="Units that a hard mask keeps.")] = None,
-    downstream: Annotated[
-        str, typer.Option(help=f"What reads the masked words: {', '.join(DOWNSTREAMS)}.")
-    ] = "pool",
-    defaults: Annotated[
-        str | None,
-        typer.Option(
-            help="Tokens that are the same in every text: 'ends' adds two, 'only' leaves nothing "
-            "else to attend to."
-        ),
-    ] = None,
-    hidden: Annotated[
-        int | None, typer.Option(min=1, help="Hidden size; 128, or 32 with --masks.")
+        str | None, _in(TEXT, f"Train for better weights: {', '.join(REMEDIES)}.")
     ] = None,
     embedding_dim: Annotated[
-        int | None, typer.Option(min=1, help="Size of word vectors; 300, or 32 with --masks.")
+        int | None, _in(TEXT, "Size of word vectors; 300, selectors 32.", min=1)
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(help="Pretrained word vectors: text (.vec, .txt, .gz) or .npz.")
+        Path | None, _in(TEXT, "Pretrained word vectors: text (.vec, .txt, .gz) or .npz.")
+    ] = None,
+    min_df: Annotated[int | None, _in(TEXT, "Texts a word must occur in.", min=1)] = None,
+    pool: Annotated[str | None, _in(BAGS, f"{', '.join(BAG_POOLS)}; gated by default.")] = None,
+    head: Annotated[str | None, _in(BAGS, ", ".join(HEADS))] = None,
+    attention_size: Annotated[int | None, _in(BAGS, "Rows inside the attention.", min=1)] = None,
+    heads: Annotated[int | None, _in(BAGS, "Heads, in pools that have several.", min=1)] = None,
+    shown: Annotated[
+        int | None, _in(BAGS, "Head whose weights are shown; all by default.", min=0)
+    ] = None,
+    members: Annotated[
+        int | None, _in(BAGS, "2 or more make an ensemble of so many seeds.", min=1)
+    ] = None,
+    rule: Annotated[
+        str | None, _in(BAGS, f"How an ensemble's weights are joined: {', '.join(RULES)}.")
+    ] = None,
+    scale: Annotated[
+        bool | None,
+        _in(BAGS, "Standardise features; by default if no images.", "--scale/--no-scale"),
+    ] = None,
+    mask: Annotated[str | None, _in(SELECTOR, f"Kind of mask: {', '.join(MASKS)}.")] = None,
+    keep: Annotated[int | None, _in(SELECTOR, "Units that a hard mask keeps.", min=1)] = None,
+    downstream: Annotated[
+        str | None, _in(SELECTOR, f"What reads the masked words: {', '.join(DOWNSTREAMS)}.")
+    ] = None,
+    defaults: Annotated[
+        str | None,
+        _in(
+            SELECTOR,
+            f"Tokens that are the same in every text: {', '.join(DEFAULT_TOKENS)}. 'ends' adds "
+            "two, 'only' leaves nothing else to attend to.",
+        ),
+    ] = None,
+    black_box: Annotated[
+        str | None,
+        _in(
+            SELECTOR,
+            "Folder of a model whose answers are learnt instead of the labels, from --keep words "
+            "(10 by default): an explainer in the manner of L2X.",
+        ),
+    ] = None,
+    top: Annotated[
+        float | None,
+        _in(
+            "Similarity (--kind siamese)",
+            "The score that stands for a similarity of 1; 1 or 5 by default.",
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="8; 20 with --masks or a remedy against shortcuts.")
+        int | None,
+        _in(TRAINING, f"{_defaults('epochs')}; 20 with a remedy against shortcuts.", min=1),
+    ] = None,
+    batch_size: Annotated[
+        int | None, _in(TRAINING, f"Instances per step; {_defaults('batch_size')}.", min=1)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, _in(TRAINING, f"Learning rate for Adam; {_defaults('learning_rate')}.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, _in(TRAINING, f"L2 penalty; {_defaults('weight_decay')}.")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many epochs without a better score.")
+        int | None, _in(TRAINING, "Stop after so many epochs without a better score.", min=1)
     ] = None,
-    min_df: Annotated[int, typer.Option(min=1, help="Texts a word must occur in.")] = 1,
+    select: Annotated[
+        str | None, _in(TRAINING, f"Score that chooses the epoch: {', '.join(SCORES)}.")
+    ] = None,
+    clip: Annotated[float | None, _in(TRAINING, "Largest norm of the gradient.")] = None,
+    loss: Annotated[str | None, _in(TRAINING, f"Bags and siamese: {LOSS_NAMES}.")] = None,
+    seed: Annotated[int, _in(TRAINING, "Seed of everything random.")] = 0,
+    device: Annotated[str | None, _in(TRAINING, "cpu, cuda, …")] = None,
+    column: Columns = None,
     classes: Annotated[
-        str | None, typer.Option(help="Names of the classes in index order, with commas between.")
+        str | None, _in(DATA, "Names of the classes in index order, with commas between.")
     ] = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
-    truth_column: TruthColumn = None,
-    id_column: IdColumn = None,
-    question_column: QuestionColumn = None,
-    allowed_column: AllowedColumn = None,
-    limit: Limit = None,
-    tokenizer: Tokens = None,
-    pipeline: Pipeline = None,
-    min_length: MinLength = None,
-    max_length: MaxLength = None,
-    strict_bounds: StrictBounds = False,
-    data_dir: DataDir = None,
-    drop_unlabelled: DropUnlabelled = False,
-    drop_empty: DropEmpty = False,
-    seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    limit: Annotated[
+        int | None, _in(DATA, "Use this many records, drawn by the seed.", min=1)
+    ] = None,
+    tokenizer: Annotated[
+        str | None, _in(DATA, f"How texts are cut into units: {', '.join(TOKENIZERS)}.")
+    ] = None,
+    pipeline: Annotated[
+        str | None, _in(DATA, f"Read texts as a paper does: {', '.join(PIPELINES)}.")
+    ] = None,
+    min_length: Annotated[int | None, _in(DATA, "Leave out texts of fewer units.", min=1)] = None,
+    max_length: Annotated[int | None, _in(DATA, "Leave out texts of more units.", min=1)] = None,
+    strict_bounds: Annotated[
+        bool | None, _in(DATA, "With the side effect of the paper's code.", "--strict-bounds")
+    ] = None,
+    data_dir: Annotated[
+        str | None, _in(DATA, "Folder with your copy of a named data set (see `list data`).")
+    ] = None,
+    drop_unlabelled: Annotated[
+        bool | None, _in(DATA, "Leave out records without a label.", "--drop-unlabelled")
+    ] = None,
+    drop_empty: Annotated[
+        bool | None, _in(DATA, "Leave out records without text.", "--drop-empty")
+    ] = None,
 ) -> None:
-    """Train a text classifier that pools by attention, and save it.
+    """Train a model and save it.
 
-    Data without splits are cut into train, dev and test. The test split is stored with the model,
-    with ids and evidence where columns hold them: `attnaudit audit MODEL` audits on it.
+    Data without splits are cut into train, dev and test. The test split is stored with the model:
+    `attnaudit audit MODEL` audits on it. Kinds:
 
-    Example: attnaudit train reviews.csv --out model --encoder bilstm --attention additive
+    text: a classifier that pools by attention. attnaudit train reviews.csv --attention additive
+
+    bags: multiple-instance learning, alone or as an ensemble. attnaudit train slides.parquet
+    --kind bags --column bag=slide --pool gated --members 6
+
+    selector: a mask before a network. attnaudit train reviews --kind selector --mask hard --keep 5;
+    or an explainer of another model: attnaudit train reviews --kind selector --black-box model
+
+    siamese: a similarity whose token pairs add up exactly (Möller et al. 2023), fine-tuned on pairs
+    of texts that people scored. attnaudit train pairs.csv --kind siamese --encoder minilm
     """
-    reading: dict[str, Any] = {
-        "columns": columns_of(
-            text=text_column,
-            label=label_column,
-            truth=truth_column,
-            id=id_column,
-            question=question_column,
-            allowed=allowed_column,
-        ),
-        "limit": limit,
-        "tokenizer": tokenizer,
-        "pipeline": pipeline,
-        "min_length": min_length,
-        "max_length": max_length,
-        "strict_bounds": strict_bounds,
-        "data_dir": data_dir,
-        "drop_unlabelled": drop_unlabelled,
-        "drop_empty": drop_empty,
-        "seed": seed,
-    }
-    if classes:
-        reading["classes"] = tuple(classes.split(","))
-    _refuse_unused(
-        masks,
-        encoder,
-        with_masks={
-            "--keep": keep is not None,
-            "--defaults": defaults is not None,
-            "--downstream": downstream != "pool",
-        },
-        without_masks={
-            "--vectors": vectors is not None,
-            "--encoder": encoder != "bilstm",
-            "--attention": attention != "additive",
-            "--device": device != "cpu",
-        },
-        own_words={
-            "--vectors": vectors is not None,
-            "--hidden": hidden is not None,
-            "--embedding-dim": embedding_dim is not None,
-            "--min-df": min_df != 1,
-        },
-    )
-    own_way = masks is not None or (remedy is not None and find_remedy(remedy).refit is not None)
-    epochs = epochs or (FitOptions.epochs if own_way else TrainOptions.epochs)
-    done: Trained | TrainedAbove | TrainedSelective
-    if masks is not None:
-        fitting = FitOptions(epochs=epochs, patience=patience or FitOptions.patience, seed=seed)
-        with bars() as progress:
-            done = train_selective(
-                data,
-                mask=masks,
-                k=keep,
-                downstream=downstream,
-                defaults=defaults,
-                remedy=remedy,
-                hidden=hidden or SelectiveConfig.hidden,
-                embedding_dim=embedding_dim or SelectiveConfig.embedding_dim,
-                options=fitting,
-                min_df=min_df,
-                out=out,
-                overwrite=overwrite,
-                progress=progress,
-                **reading,
-            )
-        _told(done, out)
-        return
-    options = TrainOptions(
-        epochs=epochs, patience=patience, min_df=min_df, seed=seed, device=device
-    )
-    hidden, embedding_dim = hidden or 128, embedding_dim or 300
-    changed: dict[str, Any] = {"encoder": encoder}
-    if remedy:
-        changed = find_remedy(remedy).training(encoder)
+    own = {name: value for name, value in locals().items() if value is not None}
+    for name in ("data", "kind", "out", "overwrite"):
+        del own[name]
+    chosen: Kind = options_for(cast(Kind, kind)).kind  # refuses an unknown kind
+    if "column" in own:
+        own["columns"] = parse_columns(own.pop("column"))
+    if "classes" in own:
+        own["classes"] = tuple(own["classes"].split(","))
+    if "remedy" in own:
+        own |= _remedied(chosen, own)
     with bars() as progress:
-        if changed["encoder"] in ENCODERS:
-            done = train_model(
-                data,
-                attention=attention,
-                hidden=hidden,
-                embedding_dim=embedding_dim,
-                vectors=vectors,
-                options=options,
-                out=out,
-                overwrite=overwrite,
-                progress=progress,
-                **changed,
-                **reading,
-            )
-        else:
-            done = train_above(
-                data,
-                encoder,
-                attention=attention,
-                options=options,
-                out=out,
-                overwrite=overwrite,
-                progress=progress,
-                refit=changed.get("refit"),
-                **reading,
-            )
-    _told(done, out)
-
-
-def _refuse_unused(
-    masks: str | None,
-    encoder: str,
-    *,
-    with_masks: dict[str, bool],
-    without_masks: dict[str, bool],
-    own_words: dict[str, bool],
-) -> None:
-    """Refuse options that were given and mean nothing here."""
-    for option, given in with_masks.items():
-        if given and masks is None:
-            raise SettingsError(f"{option} goes with --masks")
-    for option, given in without_masks.items():
-        if given and masks is not None:
-            raise SettingsError(
-                f"{option} does not go with --masks: a mask generator has a network and vectors of "
-                "its own, and is trained on the CPU"
-            )
-    for option, given in own_words.items():
-        if given and masks is None and encoder not in ENCODERS:
-            raise SettingsError(
-                f"{option} does not go with --encoder {encoder}: a pretrained encoder has words "
-                "and sizes of its own"
-            )
-
-
-def _told(done: Trained | TrainedAbove | TrainedSelective, out: Path) -> None:
-    show_training(done)
+        done: Trained[Any] = train_model(
+            data,
+            kind=chosen,
+            out=out,
+            overwrite=overwrite,
+            progress=progress if progress is not None else False,
+            **own,
+        )
+        agreed = None
+        if black_box is not None:
+            changes = {name: own[name] for name in FIELDS["selector"] & own.keys()}
+            fitting = options_for("selector", **{"select": "accuracy", **changes})
+            splits, box = done.splits, load(black_box)
+            parts = [cast(Any, splits[name]) for name in ("test", "train", "dev")]
+            agreed = fidelity(done.model, box, *parts, options=fitting)
+    _show(chosen, done)
+    if agreed is not None:
+        OUT.print(fidelity_table(agreed, box.name))
     OUT.print_place("Model", out)
     test = done.splits.get("test")
-    if test is not None:
+    if agreed is not None:
+        OUT.print_line(f"Does the choice tell the answer? attnaudit shortcut {out} {data}")
+    elif test is not None:
+        what = "bags" if chosen == "bags" else "texts"
         OUT.print_line(
-            f"Held out: {len(test):,} texts. Audit the model on them with: attnaudit audit {out}"
+            f"Held out: {len(test):,} {what}. Audit the model on them with: attnaudit audit {out}"
         )
 
 
-def show_training(done: Trained | TrainedAbove | TrainedSelective, *, notes: bool = True) -> None:
-    """Print one row an epoch, and which is kept; then what is to be noted of the data."""
-    sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
-    table = Table(title=f"{visible(done.model.name)} ({sizes})", title_justify="left")
-    names = list(done.result.history[0])
+def _remedied(kind: Kind, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that switch a remedy on; none where the kind refuses remedies anyway."""
+    found = find_remedy(own["remedy"])
+    epochs = {"epochs": own.get("epochs", DEFAULTS["selector"].epochs)}
+    if kind == "text":
+        return found.training(own.get("encoder", "bilstm")) | (epochs if found.refit else {})
+    if kind == "selector":
+        if found.refit is None:
+            raise SettingsError(f"the remedy {found.name!r} is not for selectors")
+        return {"refit": found.refit}
+    return {}
+
+
+def _show(kind: Kind, done: Trained[Any]) -> None:
+    if kind == "siamese":
+        _show_scores(done)
+    elif kind == "bags":
+        _show_members(done)
+    else:
+        show_training(done)
+
+
+def show_training(done: Trained[Model], *, notes: bool = True) -> None:
+    """Print one row per epoch, and which is kept; then what is to be noted of the data."""
+    table = _table(done)
+    names = list(done.history[0])
     for name in ("epoch", *names):
         table.add_column(name.replace("_", " "), justify="right")
-    for epoch, row in enumerate(done.result.history, start=1):
-        mark = " *" if epoch == done.result.best_epoch else "  "
+    for epoch, row in enumerate(done.history, start=1):
+        mark = " *" if epoch == done.best_epoch else "  "
         table.add_row(f"{epoch}{mark}", *(f"{row[name]:.4f}" for name in names))
     OUT.print(table)
     OUT.print("* kept: best on the development split")
-    for line in done.result.notes:
+    for line in (*done.notes, *(data_notes(done) if notes else ())):
         OUT.print_line(line)
-    for line in data_notes(done) if notes else ():
-        OUT.print_line(line)
-    if isinstance(done, Trained) and done.coverage is not None:
+    if done.coverage is not None:
         share = f"{done.coverage.found} of {done.coverage.total}"
         OUT.print(f"Pretrained vectors for {share} words.")
 
 
-def data_notes(done: Trained | TrainedAbove | TrainedSelective) -> list[str]:
+def _show_members(done: Trained[Model]) -> None:
+    table = _table(done)
+    names = list(done.dev)
+    for name in ("member", "epoch kept", *names):
+        table.add_column(name.replace("_", " "), justify="right")
+    for number, fit in enumerate(done.members or (done,), start=1):
+        kept = f"{fit.best_epoch} of {len(fit.history)}"
+        table.add_row(str(number), kept, *(f"{fit.dev[name]:.4f}" for name in names))
+    OUT.print(table)
+    for line in data_notes(done):
+        OUT.print_line(line)
+
+
+def _show_scores(done: Trained[object]) -> None:
+    table = Table(title="Spearman correlation with the scores", title_justify="left")
+    for name in ("model", "n", "Spearman", "95 % interval"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    told = {
+        "given": "as given",
+        "shifted": "shifted, before training",
+        "trained": f"shifted, after epoch {done.best_epoch}",
+        "test": "the same, on test",
+    }
+    for name, found in done.scores.items():
+        table.add_row(told[name], f"{found.n:,}", *_spoken(found))
+    OUT.print(table)
+    for line in done.notes:
+        OUT.print_line(line)
+
+
+def _spoken(found: Interval) -> tuple[str, str]:
+    if found.value is None or found.low is None or found.high is None:
+        return "undefined" if found.value is None else f"{found.value:.4f}", ""
+    return f"{found.value:.4f}", f"{found.low:.4f} to {found.high:.4f}"
+
+
+def _table(done: Trained[Model]) -> Table:
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in done.splits.items())
+    return Table(title=f"{visible(done.model.name)} ({sizes})", title_justify="left")
+
+
+def fidelity_table(found: Fidelity, name: str) -> Table:
+    """Agreement with the black box, by what was read and by whom."""
+    table = Table(title=f"Agreement with {visible(name)}", title_justify="left")
+    for column in ("read by", "the chosen units", "all others"):
+        table.add_column(column, overflow="fold")
+    rows = (
+        ("the black box itself", found.fs_m, found.fu_m),
+        ("a fresh network", found.fs_a, found.fu_a),
+    )
+    for who, chosen, others in rows:
+        table.add_row(who, *("not trained" if e is None else spoken(e) for e in (chosen, others)))
+    table.caption = f"always naming its most frequent class: {found.majority:.2f}"
+    return table
+
+
+def data_notes(done: Trained[Model]) -> list[str]:
     """What is to be noted of the data, each thing once: of all splits first, then of each."""
     parts = done.splits.values()
     shared = [n for n in next(iter(parts)).notes if all(n in part.notes for part in parts)]

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 CONFIG, PARAMETERS, VOCABULARY = "config.json", "model.safetensors", "vocabulary.json"
 HELD_OUT = ("test.jsonl", "test.npz")
 """The split held out, which may be taken away where the model goes and the data must not."""
-SAVED = (CONFIG, PARAMETERS, VOCABULARY, "splits.json", *HELD_OUT)
-"""What the folder of a model held before there were manifests."""
+TRAINING = "training.json"
+"""How the model was trained, where the folder says so."""
+SAVED = (CONFIG, PARAMETERS, VOCABULARY, TRAINING, "splits.json", *HELD_OUT)
+"""What the folder of a model holds; before there were manifests, no more than this."""
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:

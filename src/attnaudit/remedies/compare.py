@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.audit.audit import AuditResult, drawn, run_audit
+from attnaudit.audit.run import AuditResult, run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError
+from attnaudit.evidence.batch.chunks import drawn
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.conicity import conicity, random_conicity
@@ -29,8 +30,10 @@ from attnaudit.remedies.effects import (
     effect_of,
     estimates_of,
 )
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Splits, train
+from attnaudit.runs.execute import watched
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import Splits
+from attnaudit.training.train import train
 
 PLAIN = "none"
 """What the row without a remedy is called."""
@@ -144,7 +147,8 @@ def compare(
                 progress=_stage(progress, f"training {name}, seed {seed}") or False,
             ).model
             stage = _stage(progress, f"auditing {name}, seed {seed}")
-            result = run_audit(model, test, settings, progress=stage)
+            watch = None if stage is None else watched(stage)
+            result = run_audit(model, test, settings, watch=watch)
             found.setdefault(name, []).append(_quantities(result, model, test, settings))
             verdicts.setdefault(name, []).append(result.report.judgement.verdict)
     null = _null(test, model)

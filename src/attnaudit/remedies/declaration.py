@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attnaudit.errors import SettingsError
 from attnaudit.nets.text.classifier import Pass
-from attnaudit.training.options import Refit
-from attnaudit.training.text_loop import Penalty
+from attnaudit.training.fitting import Refit
+from attnaudit.training.text import Penalty
 
 RECURRENT = ("bilstm",)
 """The encoders whose states see the whole text, for which these remedies were made."""
@@ -60,7 +60,7 @@ class Remedy:
         Example:
             >>> from attnaudit.remedies import REMEDIES
             >>> REMEDIES["orthogonal"].training()
-            {'encoder': 'orthogonal'}
+            {'encoder': 'orthogonal', 'remedy': 'orthogonal'}
         """
         if self.refit is None and encoder not in (*RECURRENT, self.encoder):
             raise SettingsError(
@@ -71,11 +71,12 @@ class Remedy:
             if weight is not None:
                 raise SettingsError(f"the remedy {self.name!r} has no weight; leave it out")
             given = {} if self.refit is None else {"refit": self.refit}
-            return {"encoder": self.encoder or encoder, **given}
+            return {"encoder": self.encoder or encoder, "remedy": self.name, **given}
         weight = self.weight if weight is None else weight
         if weight is None or not weight >= 0:
             raise SettingsError(f"the weight of {self.name!r} is {weight}; it must be 0 or more")
-        return {"encoder": self.encoder or encoder, "penalty": self.penalty(weight)}
+        penalty = self.penalty(weight)
+        return {"encoder": self.encoder or encoder, "remedy": self.name, "penalty": penalty}
 
 
 def as_the_loss(values: Tensor, passed: Pass) -> Tensor:

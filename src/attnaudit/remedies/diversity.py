@@ -8,7 +8,7 @@ from torch import Tensor
 from attnaudit.measures.conicity import conicity
 from attnaudit.nets.text.classifier import Pass
 from attnaudit.remedies.declaration import Remedy, as_the_loss
-from attnaudit.training.text_loop import Penalty
+from attnaudit.training.text import Penalty
 
 WEIGHT = 0.5
 """λ of the example in the authors' released code."""

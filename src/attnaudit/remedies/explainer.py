@@ -10,11 +10,10 @@ answer by the choice, so its own accuracy is no evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, SettingsError
@@ -25,12 +24,12 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.batches import TOKEN_BUDGET, by_length, groups
 from attnaudit.models.cut import Model
 from attnaudit.models.edits import EDITS
-from attnaudit.models.selective.model import SelectiveModel, new_selective, selective_vocabulary
+from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.net import SelectiveConfig
-from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.loop import Masks, fit_parameters
-from attnaudit.training.options import FitOptions
+from attnaudit.training.cut import Masks, fit_parameters
+from attnaudit.training.options import DEFAULTS, TrainOptions
 from attnaudit.training.parts import parts_of
+from attnaudit.training.selective import said_of
 
 
 @dataclass(frozen=True)
@@ -53,48 +52,6 @@ class Fidelity:
     majority: float
 
 
-def train_explainer(
-    black_box: Model,
-    train: Dataset,
-    dev: Dataset,
-    k: int,
-    options: FitOptions | None = None,
-    *,
-    config: SelectiveConfig | None = None,
-    min_df: int = 1,
-) -> SelectiveModel:
-    """A selective model that has learnt to say what a black box says, from `k` units a text.
-
-    Args:
-        black_box: Any model; only its probabilities are used.
-        train: Texts; no label is used.
-        dev: Texts that choose the epoch.
-        k: Units that are selected, 1 or more.
-        options: How to train.
-        config: Of the network, its classes and masks left aside; pooled, as in L2X, by default.
-        min_df: In how many training texts a word must occur to be known.
-
-    Raises:
-        DataError: There are no texts.
-        SettingsError: `k` is below 1.
-    """
-    options = options or FitOptions(select="accuracy")
-    config = replace(
-        config or SelectiveConfig(black_box.classes),
-        classes=black_box.classes,
-        mask="hard",
-        k=k,
-        question=train.has_questions,
-    )
-    vocabulary = selective_vocabulary(train.records, min_df)
-    name = f"choice of {k} for {black_box.name}"
-    model = new_selective(config, vocabulary, options.seed, name=name)
-    targets = (_said(black_box, train), _said(black_box, dev))
-    fitted = fit_jointly(model, train, dev, options, targets=targets).model
-    assert isinstance(fitted, SelectiveModel)  # a copy of what was given
-    return fitted
-
-
 def fidelity(
     explainer: Model,
     black_box: Model,
@@ -102,7 +59,7 @@ def fidelity(
     train: Dataset | None = None,
     dev: Dataset | None = None,
     *,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     settings: Settings | None = None,
     edit: str = "pad",
 ) -> Fidelity:
@@ -159,11 +116,6 @@ def fidelity(
     )
 
 
-def _said(black_box: Model, data: Dataset) -> Tensor:
-    """What the black box says of each text, `(N, C)` probabilities."""
-    return torch.from_numpy(read(black_box, data).probabilities).float()
-
-
 def _selected(explainer: Model, data: Dataset) -> list[Row]:
     """For each text, which of its units have weight."""
     return [row > 0 for row in read(explainer, data).weights]
@@ -191,13 +143,13 @@ def _approximated(
     black_box: Model,
     splits: tuple[Dataset, Dataset, Dataset],
     part: bool,
-    options: FitOptions | None,
+    options: TrainOptions | None,
 ) -> np.ndarray:
     """The classes of a fresh network that is trained on one part of the units.
 
     It has convolutions, and a unit counts as there or not there: weights 1 and 0.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     train, dev, test = splits
     shown = [[(row == part).astype(float) for row in _selected(explainer, data)] for data in splits]
     config = SelectiveConfig(black_box.classes, "cnn")
@@ -210,7 +162,7 @@ def _approximated(
         options,
         _given(shown[0]),
         _given(shown[1]),
-        targets=(_said(black_box, train), _said(black_box, dev)),
+        targets=(said_of(black_box, train), said_of(black_box, dev)),
     )
     return np.asarray(decode_with(fitted.model, test.records, shown[2]).argmax(1))
 

@@ -29,7 +29,8 @@ from attnaudit.evidence.judges.probe import features
 from attnaudit.evidence.judges.reading import labels_of, read
 from attnaudit.models.cut import Model
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions, Fitted
+from attnaudit.training.options import DEFAULTS, TrainOptions
+from attnaudit.training.result import Trained
 
 CLIP = (0.05, 20.0)
 FOLDS = 5
@@ -82,7 +83,7 @@ class NeutralWeights:
 
 
 @dataclass(frozen=True)
-class MaskNeutral(Fitted):
+class MaskNeutral(Trained[Model]):
     """What mask-neutral training gave.
 
     Attributes:
@@ -165,7 +166,7 @@ def fit_mask_neutral(
     model: Model,
     train: AnyDataset,
     dev: AnyDataset,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     *,
     estimator: str = "logistic",
     folds: int = FOLDS,
@@ -190,7 +191,7 @@ def fit_mask_neutral(
         ModelError: There is nothing to train, or the loss is no number.
         SettingsError: See `mask_neutral_weights`.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     labels = labels_of(train)
     found: list[NeutralWeights] = []
 
@@ -212,9 +213,9 @@ def fit_mask_neutral(
         fitted.history,
         fitted.best_epoch,
         fitted.dev,
-        fitted.trained,
-        tuple(found),
-        notes=(worth, *used.warnings),
+        (worth, *used.warnings),
+        parameters=fitted.parameters,
+        neutral=tuple(found),
     )
 
 

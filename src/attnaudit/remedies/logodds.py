@@ -26,7 +26,7 @@ from attnaudit.nets.text.attentions import REMOVED, masked_softmax
 from attnaudit.nets.text.classifier import Pass
 from attnaudit.nets.text.vocabulary import FIRST_WORD, Vocabulary, build_vocabulary
 from attnaudit.training.evaluation import check_labels
-from attnaudit.training.text_loop import Penalty
+from attnaudit.training.text import Penalty
 
 # scikit-learn 1.8 renamed the option.
 _NEWER = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) >= (1, 8)

@@ -23,6 +23,7 @@ from attnaudit.data.splits import split_dataset
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.nets.selective.mask_laws import MaskLaw
+from attnaudit.training.cut import fit_parameters
 from attnaudit.training.fitting import (
     DEV_DRAWS,
     fit_decoder,
@@ -31,9 +32,9 @@ from attnaudit.training.fitting import (
     random_masks,
     score,
 )
-from attnaudit.training.loop import fit_parameters
-from attnaudit.training.options import FitOptions, Fitted
+from attnaudit.training.options import DEFAULTS, TrainOptions
 from attnaudit.training.parts import copy_of, parameters_of, parts_of, reset
+from attnaudit.training.result import Trained
 
 OTHER_SEED = 1_000_003
 """Between the seeds of decoders."""
@@ -57,20 +58,20 @@ class Pretrained:
     """
 
     model: Model
-    decoder: Fitted
-    generator: Fitted
-    held_out: Fitted | None = None
-    finetuned: Fitted | None = None
+    decoder: Trained[Model]
+    generator: Trained[Model]
+    held_out: Trained[Model] | None = None
+    finetuned: Trained[Model] | None = None
 
 
-def regularised(options: FitOptions) -> FitOptions:
+def regularised(options: TrainOptions) -> TrainOptions:
     """Options for decoders with fewer quirks: weight decay, several masks a step, stopped by loss.
 
     Example:
-        >>> regularised(FitOptions(epochs=5)).weight_decay
+        >>> regularised(DEFAULTS["selector"]).weight_decay
         0.001
     """
-    return replace(options, weight_decay=DECAY, draws=DRAWS, select="loss")
+    return replace(options, weight_decay=DECAY, draws=DRAWS, select="auto")
 
 
 def random_attention_pretrain(
@@ -78,9 +79,9 @@ def random_attention_pretrain(
     train: AnyDataset,
     dev: AnyDataset,
     law: MaskLaw,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     *,
-    decoder_options: FitOptions | None = None,
+    decoder_options: TrainOptions | None = None,
     held_out: int = 0,
     finetune: bool = False,
     fresh: bool = True,
@@ -114,7 +115,7 @@ def random_attention_pretrain(
         raise SettingsError(f"held_out is {held_out}; give 0 or more decoders")
     if held_out and finetune:
         raise SettingsError("fine-tuning trains a held-out decoder on the weights; choose one")
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     decoder_options = decoder_options or options
     if not parts_of(copy_of(model), train.records).generator:
         raise ModelError(
@@ -135,8 +136,8 @@ def _held_out(
     train: AnyDataset,
     dev: AnyDataset,
     law: MaskLaw,
-    options: FitOptions,
-    decoder_options: FitOptions,
+    options: TrainOptions,
+    decoder_options: TrainOptions,
     count: int,
     start: Mapping[str, Tensor] | None,
 ) -> Pretrained:
@@ -144,7 +145,7 @@ def _held_out(
     first, second = _halves(train, options.seed)
     decoder = fit_decoder(model, first, dev, law, decoder_options, fresh=start is None)
 
-    def other(records: AnyDataset, number: int) -> Fitted:
+    def other(records: AnyDataset, number: int) -> Trained[Model]:
         seed = decoder_options.seed + OTHER_SEED * number
         changed = replace(decoder_options, seed=seed)
         return _other_decoder(decoder.model, records, dev, law, changed, start)
@@ -181,9 +182,9 @@ def _other_decoder(
     train: AnyDataset,
     dev: AnyDataset,
     law: MaskLaw,
-    options: FitOptions,
+    options: TrainOptions,
     start: Mapping[str, Tensor] | None,
-) -> Fitted:
+) -> Trained[Model]:
     """The model with another decoder, as far as the weights do not depend on it.
 
     It starts from the values of `start`, or from fresh ones where there are none.
@@ -199,11 +200,11 @@ def _other_decoder(
     return fit_parameters(copied, own, train, dev, options, masks, dev_masks)
 
 
-def _with_generator(model: Model, generator: Fitted) -> Model:
+def _with_generator(model: Model, generator: Trained[Model]) -> Model:
     """The model with the trained parameters of a generator."""
     copied = copy_of(model)
     places = parameters_of(copied)
-    _put(parameters_of(generator.model), {name: places[name] for name in generator.trained})
+    _put(parameters_of(generator.model), {name: places[name] for name in generator.parameters})
     return copied
 
 

@@ -9,7 +9,8 @@ from attnaudit.nets.selective.mask_laws import MaskLaw
 from attnaudit.remedies.declaration import Remedy
 from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain, regularised
-from attnaudit.training.options import FitOptions, Fitted
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.result import Trained
 
 PAPER = "Bai et al. 2021"
 HELD_OUT = 3
@@ -22,16 +23,16 @@ def law_for(model: Model) -> MaskLaw:
 
 
 def pretrain(
-    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
-) -> Fitted:
+    model: Model, train: AnyDataset, dev: AnyDataset, options: TrainOptions, *, fresh: bool
+) -> Trained[Model]:
     """`random_attention_pretrain` with random masks of the model's own kind."""
     done = random_attention_pretrain(model, train, dev, law_for(model), options, fresh=fresh)
     return done.generator
 
 
 def pretrain_held_out(
-    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
-) -> Fitted:
+    model: Model, train: AnyDataset, dev: AnyDataset, options: TrainOptions, *, fresh: bool
+) -> Trained[Model]:
     """The same with regularised decoders, the one in use never seen by what gives the weights."""
     done = random_attention_pretrain(
         model,
@@ -47,8 +48,8 @@ def pretrain_held_out(
 
 
 def weigh(
-    model: Model, train: AnyDataset, dev: AnyDataset, options: FitOptions, *, fresh: bool
-) -> Fitted:
+    model: Model, train: AnyDataset, dev: AnyDataset, options: TrainOptions, *, fresh: bool
+) -> Trained[Model]:
     """`fit_mask_neutral` with its usual estimator."""
     return fit_mask_neutral(model, train, dev, options, fresh=fresh)
 

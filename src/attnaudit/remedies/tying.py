@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attnaudit.nets.text.classifier import Pass
 from attnaudit.remedies.declaration import Remedy, as_the_loss
-from attnaudit.training.text_loop import Penalty
+from attnaudit.training.text import Penalty
 
 WEIGHT = 0.3
 """Ours: of .1, .3, 1 and 3 the largest that cost networks on the Stanford Sentiment Treebank no

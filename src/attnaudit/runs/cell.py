@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from attnaudit.files import digest_of
 from attnaudit.findings.findings import Estimate
@@ -20,7 +20,7 @@ from attnaudit.runs.code import code_fingerprint
 from attnaudit.version import __version__
 
 CELL_SCHEMA = 1
-Facts: TypeAlias = Mapping[str, object]
+Facts: TypeAlias = Mapping[str, Any]
 """Plain values as JSON holds them."""
 
 
@@ -132,7 +132,7 @@ class CellRecord(BaseModel):
     schema_version: int = CELL_SCHEMA
     name: str
     key: str
-    spec: dict[str, JsonValue]
+    spec: dict[str, Any]
     status: Literal["done", "failed"]
     reason: str | None = None
     cost: float
@@ -141,7 +141,7 @@ class CellRecord(BaseModel):
     code: str
     created: datetime
     rows: tuple[Estimate, ...] = ()
-    facts: dict[str, JsonValue] = {}
+    facts: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
 
 

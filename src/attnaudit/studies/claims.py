@@ -32,6 +32,11 @@ class Partial(Measured):
     """A mean over seeds of which some have no value: shown, with how many, and deciding nothing."""
 
 
+def parts_of(record: CellRecord) -> tuple[str, str]:
+    """Encoder and attention of a cell."""
+    return str(record.spec["encoder"]), str(record.spec["attention"])
+
+
 def measured(estimate: Estimate | None, unit: str) -> Measured | None:
     """An estimate as a claim shows it; None where it has no value."""
     if estimate is None or estimate.value is None:

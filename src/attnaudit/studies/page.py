@@ -87,7 +87,7 @@ class StudySummary:
     @property
     def figures(self) -> tuple[Figure, ...]:
         """Every picture of the page."""
-        return tuple(b.figure for s in self.sections for b in s.blocks if isinstance(b, Figure))
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Figure))
 
 
 def summarise_study(finished: Finished) -> StudySummary:

@@ -36,7 +36,7 @@ from attnaudit.findings.pictures import (
 )
 from attnaudit.findings.wording import NOTHING, count, number, spoken
 from attnaudit.report.blocks import Block, StudySection
-from attnaudit.studies.claims import PAPERS
+from attnaudit.studies.claims import PAPERS, parts_of
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.schema import CellRecord
 
@@ -116,11 +116,6 @@ def shown_of(results: Results, titles: Mapping[str, str], kind: type[S]) -> Iter
 def _first(record: CellRecord) -> tuple[bool, bool, int]:
     encoder, attention = map(str.__ne__, parts_of(record), PAPERS)
     return encoder, attention, record.spec["seed"]
-
-
-def parts_of(record: CellRecord) -> tuple[str, str]:
-    """Encoder and attention of a cell."""
-    return str(record.spec["encoder"]), str(record.spec["attention"])
 
 
 def model_of(record: CellRecord) -> str:

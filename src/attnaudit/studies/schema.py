@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from attnaudit.runs.cell import CellRecord as CellRecord
 
 STUDY_SCHEMA = 2
-Spec = Mapping[str, JsonValue]
+Spec = Mapping[str, Any]
 """All that decides a cell's numbers, by name."""
 
 

@@ -1,150 +1,327 @@
-"""`train_bag_model`: from bags to a model that can be audited."""
+"""Training of classifiers of bags: one, or many seeds side by side in one computation."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.func import functional_call, stack_module_state
 
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.scaling import scaled, scaling_of
-from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.bags.model import BagModel
 from attnaudit.models.ensemble import RULES, Ensemble
-from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.nets.checkpoint import check_place
-from attnaudit.progress import Report, bars
-from attnaudit.training.bag_loop import BagFit, BagOptions, train_bags
-from attnaudit.training.bag_seeds import train_many
-from attnaudit.training.train import keep
+from attnaudit.nets.bags.classifier import BagClassifier, BagConfig, new_bag_net
+from attnaudit.nets.bags.inputs import INSTANCES, BagTensors, bag_tensors, epoch_batches
+from attnaudit.training.evaluation import reached, score, selection_metric
+from attnaudit.training.loop import Learner, NetLearner, Scores, State, finite, run
+from attnaudit.training.options import DEFAULTS, TrainOptions
+from attnaudit.training.result import Trained
 
 BagSplits = Mapping[str, BagDataset]
+CLAMP = 1e-5
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 LARGE_IMAGE = 400
 """Images of more pixels are read by a convolutional encoder by default."""
-
-
-@dataclass(frozen=True)
-class TrainedBags:
-    """A model of bags with how it came about.
-
-    Attributes:
-        model: The model, or the ensemble, ready to be audited.
-        splits: The data; `test` was never looked at.
-        fits: History and development metrics, one a member.
-    """
-
-    model: BagModel | Ensemble
-    splits: BagSplits
-    fits: tuple[BagFit, ...]
+SEEDS_AT_ONCE = 16
+"""Networks that are trained side by side; more take more memory."""
 
 
 def train_bag_model(
-    data: BagSplits | BagDataset | str | Path | Any,
+    splits: BagSplits,
+    options: TrainOptions | None = None,
     *,
     encoder: str | None = None,
     pool: str = "gated",
     head: str = "linear",
     hidden: int = 32,
-    attention: int = 16,
+    attention_size: int = 16,
     heads: int = 4,
     shown: int | None = None,
     scale: bool | None = None,
     members: int = 1,
     rule: str = "mean",
-    options: BagOptions | None = None,
     name: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    progress: Report | bool | None = None,
-    **data_options: Any,
-) -> TrainedBags:
+) -> Trained[BagModel | Ensemble]:
     """Train a classifier of bags, or an ensemble of such, for multiple-instance learning.
 
     Args:
-        data: Splits by name, one data set that is then split, or what `resolve` takes: a
-            file, a folder, a data frame, a generated set such as `conjunction-digits`.
+        splits: `train` and `dev`, labelled.
+        options: How to train; members have the seeds from that of the options on.
         encoder: A name of `BAG_ENCODERS`; by default `mnist_cnn` for large images, else `mlp`.
         pool: A name of `BAG_POOLS`.
         head: linear or mlp.
-        hidden: Numbers of an encoded instance.
-        attention: Rows of the layer inside an additive attention.
+        hidden: Numbers per encoded instance.
+        attention_size: Rows of the layer inside an additive attention.
         heads: Attention heads, in pools that have several.
-        shown: Which head's weights are shown; None for the mean of the heads.
+        shown: The head whose weights are shown; None for the mean of the heads.
         scale: Whether features are standardised by those of train, inside the model; by default
             where instances are vectors and no images.
-        members: With 2 or more, an ensemble of so many seeds, from that of the options on.
+        members: With 2 or more, an ensemble of so many seeds.
         rule: How the weights of an ensemble's members become one: mean or ranks.
-        options: Epochs, batch size, seed, device, and the like.
         name: What reports call the model.
-        out: Folder to save the model to, with the split `test` and hashes of what it was trained
-            on, so that an audit can tell.
-        overwrite: Replace a model that attnaudit saved there.
-        progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `resolve`.
 
     Raises:
         AttnauditError: Unusable data or options, or training that diverges.
-
-    Example:
-        >>> done = train_bag_model("presence-gaussian", limit=40, hidden=8, attention=4,
-        ...                        options=BagOptions(epochs=2), progress=False)
-        >>> done.model.name, done.model.classes
-        ('mlp+gated', ('negative', 'positive'))
     """
     if members < 1:
-        raise SettingsError(f"members (--members) must be 1 or more, got {members}")
+        raise SettingsError(f"members= (--members) must be 1 or more, got {members}")
     if rule not in RULES:
-        raise SettingsError(f"the rule {rule!r} is unknown; choose one of {', '.join(RULES)}")
-    if out is not None:
-        check_place(out, overwrite=overwrite, reads=(data, data_options.get("data_dir")))
-    splits = _splits(data, data_options)
-    train, options = splits["train"], options or BagOptions()
-    shape = train.shape
+        raise SettingsError(f"rule= (--rule) is {rule!r}; choose one of {', '.join(RULES)}")
+    train, options = splits["train"], options or DEFAULTS["bags"]
+    shape, features = train.shape, train.features
     if encoder is None:
         encoder = "mnist_cnn" if len(shape) == 3 and math.prod(shape) > LARGE_IMAGE else "mlp"
-    config = BagConfig(train.classes, shape, encoder, pool, head, hidden, attention, heads, shown)
+    config = BagConfig(
+        train.classes, shape, encoder, pool, head, hidden, attention_size, heads, shown
+    )
     scaling = scaling_of(train) if (len(shape) == 1 if scale is None else scale) else None
-    read = dict(splits)
+    dev = splits["dev"]
     if scaling is not None:
-        read = {key: scaled(part, scaling) for key, part in splits.items()}
-    with bars(progress if isinstance(progress, bool) else None) as drawn:
-        report = progress if callable(progress) else drawn
-
-        def on_epoch(done: int, total: int, metrics: Mapping[str, float]) -> None:
-            if report:
-                report("training", done, total)
-
-        if members == 1:
-            one = train_bags(config, read["train"], read["dev"], options, on_epoch=on_epoch)
-            fits: tuple[BagFit, ...] = (one,)
-        else:
-            seeds = range(options.seed, options.seed + members)
-            fits = train_many(
-                config, read["train"], read["dev"], tuple(seeds), options, on_epoch=on_epoch
-            )
-    alone = name if members == 1 else None
-    models = [BagModel(fit.net, alone, scaling, train.features) for fit in fits]
-    model = models[0] if members == 1 else Ensemble(models, rule, name)
-    keep(model, splits, out, overwrite=overwrite)
-    return TrainedBags(model, splits, fits)
+        train, dev = scaled(train, scaling), scaled(dev, scaling)
+    if members == 1:
+        fit = train_bags(config, train, dev, options)
+        return fit.holding(BagModel(fit.model, name, scaling, features))
+    seeds = range(options.seed, options.seed + members)
+    fits = train_many(config, train, dev, seeds, options)
+    models = [BagModel(fit.model, None, scaling, features) for fit in fits]
+    return fits[0].holding(Ensemble(models, rule, name), members=fits)
 
 
-def _splits(data: Any, data_options: dict[str, Any]) -> BagSplits:
-    if not isinstance(data, Mapping):
-        return resolve(data, "bags", **data_options).splits()
-    given = [name for name, value in data_options.items() if value is not None and name != "seed"]
-    if given:
+def train_bags(
+    config: BagConfig, train: BagDataset, dev: BagDataset, options: TrainOptions | None = None
+) -> Trained[BagClassifier]:
+    """Train one network with Adam.
+
+    Args:
+        config: The network.
+        train: Labelled bags, scaled as they should be (see `standardised`).
+        dev: Labelled bags for model selection; never the test split.
+        options: How to train.
+
+    Returns:
+        The network of the best epoch: that with the best score and, among equals, the lowest
+        development loss.
+
+    Raises:
+        DataError: Bags cannot be used, are all of one class, or leave the score that chooses the
+            epoch undefined.
+        SettingsError: As `BagClassifier`.
+        ModelError: Training diverges.
+    """
+    options = options or DEFAULTS["bags"]
+    return run(_BagLearner(config, _prepared(config, train, dev, options), options), options)[0]
+
+
+def train_many(
+    config: BagConfig,
+    train: BagDataset,
+    dev: BagDataset,
+    seeds: Sequence[int],
+    options: TrainOptions | None = None,
+    *,
+    at_once: int = SEEDS_AT_ONCE,
+) -> tuple[Trained[BagClassifier], ...]:
+    """Train one network per seed, side by side in one computation.
+
+    Each seed has the initial parameters, the batches, the choice of the epoch and the early stop
+    that `train_bags` gives it, so that results are the same up to rounding; in single precision
+    rounding can grow over many steps, and two epochs with nearly equal scores can change places.
+
+    Args:
+        config: The network.
+        train: Labelled bags.
+        dev: Labelled bags for model selection; never the test split.
+        seeds: One or more, all different; they take the place of `options.seed`.
+        options: How to train.
+        at_once: How many seeds to train side by side.
+
+    Returns:
+        One result per seed, in the order of the seeds.
+
+    Raises:
+        DataError: As `train_bags`.
+        SettingsError: No seeds, a seed twice, `at_once` below 1, or as `BagClassifier`.
+        ModelError: Training diverges; the message names the seed.
+    """
+    options = options or DEFAULTS["bags"]
+    if not seeds or len(set(seeds)) < len(seeds) or at_once < 1:
         raise SettingsError(
-            f"{given[0]}= says how data are read, and a data set is read already; leave it out"
+            f"seeds are {list(seeds)} and at_once is {at_once}; give one seed or more, each once, "
+            "and at_once of 1 or more"
         )
-    for name in ("train", "dev"):
-        if name not in data:
-            raise DataError(f"there is no split {name!r}; there are: {', '.join(data) or 'none'}")
-    train: BagDataset = data["train"]
-    for name, part in data.items():
-        if part.shape != train.shape:
-            raise DataError(f"{name} has instances of {part.shape}, and train of {train.shape}")
-    return {name: part.in_order_of(train.features) for name, part in data.items()}
+    data = _prepared(config, train, dev, options)
+    groups = [seeds[start : start + at_once] for start in range(0, len(seeds), at_once)]
+    return tuple(
+        fit for some in groups for fit in run(_SeedsLearner(config, data, some, options), options)
+    )
+
+
+def bag_loss(
+    outputs: Float[Tensor, "B C"],
+    labels: Int[Tensor, " B"],
+    loss: str,
+    class_weights: Float[Tensor, " C"],
+) -> Tensor:
+    """The mean loss of a batch.
+
+    Args:
+        outputs: Log-probabilities.
+        labels: Class indices.
+        loss: A name of `LOSSES`.
+        class_weights: What a bag of each class counts.
+
+    Example:
+        >>> outputs = torch.tensor([[0.25, 0.75], [1.0, 0.0]]).log()
+        >>> labels = torch.tensor([1, 1])
+        >>> round(bag_loss(outputs, labels, "clamped", torch.ones(2)).item(), 3)
+        5.9
+    """
+    chosen = outputs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    if loss == "clamped":
+        chosen = chosen.exp().clamp(CLAMP, 1 - CLAMP).log()
+    return -(class_weights[labels] * chosen).mean()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything in training that does not depend on the seed.
+
+    Attributes:
+        train: The training bags.
+        dev: The development bags.
+        class_weights: `(C,)`, for the loss.
+        metric: What chooses the epoch.
+    """
+
+    train: BagTensors
+    dev: BagTensors
+    class_weights: Float[Tensor, " C"]
+    metric: str
+
+    def scores(
+        self, loss: float, outputs: Float[Tensor, "n C"], epoch: int, seed: str = ""
+    ) -> Scores:
+        """Development scores from log-probabilities."""
+        finite(outputs.exp().sum(), "the development output", epoch, seed)
+        labels = self.dev.labels
+        # few development bags are soon all right: then the surer epoch is the better one
+        surer = float(outputs.gather(-1, labels.unsqueeze(-1)).mean())
+        return reached(score(outputs.cpu(), labels.cpu()), self.metric, loss, surer)
+
+
+def _prepared(
+    config: BagConfig, train: BagDataset, dev: BagDataset, options: TrainOptions
+) -> _Prepared:
+    """The data, checked, in the form that training reads."""
+    where = (DTYPES[options.dtype], options.device)
+    bags = bag_tensors(train, config, "training", *where)
+    dev_bags = bag_tensors(dev, config, "development", *where)
+    counts = torch.bincount(bags.labels, minlength=len(config.classes))
+    if int((counts > 0).sum()) < 2:
+        name = config.classes[int(bags.labels[0])]
+        raise DataError(f"all {len(bags)} training bags are of class {name!r}; give others")
+    weights = torch.ones_like(counts, dtype=bags.values.dtype)
+    if options.loss == "balanced":
+        weights = len(bags) / (len(counts) * counts.clamp_min(1).to(weights.dtype))
+    metric = selection_metric(options.select, dev_bags.labels.cpu(), config.classes)
+    return _Prepared(bags, dev_bags, weights, metric)
+
+
+class _BagLearner(NetLearner[Tensor, BagClassifier]):
+    """One network."""
+
+    def __init__(self, config: BagConfig, data: _Prepared, options: TrainOptions) -> None:
+        self.data, self.options, self.size = data, options, len(data.train)
+        net = new_bag_net(config, options.seed, DTYPES[options.dtype]).to(options.device)
+        self.net: BagClassifier = net
+        self.seeds, self.parameters = (f"seed {options.seed}",), list(net.parameters())
+        self.optimizer = _adam(self.parameters, options)
+        self.generator = torch.Generator().manual_seed(options.seed)
+
+    def batches(self) -> Sequence[Tensor]:
+        return epoch_batches(self.size, self.options.batch_size, self.generator)
+
+    def loss(self, batch: Tensor) -> tuple[Tensor, int]:
+        instances, mask, labels = self.data.train.take(batch.to(self.options.device))
+        outputs = self.net(instances, mask)
+        loss = bag_loss(outputs, labels, self.options.loss, self.data.class_weights)
+        return loss, len(batch)
+
+    @torch.no_grad()
+    def scores(self, losses: Sequence[float], running: Sequence[int], epoch: int) -> list[Scores]:
+        bags = self.data.dev
+        outputs = bags.values.new_empty(len(bags), len(self.net.config.classes))
+        for rows in bags.groups():
+            instances, mask, _ = bags.take(rows)
+            outputs[rows] = self.net(instances, mask)
+        return [self.data.scores(losses[0], outputs, epoch, *self.seeds)]
+
+
+class _SeedsLearner(Learner[tuple[Tensor, ...], BagClassifier]):
+    """Networks that are trained side by side: parameters stacked, `(S, …)` each."""
+
+    def __init__(
+        self, config: BagConfig, data: _Prepared, seeds: Sequence[int], options: TrainOptions
+    ) -> None:
+        self.data, self.options, self.size = data, options, len(data.train)
+        self.seeds = tuple(f"seed {seed}" for seed in seeds)
+        dtype = DTYPES[options.dtype]
+        self.nets = [new_bag_net(config, seed, dtype).to(options.device) for seed in seeds]
+        self.stacked: dict[str, Tensor] = stack_module_state(list(self.nets))[0]
+        self.parameters = list(self.stacked.values())
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.optimizer = _adam(self.parameters, options)
+        self.base = copy.deepcopy(self.nets[0]).to("meta")
+
+    def batches(self) -> list[tuple[Tensor, ...]]:
+        size = self.options.batch_size
+        orders = [epoch_batches(self.size, size, generator) for generator in self.generators]
+        return list(zip(*orders, strict=True))
+
+    def loss(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, int]:
+        instances, mask, labels = self.data.train.take(torch.stack(batch).to(self.options.device))
+        return torch.vmap(self._loss)(self.stacked, instances, mask, labels), len(batch[0])
+
+    def _call(
+        self, stacked: dict[str, Tensor], instances: Tensor, mask: Bool[Tensor, "B N"]
+    ) -> Tensor:
+        outputs: Tensor = functional_call(self.base, stacked, (instances, mask))
+        return outputs
+
+    def _loss(
+        self, stacked: dict[str, Tensor], instances: Tensor, mask: Tensor, labels: Tensor
+    ) -> Tensor:
+        outputs = self._call(stacked, instances, mask)
+        return bag_loss(outputs, labels, self.options.loss, self.data.class_weights)
+
+    @torch.no_grad()
+    def scores(self, losses: Sequence[float], running: Sequence[int], epoch: int) -> list[Scores]:
+        bags, seeds = self.data.dev, len(self.nets)
+        outputs = bags.values.new_empty(seeds, len(bags), len(self.base.config.classes))
+        for rows in bags.groups(max(1, INSTANCES // seeds)):
+            instances, mask, _ = bags.take(rows)
+            call = torch.vmap(self._call, in_dims=(0, None, None))
+            outputs[:, rows] = call(self.stacked, instances, mask)
+        return [self.data.scores(losses[i], outputs[i], epoch, self.seeds[i]) for i in running]
+
+    def state(self, member: int) -> State:
+        return {name: value[member].detach().clone() for name, value in self.stacked.items()}
+
+    @torch.no_grad()
+    def restore(self, member: int, state: State) -> BagClassifier:
+        for name, parameter in self.nets[member].named_parameters():
+            parameter.copy_(state[name])
+        return self.nets[member]
+
+
+def _adam(parameters: Iterable[Tensor], options: TrainOptions) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        list(parameters), lr=options.learning_rate, weight_decay=options.weight_decay
+    )

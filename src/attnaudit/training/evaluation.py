@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +14,6 @@ from attnaudit.errors import DataError
 from attnaudit.nets.text.classifier import AttentionClassifier, log_probabilities
 from attnaudit.nets.text.inputs import Examples
 
-SELECTIONS = ("auto", "roc_auc", "accuracy", "loss")
-"""Scores by which the best epoch may be chosen."""
 TOKENS = 16_384
 """Padded positions in one batch of predictions."""
 
@@ -118,3 +116,18 @@ def score(outputs: Float[Tensor, "N C"], labels: Int[Tensor, " N"]) -> dict[str,
             area = roc_auc_score(labels.numpy(), probabilities, multi_class="ovr")
         scores["roc_auc"] = float(area)
     return scores
+
+
+def reached(
+    scores: Mapping[str, float], metric: str, loss: float, *ties: float
+) -> tuple[dict[str, float], tuple[float, ...]]:
+    """Development scores under their names in a history, and what the epoch is chosen by.
+
+    Args:
+        scores: Those of `score`.
+        metric: That of `selection_metric`.
+        loss: The training loss.
+        ties: What decides between equal scores.
+    """
+    chosen = -loss if metric == "loss" else scores[metric]
+    return {f"dev_{name}": value for name, value in scores.items()}, (chosen, *ties)

@@ -7,6 +7,7 @@ comes in is never changed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
@@ -16,12 +17,36 @@ from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import ModelError
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.selective.mask_laws import MaskLaw, draw_masks
-from attnaudit.training.loop import Masks, Reweigh, evaluate, fit_parameters, one_hot
-from attnaudit.training.options import FitOptions, Fitted
+from attnaudit.training.cut import Masks, Reweigh, evaluate, fit_parameters, one_hot
+from attnaudit.training.options import DEFAULTS, TrainOptions
 from attnaudit.training.parts import Parts, copy_of, parts_of, reset
+from attnaudit.training.result import Trained
 
 DEV_DRAWS = 4
 """Random masks per development record: they are drawn once, and with few their score is noisy."""
+
+
+class Refit(Protocol):
+    """A way of training a model anew, as the two remedies of Bai et al. (2021) are."""
+
+    def __call__(
+        self,
+        model: Model,
+        train: AnyDataset,
+        dev: AnyDataset,
+        options: TrainOptions,
+        *,
+        fresh: bool,
+    ) -> Trained[Model]:
+        """Train a copy of the model.
+
+        Args:
+            model: Any model with the cut; it is not changed.
+            train: Labelled records.
+            dev: Labelled records that choose the epoch.
+            options: How to train.
+            fresh: Whether to start from new initial values, by the seed; else from those given.
+        """
 
 
 def own_masks(
@@ -56,11 +81,11 @@ def fit_jointly(
     model: Model,
     train: AnyDataset,
     dev: AnyDataset,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     weights: Float[Tensor, " N"] | Reweigh | None = None,
     targets: tuple[Tensor, Tensor] | None = None,
     fresh: bool = False,
-) -> Fitted:
+) -> Trained[Model]:
     """Train all of a model that can be trained.
 
     Args:
@@ -76,7 +101,7 @@ def fit_jointly(
         DataError: A record has no label that the model knows.
         ModelError: The model has no parameter to train, or the loss is no number.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     copied, parts = _prepared(model, train)
     trained = {**parts.decoder, **parts.generator}
     if fresh:
@@ -99,10 +124,10 @@ def fit_decoder(
     train: AnyDataset,
     dev: AnyDataset,
     law: MaskLaw,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     *,
     fresh: bool = True,
-) -> Fitted:
+) -> Trained[Model]:
     """Train what `decode` depends on at fixed weights, with masks that are drawn at random.
 
     Bai et al. (2021), random attention pretraining, step 1; with fresh parameters also the
@@ -125,7 +150,7 @@ def fit_decoder(
         DataError: A record has no label that the model knows.
         ModelError: No parameter decodes, or the loss is no number.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     copied, parts = _prepared(model, train)
     if not parts.decoder:
         raise ModelError(
@@ -141,13 +166,13 @@ def fit_generator(
     model: Model,
     train: AnyDataset,
     dev: AnyDataset,
-    options: FitOptions | None = None,
+    options: TrainOptions | None = None,
     *,
     weights: Float[Tensor, " N"] | Reweigh | None = None,
     fresh: bool = False,
     readers: Sequence[Model] = (),
     judges: Sequence[Model] = (),
-) -> Fitted:
+) -> Trained[Model]:
     """Train only what gives the weights; all that `decode` depends on stays as it is.
 
     Bai et al. (2021), random attention pretraining, step 2. For a model that attends over the
@@ -168,7 +193,7 @@ def fit_generator(
         DataError: A record has no label that the model knows.
         ModelError: No parameter is left to train, or the loss is no number.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     copied, parts = _prepared(model, train)
     if not parts.generator:
         raise ModelError(
@@ -192,13 +217,13 @@ def fit_generator(
     )
 
 
-def score(model: Model, dev: AnyDataset, options: FitOptions | None = None) -> dict[str, float]:
+def score(model: Model, dev: AnyDataset, options: TrainOptions | None = None) -> dict[str, float]:
     """`dev_loss` and `dev_accuracy` of a model under its own weights in use.
 
     Raises:
         DataError: A record has no label that the model knows.
     """
-    options = options or FitOptions()
+    options = options or DEFAULTS["selector"]
     return evaluate(
         model,
         dev.records,

@@ -14,7 +14,7 @@ from torch import Tensor
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError
 from attnaudit.nets.text.classifier import Pass
-from attnaudit.training.text_loop import Penalty
+from attnaudit.training.text import Penalty
 
 LEAST_MASS = 1e-6
 

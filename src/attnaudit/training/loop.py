@@ -1,306 +1,189 @@
-"""The loop: some parameters of a model, trained under weights from anywhere."""
+"""The one training loop: epochs, choice of the epoch, patience, divergence, the best state."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from attnaudit.data.kinds import AnyDataset, Record
 from attnaudit.errors import ModelError
-from attnaudit.models.cut import Batch, Model, States
-from attnaudit.training.evaluation import check_labels
-from attnaudit.training.options import FitOptions, Fitted
-from attnaudit.training.parts import modules_of
-from attnaudit.training.text_loop import noisy_batches
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.result import Trained
 
-DEV_SEED = 20_210_814
-
-Masks = Callable[[Model, Batch, States, Sequence[int], torch.Generator], Tensor]
-"""From model, batch, its states, its rows and a generator to weights `(B, L)` or `(B, K, L)`."""
-Reweigh = Callable[[Model], Float[Tensor, " N"]]
-"""From the model as it is to the weights of the training records."""
+B = TypeVar("B")
+M = TypeVar("M")
+State = Mapping[str, Tensor]
+Scores = tuple[Mapping[str, float], tuple[float, ...]]
+"""Development scores by name, and what the epoch is chosen by: the larger, the better."""
+LENGTH_NOISE = 0.1
+"""Relative noise on lengths before sorting, so that batches differ between epochs."""
 
 
-def fit_parameters(
-    model: Model,
-    trained: Mapping[str, Tensor],
-    train: AnyDataset,
-    dev: AnyDataset,
-    options: FitOptions,
-    masks: Masks,
-    dev_masks: Masks,
-    *,
-    weights: Float[Tensor, " N"] | Reweigh | None = None,
-    targets: tuple[Tensor, Tensor] | None = None,
-    frozen_modes: bool = False,
-    readers: Sequence[Model] = (),
-    judges: Sequence[Model] = (),
-) -> Fitted:
-    """The loop: some parameters of a model, in place, under masks from anywhere.
+class Learner(ABC, Generic[B, M]):
+    """What differs between kinds of training; the loop does the rest.
+
+    Attributes:
+        optimizer: Changes the parameters.
+        parameters: What is trained.
+        size: By what the summed losses of an epoch are divided.
+        seeds: What messages call each of the members that are trained side by side; one by default.
+    """
+
+    optimizer: torch.optim.Optimizer
+    parameters: Sequence[Tensor]
+    size: int
+    seeds: Sequence[str] = ("",)
+
+    @abstractmethod
+    def batches(self) -> Sequence[B]:
+        """The batches of the next epoch."""
+
+    @abstractmethod
+    def loss(self, batch: B) -> tuple[Tensor, int]:
+        """The loss of a batch, one number per member, and what it counts in the epoch's mean."""
+
+    @abstractmethod
+    def scores(self, losses: Sequence[float], running: Sequence[int], epoch: int) -> list[Scores]:
+        """Development scores of the members that are still running, given the epoch's losses."""
+
+    @abstractmethod
+    def state(self, member: int) -> State:
+        """A copy of what training changes."""
+
+    @abstractmethod
+    def restore(self, member: int, state: State) -> M:
+        """The model with a state."""
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Around the steps of an epoch."""
+        yield
+
+    def stepped(self) -> None:
+        """After every step."""
+
+
+class NetLearner(Learner[B, M]):
+    """A learner of all parameters of one module, which is the model."""
+
+    net: nn.Module
+
+    def state(self, member: int) -> State:
+        """A copy of parameters and buffers."""
+        return {name: value.clone() for name, value in self.net.state_dict().items()}
+
+    def restore(self, member: int, state: State) -> M:
+        """The module with a state."""
+        self.net.load_state_dict(state)
+        return self.net  # type: ignore[return-value]
+
+
+@dataclass
+class _Course:
+    """Which epoch of a member is the best so far, and whether it has stopped."""
+
+    history: list[Mapping[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: tuple[float, ...] = ()
+    state: State = field(default_factory=dict)
+    stopped: bool = False
+
+
+def run(learner: Learner[B, M], options: TrainOptions) -> tuple[Trained[M], ...]:
+    """Train, and keep the epoch that does best on the development records.
 
     Args:
-        model: It is changed; give a copy.
-        trained: The parameters to train, by name.
-        train: Labelled records.
-        dev: Labelled records that choose the epoch.
-        options: How to train.
-        masks: The weights in training.
-        dev_masks: Those on the development records; their generator starts anew every epoch.
-        weights: See `fit_jointly`.
-        targets: See `fit_jointly`.
-        frozen_modes: Leave out dropout, as where the part that has it is frozen.
-        readers: See `fit_generator`.
-        judges: See `fit_generator`.
+        learner: What is trained, on what.
+        options: Epochs, patience, clipping, progress.
+
+    Returns:
+        One result per member.
 
     Raises:
-        DataError: A record has no label that the model knows.
-        ModelError: There is nothing to train, or the loss is no number.
+        ModelError: A loss or an output is no longer a number.
     """
-    if not trained:
-        raise ModelError(f"{model.name}: there is no parameter to train")
-    known = targets
-    if known is None:
-        known = one_hot(model, train, "training"), one_hot(model, dev, "development")
-    loop = _Loop(model, trained, options, masks, dev_masks, frozen_modes)
-    loop.readers, loop.judges = readers or (model,), judges or (model,)
-    history: list[Mapping[str, float]] = []
-    best, best_epoch, best_state = (-math.inf, -math.inf), 0, loop.state()
+    courses = [_Course() for _ in learner.seeds]
     for epoch in range(1, options.epochs + 1):
-        if options.report is not None:
-            options.report("training", epoch - 1, options.epochs)
-        current = weights(model) if callable(weights) else weights
-        metrics = {"loss": loop.run(train.records, known[0], current)}
-        metrics.update(loop.evaluate(dev.records, known[1]))
-        history.append(metrics)
-        reached = (-metrics["dev_loss"], 0.0)
-        if options.select == "accuracy":
-            reached = (metrics["dev_accuracy"], -metrics["dev_loss"])
-        if reached > best:
-            best, best_epoch, best_state = reached, epoch, loop.state()
-        elif options.patience is not None and epoch - best_epoch >= options.patience:
+        losses = _epoch(learner, options, epoch)
+        running = [i for i, course in enumerate(courses) if not course.stopped]
+        for i in running:
+            finite(losses[i], "the loss", epoch, learner.seeds[i])
+        found = learner.scores(losses, running, epoch)
+        for i, (scores, reached) in zip(running, found, strict=True):
+            course = courses[i]
+            course.history.append({"loss": losses[i], **scores})
+            if course.best_epoch == 0 or reached > course.best:
+                course.best_epoch, course.best = epoch, reached
+                course.state = learner.state(i)
+            elif options.patience is not None:
+                course.stopped = epoch - course.best_epoch >= options.patience
+        if all(course.stopped for course in courses):
             break
-    if options.report is not None:
-        options.report("training", options.epochs, options.epochs)
-    loop.restore(best_state)
-    dev_metrics = {k: v for k, v in history[best_epoch - 1].items() if k.startswith("dev")}
-    return Fitted(model, tuple(history), best_epoch, dev_metrics, tuple(trained))
+    return tuple(_ended(learner.restore(i, one.state), one) for i, one in enumerate(courses))
 
 
-class _Loop:
-    """The state of a training: the parameters, their optimiser, the generator of batches."""
-
-    def __init__(
-        self,
-        model: Model,
-        trained: Mapping[str, Tensor],
-        options: FitOptions,
-        masks: Masks,
-        dev_masks: Masks,
-        frozen_modes: bool,
-    ) -> None:
-        self.readers: Sequence[Model] = (model,)
-        self.judges: Sequence[Model] = (model,)
-        self.model, self.trained, self.options = model, trained, options
-        self.masks, self.dev_masks = masks, dev_masks
-        self.modes = [
-            (module, module.training)
-            for part in modules_of(model).values()
-            if not frozen_modes
-            for module in part.modules()
-        ]
-        self.generator = torch.Generator().manual_seed(options.seed)
-        self.noise = int(torch.randint(2**31, (1,), generator=self.generator))
-        for parameter in trained.values():
-            parameter.requires_grad_()
-        self.optimizer = torch.optim.Adam(
-            list(trained.values()),
-            lr=options.learning_rate,
-            amsgrad=True,
-            fused=True,
-            weight_decay=options.weight_decay,
-        )
-
-    def run(self, records: Sequence[Record], targets: Tensor, weights: Tensor | None) -> float:
-        """One pass over the records; the mean loss of an instance."""
-        total = 0.0
-        # dropout draws from torch's own generator
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.noise)
-            self.noise += 1
-            self._switch(True)
-            try:
-                for rows in self._batches(records):
-                    share = None if weights is None else weights[rows]
-                    total += self._step(records, rows, targets[rows], share)
-            finally:
-                self._switch(False)
-        return total / len(records)
-
-    def _step(
-        self, records: Sequence[Record], rows: list[int], targets: Tensor, weights: Tensor | None
-    ) -> float:
-        batch = self.model.collate([records[row] for row in rows])
-        # cuDNN's recurrent kernels have no backward pass in evaluation mode
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=not self._frozen):
-            states = self.model.encode(batch)
-            masks = self.masks(self.model, batch, states, rows, self.generator)
-            losses = cross_entropy(decoded(self.model, self.readers, batch, states, masks), targets)
-            if weights is not None:
-                losses = losses * weights.to(losses)
-            loss = losses.mean()
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise ModelError(
-                    f"{self.model.name}: the loss is {value}, so training has diverged; lower the "
-                    "learning rate or set clip"
-                )
-            gradients = torch.autograd.grad(loss, list(self.trained.values()), allow_unused=True)
-        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
-            parameter.grad = gradient
-        if self.options.clip is not None:
-            torch.nn.utils.clip_grad_norm_(list(self.trained.values()), self.options.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return value * len(rows)
-
-    def evaluate(self, records: Sequence[Record], targets: Tensor) -> dict[str, float]:
-        """Loss and accuracy on the development records."""
-        budget, size = self.options.token_budget, 4 * self.options.batch_size
-        return evaluate(
-            self.model,
-            records,
-            targets,
-            self.dev_masks,
-            judges=self.judges,
-            size=size,
-            token_budget=budget,
-        )
-
-    def _batches(self, records: Sequence[Record]) -> list[list[int]]:
-        lengths = [len(record.units) for record in records]
-        budget = self.options.token_budget
-        made = noisy_batches(lengths, self.options.batch_size, self.generator)
-        return [part for rows in made for part in _cut(lengths, rows, len(rows), budget)]
-
-    @property
-    def _frozen(self) -> bool:
-        return not self.modes
-
-    def _switch(self, training: bool) -> None:
-        """Training mode while steps are made, then each module's own mode again."""
-        for module, mode in self.modes:
-            module.training = training or mode
-
-    def state(self) -> dict[str, Tensor]:
-        """A copy of what training changes: parameters, and buffers such as running means."""
-        return {name: value.detach().clone() for name, value in self._changing().items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put values in their places, and freeze them."""
-        with torch.no_grad():
-            for name, value in self._changing().items():
-                value.copy_(state[name])
-        for parameter in self.trained.values():
-            parameter.requires_grad_(False)
-
-    def _changing(self) -> dict[str, Tensor]:
-        if self._frozen:
-            return dict(self.trained)
-        buffers = {
-            f"buffer {prefix}.{name}": buffer
-            for prefix, module in modules_of(self.model).items()
-            for name, buffer in module.named_buffers()
-        }
-        return {**self.trained, **buffers}
+def _epoch(learner: Learner[B, M], options: TrainOptions, epoch: int) -> list[float]:
+    """One pass over the training records; the mean loss of each member."""
+    total: float | Tensor = 0.0
+    batches = learner.batches()
+    with learner.training():
+        for done, batch in enumerate(batches, start=1):
+            losses, weight = learner.loss(batch)
+            alone = losses.dim() == 0
+            values = finite(losses, "the loss", epoch, *learner.seeds) if alone else losses.detach()
+            learner.optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward(inputs=list(learner.parameters))  # type: ignore[no-untyped-call]
+            if options.clip is not None:
+                torch.nn.utils.clip_grad_norm_(learner.parameters, options.clip)
+            learner.optimizer.step()
+            learner.stepped()
+            total = total + values * weight
+            if options.report is not None:
+                steps = len(batches)
+                options.report("training", (epoch - 1) * steps + done, options.epochs * steps)
+    mean = total / learner.size
+    return [float(value) for value in (mean if isinstance(mean, Tensor) else [mean])]
 
 
-@torch.no_grad()
-def evaluate(
-    model: Model,
-    records: Sequence[Record],
-    targets: Tensor,
-    masks: Masks,
-    *,
-    judges: Sequence[Model] = (),
-    size: int,
-    token_budget: int,
-) -> dict[str, float]:
-    """`dev_loss` and `dev_accuracy`, the agreement in the best class, under given masks.
-
-    Args:
-        model: What reads the records.
-        records: The records.
-        targets: Probabilities `(N, C)`.
-        masks: The weights; their generator starts anew at every call.
-        judges: What decodes the weights; the model itself where there are none.
-        size: Records in one batch at most.
-        token_budget: Padded positions in one batch at most.
-    """
-    generator = torch.Generator().manual_seed(DEV_SEED)
-    loss = right = 0.0
-    lengths = [len(record.units) for record in records]
-    order = sorted(range(len(records)), key=lambda row: lengths[row])
-    for rows in _cut(lengths, order, size, token_budget):
-        batch = model.collate([records[row] for row in rows])
-        states = model.encode(batch)
-        drawn = masks(model, batch, states, rows, generator)
-        outputs = decoded(model, judges or (model,), batch, states, drawn)
-        wanted = targets[rows]
-        loss += float(cross_entropy(outputs, wanted).sum())
-        best = wanted.argmax(-1).to(outputs.device)
-        best = best.view(-1, *[1] * (outputs.dim() - 2))
-        hits = (outputs.argmax(-1) == best).double()
-        right += float(hits.view(len(rows), -1).mean(1).sum())
-    return {"dev_loss": loss / len(records), "dev_accuracy": right / len(records)}
+def _ended(model: M, course: _Course) -> Trained[M]:
+    kept = course.history[course.best_epoch - 1]
+    dev = {name: value for name, value in kept.items() if name != "loss"}
+    return Trained(model, tuple(course.history), course.best_epoch, dev)
 
 
-def decoded(
-    model: Model, decoders: Sequence[Model], batch: Batch, states: States, masks: Tensor
-) -> Tensor:
-    """What decoders make of the masks: those of several beside each other, `(B, K, C)`."""
-    outputs = [
-        decoder.decode(states if decoder is model else decoder.encode(batch), masks)
-        for decoder in decoders
-    ]
-    if len(outputs) == 1:
-        return outputs[0]
-    return torch.cat([found.view(len(batch), -1, found.shape[-1]) for found in outputs], 1)
-
-
-def cross_entropy(outputs: Tensor, targets: Float[Tensor, "B C"]) -> Float[Tensor, " B"]:
-    """`-Σ_c targets_c · outputs_c` an instance; the mean over masks where there are several.
-
-    Args:
-        outputs: Log-probabilities `(B, C)` or `(B, K, C)`.
-        targets: Probabilities.
-    """
-    wanted = targets.to(outputs)
-    if outputs.dim() == 3:
-        return -(outputs * wanted.unsqueeze(1)).sum(-1).mean(1)
-    return -(outputs * wanted).sum(-1)
-
-
-def _cut(lengths: Sequence[int], rows: list[int], size: int, budget: int) -> list[list[int]]:
-    """Rows in batches of at most `size` that keep to the budget of padded positions."""
-    made: list[list[int]] = []
-    start = 0
-    while start < len(rows):
-        longest = max(lengths[row] + 2 for row in rows[start : start + size])
-        count = max(1, min(size, budget // longest))
-        made.append(rows[start : start + count])
-        start += count
-    return made
-
-
-def one_hot(model: Model, data: AnyDataset, split: str) -> Float[Tensor, "N C"]:
-    """The labels of a split as probabilities.
+def finite(value: float | Tensor, what: str, epoch: int, who: str = "") -> float:
+    """The number, where it is one.
 
     Raises:
-        DataError: A record has no label that the model knows.
+        ModelError: It is NaN or infinite.
     """
-    labels = check_labels(data.records, model.classes, split)
-    return torch.nn.functional.one_hot(labels, len(model.classes)).float()
+    number = float(value.detach() if isinstance(value, Tensor) else value)
+    if not math.isfinite(number):
+        raise ModelError(
+            f"{who}{': ' if who else ''}{what} is {number} in epoch {epoch}: training has "
+            "diverged; lower the learning rate, set clip, or check vectors, penalty and the scale "
+            "of features"
+        )
+    return number
+
+
+def noisy_batches(lengths: Sequence[int], size: int, generator: torch.Generator) -> list[list[int]]:
+    """Rows in batches of similar length, in random order.
+
+    Lengths are changed by up to ±10 % at random, sorted, cut into batches, and those shuffled.
+
+    Example:
+        >>> batches = noisy_batches([50, 10, 52, 9], 2, torch.Generator().manual_seed(0))
+        >>> sorted(sorted(rows) for rows in batches)
+        [[0, 2], [1, 3]]
+    """
+    noise = 1 + LENGTH_NOISE * (2 * torch.rand(len(lengths), generator=generator) - 1)
+    order = torch.argsort(torch.tensor(lengths) * noise, stable=True).tolist()
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]

@@ -1,11 +1,15 @@
-"""`train_selective`: a mask generator before a network that sees only what the mask leaves."""
+"""Training of selectors: a mask generator before a network that sees only what the mask leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from attnaudit.data.generated.shortcut_tasks import (
     HEAD,
@@ -14,23 +18,25 @@ from attnaudit.data.generated.shortcut_tasks import (
     only_defaults,
     with_defaults,
 )
+from attnaudit.data.kinds import Record
 from attnaudit.data.records import Dataset
-from attnaudit.errors import SettingsError
+from attnaudit.errors import DataError, SettingsError
+from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
+from attnaudit.models.encoded import Encoded
 from attnaudit.models.load import load
 from attnaudit.models.selective.model import SelectiveModel, new_selective, selective_vocabulary
-from attnaudit.nets.checkpoint import check_place
 from attnaudit.nets.selective.net import SelectiveConfig
-from attnaudit.progress import Report, bars
-from attnaudit.remedies import find_remedy
-from attnaudit.remedies.explainer import Fidelity, fidelity, train_explainer
-from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions, Fitted
-from attnaudit.training.train import Splits, as_splits, keep
+from attnaudit.training.fitting import Refit, fit_jointly
+from attnaudit.training.options import DEFAULTS, TrainOptions
+from attnaudit.training.result import Trained
 
+Splits = Mapping[str, Dataset]
 ONLY = 5
 """Default tokens where there is nothing else."""
-DEFAULTS: dict[str, Callable[[Dataset], Dataset]] = {
+CHOSEN = 10
+"""Units that are chosen for a black box by default."""
+DEFAULT_TOKENS: dict[str, Callable[[Dataset], Dataset]] = {
     "ends": with_defaults,
     "only": lambda data: only_defaults(data, ONLY),
 }
@@ -38,113 +44,92 @@ DEFAULTS: dict[str, Callable[[Dataset], Dataset]] = {
 nothing else to attend to, and gives the text to the mask generator alone."""
 
 
-@dataclass(frozen=True)
-class TrainedSelective:
-    """A selective model with how it came about.
-
-    Attributes:
-        model: The model, ready to be audited.
-        splits: The data; `test` was never looked at.
-        result: History and development metrics.
-    """
-
-    model: SelectiveModel
-    splits: Splits
-    result: Fitted
-
-
-@dataclass(frozen=True)
-class TrainedExplainer:
-    """A model that chooses units for a black box, with how well they speak for it.
-
-    Attributes:
-        model: The model: a hard mask, and what answers from the chosen units.
-        splits: The data.
-        fidelity: Agreement with the black box on `test`.
-    """
-
-    model: SelectiveModel
-    splits: Splits
-    fidelity: Fidelity
-
-
 def train_selective(
-    data: Splits | Dataset | str | Path | Any,
+    splits: Splits,
+    options: TrainOptions | None = None,
     *,
     mask: str = "soft",
-    k: int | None = None,
+    keep: int | None = None,
     downstream: str = "pool",
     hidden: int = 32,
     embedding_dim: int = 32,
     dropout: float = 0.0,
     defaults: str | None = None,
-    remedy: str | None = None,
-    options: FitOptions | None = None,
-    min_df: int = 1,
+    black_box: Model | str | Path | None = None,
+    refit: Refit | None = None,
     name: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    progress: Report | bool | None = None,
-    **data_options: Any,
-) -> TrainedSelective:
+) -> Trained[SelectiveModel]:
     """Train a model of the kind in which Bai et al. (2021) show shortcuts.
 
     A generator reads the whole text and gives a mask; the network after it sees the masked word
-    vectors and nothing else.
+    vectors and nothing else. With a black box, it learns the answers of that model instead of the
+    labels, from `keep` units per text, in the manner of L2X (Chen et al. 2018). What it chooses is
+    an explanation only as far as the choice itself does not tell the answer: audit it with
+    `audit_shortcuts`.
 
     Args:
-        data: Splits by name, one data set that is then split, or what `resolve` takes.
-        mask: soft (a softmax) or hard (the k best units).
-        k: Units that a hard mask keeps.
+        splits: `train` and `dev`.
+        options: How to train.
+        mask: soft (a softmax) or hard (the k best units); hard with a black box.
+        keep: Units that a hard mask keeps; 10 by default with a black box.
         downstream: pool, cnn or rnn.
         hidden: Hidden size.
         embedding_dim: Size of a word vector.
         dropout: Share of numbers dropped in training.
-        defaults: A name of `DEFAULTS`, or None for the texts as they are.
-        remedy: random_pretraining, held_out_pretraining, instance_weighting, or None for joint
-            training.
-        options: Epochs, batch size, seed, and the like.
-        min_df: Training texts a word must occur in to be known.
+        defaults: A name of `DEFAULT_TOKENS`, or None for the texts as they are.
+        black_box: A model, or its folder, whose probabilities are learnt; labels are then not read.
+        refit: Another way of training, as for `train_text`.
         name: What reports call the model.
-        out: Folder to save the model to, with the split `test`.
-        overwrite: Replace a model that attnaudit saved there.
-        progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `resolve`.
+
+    Returns:
+        The model; its splits are the texts with default tokens.
 
     Raises:
         AttnauditError: Unusable data or options.
-
-    Example:
-        >>> done = train_selective("order", limit=60, hidden=4, embedding_dim=4, progress=False,
-        ...                        options=FitOptions(epochs=1))
-        >>> done.model.name
-        'soft mask+pool'
     """
-    _check_defaults(defaults)
-    refit = None if remedy is None else find_remedy(remedy).refit
-    if remedy is not None and refit is None:
-        raise SettingsError(f"the remedy {remedy!r} is not for selective models; see --masks")
-    if out is not None:
-        check_place(out, overwrite=overwrite, reads=(data, data_options.get("data_dir")))
-    splits = as_splits(data, data_options)
     splits, _ = with_default_tokens(splits, defaults)
-    train, options = splits["train"], options or FitOptions()
-    config = SelectiveConfig(
-        train.classes, downstream, mask, k, hidden, embedding_dim, train.has_questions, dropout
-    )
-    start = new_selective(
-        config, selective_vocabulary(train.records, min_df), options.seed, name=name
-    )
-    with bars(progress if isinstance(progress, bool) else None) as drawn:
-        options = replace(options, report=progress if callable(progress) else drawn)
+    train, dev = splits["train"], splits["dev"]
+    options, classes, targets = options or DEFAULTS["selector"], train.classes, None
+    if black_box is not None:
         if refit is not None:
-            result = refit(start, train, splits["dev"], options, fresh=True)
-        else:
-            result = fit_jointly(start, train, splits["dev"], options)
-    model = result.model
-    assert isinstance(model, SelectiveModel)  # a copy of what was given
-    keep(model, splits, out, overwrite=overwrite)
-    return TrainedSelective(model, splits, result)
+            raise SettingsError("refit= trains on labels: it does not go with black_box=")
+        box = load(black_box)
+        if options.select == "auto":
+            options = replace(options, select="accuracy")
+        mask, keep, classes = "hard", CHOSEN if keep is None else keep, box.classes
+        name = name or f"choice of {keep} for {box.name}"
+        targets = said_of(box, train), said_of(box, dev)
+    config = SelectiveConfig(
+        classes, downstream, mask, keep, hidden, embedding_dim, train.has_questions, dropout
+    )
+    vocabulary = selective_vocabulary(train.records, options.min_df)
+    start = new_selective(config, vocabulary, options.seed, name=name)
+    if refit is not None:
+        result = refit(start, train, dev, options, fresh=True)
+    else:
+        result = fit_jointly(start, train, dev, options, targets=targets)
+    assert isinstance(result.model, SelectiveModel)  # a copy of what was given
+    return result.holding(result.model, splits=splits)
+
+
+def said_of(model: Model, data: Dataset) -> Float[Tensor, "N C"]:
+    """What a model says of each text: probabilities.
+
+    Raises:
+        DataError: There are no texts.
+        ModelError: Its weights are no distribution, or its outputs are NaN.
+    """
+    if not data.records:
+        raise DataError(f"{data.name} has no {data.split} records; give at least one")
+
+    def outputs(records: Sequence[Record]) -> list[Tensor]:
+        return list(Encoded(model, model.collate(records)).outputs.double().cpu())
+
+    order, found = by_length(data.records), []
+    for part in groups([len(data.records[i].units) for i in order]):
+        found += with_backoff(outputs, [data.records[i] for i in order[part]])
+    said = torch.stack(found)[torch.tensor(order).argsort()]
+    return torch.from_numpy(np.exp(said.numpy())).float()
 
 
 def with_default_tokens(
@@ -153,13 +138,13 @@ def with_default_tokens(
     """The splits with default tokens, and these tokens; as they are where `defaults` is None.
 
     Raises:
-        SettingsError: `defaults` is no name of `DEFAULTS`.
+        SettingsError: `defaults` is no name of `DEFAULT_TOKENS`.
     """
     _check_defaults(defaults)
     if defaults is None:
         return dict(splits), ()
     tokens = (HEAD, TAIL) if defaults == "ends" else default_tokens(ONLY)
-    return {split: DEFAULTS[defaults](part) for split, part in splits.items()}, tokens
+    return {split: DEFAULT_TOKENS[defaults](part) for split, part in splits.items()}, tokens
 
 
 def refuse_other_tokens(model: Model, splits: Splits, defaults: str | None) -> None:
@@ -181,57 +166,7 @@ def refuse_other_tokens(model: Model, splits: Splits, defaults: str | None) -> N
 
 
 def _check_defaults(defaults: str | None) -> None:
-    if defaults is not None and defaults not in DEFAULTS:
+    if defaults is not None and defaults not in DEFAULT_TOKENS:
         raise SettingsError(
-            f"defaults (--defaults) is {defaults!r}; choose one of {', '.join(DEFAULTS)}"
+            f"defaults (--defaults) is {defaults!r}; choose one of {', '.join(DEFAULT_TOKENS)}"
         )
-
-
-def explain_black_box(
-    model: Model | str | Path,
-    data: Splits | Dataset | str | Path | Any,
-    *,
-    k: int = 10,
-    options: FitOptions | None = None,
-    min_df: int = 1,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    progress: Report | bool | None = None,
-    **data_options: Any,
-) -> TrainedExplainer:
-    """Train a model that chooses k units a text from which a black box's answer can be told.
-
-    In the manner of L2X (Chen et al. 2018). What it chooses is an explanation only as far as the
-    choice itself does not tell the answer: audit it with the group of checks `shortcut`.
-
-    Args:
-        model: The black box; only its probabilities are used.
-        data: As for `train_selective`; labels are not used.
-        k: Units that are chosen.
-        options: Epochs, batch size, seed, and the like.
-        min_df: Training texts a word must occur in to be known.
-        out: Folder to save the model to.
-        overwrite: Replace a model that attnaudit saved there.
-        progress: A function `(stage, done, total)`, or whether to draw bars.
-        data_options: Passed to `resolve`.
-
-    Raises:
-        AttnauditError: Unusable data, model or options.
-    """
-    if out is not None:
-        check_place(out, overwrite=overwrite, reads=(data, model, data_options.get("data_dir")))
-    black_box = load(model)
-    splits = as_splits(data, data_options)
-    with bars(progress if isinstance(progress, bool) else None) as drawn:
-        options = replace(
-            options or FitOptions(select="accuracy"),
-            report=progress if callable(progress) else drawn,
-        )
-        explainer = train_explainer(
-            black_box, splits["train"], splits["dev"], k, options, min_df=min_df
-        )
-        found = fidelity(
-            explainer, black_box, splits["test"], splits["train"], splits["dev"], options=options
-        )
-    keep(explainer, splits, out, overwrite=overwrite)
-    return TrainedExplainer(explainer, splits, found)

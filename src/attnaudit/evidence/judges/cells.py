@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from attnaudit.data.build import draw
+from attnaudit.data.drawing import draw
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import DataError, NotApplicable
 from attnaudit.evidence.contract import Design, Splits

@@ -25,10 +25,10 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.batches import groups
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.nets.selective.mask_laws import SIGMA, MaskLaw, draw_masks, hard_masks, soft_masks
+from attnaudit.training.cut import Masks, fit_parameters
 from attnaudit.training.evaluation import check_labels
 from attnaudit.training.fitting import fit_decoder
-from attnaudit.training.loop import Masks, fit_parameters
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import TrainOptions, options_for
 from attnaudit.training.parts import copy_of, parts_of, reset
 
 EQUAL = 1e-4
@@ -158,10 +158,11 @@ class Lesson:
         found = self.salience
         return None if found is None else [_peak(logits, self.law) for logits in found.test]
 
-    def options(self, number: int) -> FitOptions:
+    def options(self, number: int) -> TrainOptions:
         """How the judge of a number is trained."""
         own = self.settings.judges
-        return FitOptions(
+        return options_for(
+            "selector",
             epochs=own.epochs,
             patience=own.patience,
             learning_rate=own.rate,
@@ -252,7 +253,7 @@ def _peak(logits: Row, law: MaskLaw) -> Row:
     return np.asarray(drawn[0].numpy())
 
 
-def _neutral(lesson: Lesson, options: FitOptions) -> Model:
+def _neutral(lesson: Lesson, options: TrainOptions) -> Model:
     """A judge."""
     model, law, salience = lesson.model, lesson.law, lesson.salience
     train, dev, kind = lesson.train.data, lesson.dev.data, lesson.settings.judges.masks
@@ -282,7 +283,7 @@ def _neutral(lesson: Lesson, options: FitOptions) -> Model:
     return _fresh(model, train, dev, options, of_train, of_dev)
 
 
-def _informed(model: Model, train: Reading, dev: Reading, options: FitOptions) -> Model:
+def _informed(model: Model, train: Reading, dev: Reading, options: TrainOptions) -> Model:
     """A decoder trained as a judge is, but on the model's own weights."""
 
     def own_of(reading: Reading) -> Masks:
@@ -301,7 +302,7 @@ def _fresh(
     model: Model,
     train: AnyDataset,
     dev: AnyDataset,
-    options: FitOptions,
+    options: TrainOptions,
     masks: Masks,
     dev_masks: Masks,
 ) -> Model:

@@ -31,8 +31,7 @@ from attnaudit.runs.disk import read_sure, write_noted
 from attnaudit.runs.execute import run_cells, watched
 from attnaudit.runs.inputs import Input, holding
 from attnaudit.runs.store import AGAIN, Store
-from attnaudit.training.bag_loop import DTYPES
-from attnaudit.training.bag_seeds import train_many
+from attnaudit.training.bags import DTYPES, train_many
 
 GROUP = 8
 """Seeds trained side by side and stored together."""
@@ -222,7 +221,7 @@ class GroupWork:
         """Train them, and store networks, weights and outputs in the cell's folder."""
         splits = self.network.scaled(bags_of(self.splits.get()))
 
-        def told(epoch: int, epochs: int, _: Mapping[str, float]) -> None:
+        def told(_: str, epoch: int, epochs: int) -> None:
             place.progress(cell.name, epoch, epochs)
 
         fits = train_many(
@@ -230,11 +229,10 @@ class GroupWork:
             splits["train"],
             splits["dev"],
             self.seeds,
-            replace(self.network.options, device=place.device),
+            replace(self.network.options, device=place.device, report=told),
             at_once=len(self.seeds),
-            on_epoch=told,
         )
-        read = [read_weights(fit.net, splits["test"]) for fit in fits]
+        read = [read_weights(fit.model, splits["test"]) for fit in fits]
         tensors = {
             "weights": torch.stack([weights for weights, _ in read]),
             "outputs": torch.stack([outputs for _, outputs in read]),
@@ -247,7 +245,7 @@ class GroupWork:
         for i, fit in enumerate(fits):
             tensors |= {
                 f"net.{i}.{name}": value.detach().cpu().contiguous()
-                for name, value in fit.net.state_dict().items()
+                for name, value in fit.model.state_dict().items()
             }
         write_noted(place.folder / FILE, save(tensors), place.folder)
         return Outcome(facts={"seeds": list(self.seeds)})

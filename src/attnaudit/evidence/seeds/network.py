@@ -17,7 +17,7 @@ from attnaudit.models.bags.model import BagModel
 from attnaudit.models.cut import Model
 from attnaudit.models.ensemble import Ensemble
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import DEFAULTS, TrainOptions
 
 SPLITS = ("train", "dev", "test")
 
@@ -35,7 +35,7 @@ class Network:
     """
 
     config: BagConfig
-    options: BagOptions = field(default_factory=BagOptions)
+    options: TrainOptions = DEFAULTS["bags"]
     graded: tuple[str, ...] | None = None
     ceilings: Ceilings = field(default_factory=Ceilings)
     scaling: Scaling | None = None
@@ -50,9 +50,7 @@ class Network:
         return _json(
             {
                 "network": asdict(self.config),
-                "training": {
-                    k: v for k, v in asdict(self.options).items() if k not in ("seed", "device")
-                },
+                "training": {**self.options.plain(), "seed": None},
                 "scaling": None if self.scaling is None else _digest(self.scaling),
             }
         )
@@ -81,7 +79,7 @@ class Network:
 
 def network_of(
     model: Model,
-    options: BagOptions | None = None,
+    options: TrainOptions | None = None,
     graded: tuple[str, ...] | None = None,
     ceilings: Ceilings | None = None,
 ) -> Network:
@@ -103,7 +101,7 @@ def network_of(
             "trained again from other seeds"
         )
     return Network(
-        one.net.config, options or BagOptions(), graded, ceilings or Ceilings(), one.scaling
+        one.net.config, options or DEFAULTS["bags"], graded, ceilings or Ceilings(), one.scaling
     )
 
 

@@ -10,7 +10,7 @@ from attnaudit.data.bags.scaling import Scaling
 from attnaudit.evidence.seeds.members import Members
 from attnaudit.models.bags.model import BagModel
 from attnaudit.models.ensemble import Ensemble
-from attnaudit.training.train import keep
+from attnaudit.training.recipe import keep
 
 
 def save_ensemble(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.evidence.trainings.design import Recipe, recipe_of
 from attnaudit.files import read_json
 from attnaudit.models.seen import SeenTexts, seen_texts, text_hash
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.text_loop import TrainOptions
-
-Splits = Mapping[str, Dataset]
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.text import Splits
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from attnaudit.errors import SettingsError
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.attentions import LEARNED
 from attnaudit.nets.text.classifier import ClassifierConfig
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 if TYPE_CHECKING:
     # only its values count, and each training has those that it uses in its own spec
@@ -68,11 +68,10 @@ class Recipe:
 
     def about(self) -> dict[str, JsonValue]:
         """All that it says, as a plan lists it; the device decides no number."""
-        found: dict[str, JsonValue] = asdict(self)
-        options = found.pop("options")
-        assert isinstance(options, dict)
-        del options["device"]
-        return found | options | {"vectors": None if self.vectors is None else str(self.vectors)}
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        options: TrainOptions = own.pop("options")
+        vectors = None if self.vectors is None else str(self.vectors)
+        return {**own, **options.plain(), "vectors": vectors}
 
 
 def recipe_of(model: TextClassifier, options: TrainOptions | None = None) -> Recipe:
@@ -127,15 +126,13 @@ class Training:
 
         The device is left out: it changes speed, and numbers by rounding alone.
         """
-        options = asdict(self.options)
-        del options["device"]
         return {
             "encoder": self.encoder,
             "attention": self.attention,
             "strength": self.strength,
             "guide": None if self.guide is None else self.guide.name,
             "against": None if self.against is None else self.against.name,
-            **options,
+            **self.options.plain(),
         }
 
 

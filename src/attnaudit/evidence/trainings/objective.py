@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attnaudit.measures.divergence import kl_divergence, total_variation
 from attnaudit.nets.text.classifier import Pass, log_probabilities
-from attnaudit.training.text_loop import Objective
+from attnaudit.training.text import Objective
 
 
 def adversarial(

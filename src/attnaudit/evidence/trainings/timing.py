@@ -17,7 +17,7 @@ from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
 from attnaudit.runs.cell import Cell, with_needs
 from attnaudit.training.evaluation import check_labels
-from attnaudit.training.text_loop import fit, new_net
+from attnaudit.training.text import fit_net, new_net
 
 PROBED = 4
 """Batches timed; one more warms up."""
@@ -101,13 +101,8 @@ def seconds_per_epoch(recipe: Recipe, splits: Mapping[str, Dataset], encoder: st
     torch.set_num_threads(1)
     try:
         ends = [time.perf_counter()]
-        fit(
-            net,
-            examples,
-            examples,
-            options,
-            on_batch=lambda done, total: ends.append(time.perf_counter()),
-        )
+        told = replace(options, report=lambda *_: ends.append(time.perf_counter()))
+        fit_net(net, examples, examples, told)
         predicted = time.perf_counter() - ends[-1]
     finally:
         torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from attnaudit.evidence.trainings.outputs import Outputs, outputs_of, read_outpu
 from attnaudit.models.text.model import TextClassifier, load_classifier
 from attnaudit.runs.cell import Cell, Outcome, Place
 from attnaudit.runs.inputs import Input
-from attnaudit.training.train import train
+from attnaudit.training.text import train_text
 
 TEXTS, MODEL, OUTPUTS = ("train", "dev", "test"), "model", "outputs.safetensors"
 
@@ -80,25 +80,23 @@ class TrainingWork:
             against = load_classifier(place.needs[training.against.name] / MODEL).to(device)
             base: Outputs = outputs_of(against, splits["train"])
             objective = adversarial(base.log_probabilities.exp(), base.weights, training.strength)
-        done = train(
+        done = train_text(
             {name: splits[name] for name in ("train", "dev")},
+            replace(training.options, device=device, report=place.progress),
             encoder=training.encoder,
             attention=training.attention,
             hidden=recipe.hidden,
             embedding_dim=recipe.embedding_dim,
             vectors=recipe.vectors,
-            options=replace(training.options, device=device),
             objective=objective,
             given=weights,
             name=training.name,
-            progress=place.progress,
         )
-        result = done.result
         facts: dict[str, object] = {
-            "epochs": len(result.history),
-            "best_epoch": result.best_epoch,
-            "dev": dict(result.dev),
-            "losses": [row["loss"] for row in result.history],
-            "words": len(result.vocabulary),
+            "epochs": len(done.history),
+            "best_epoch": done.best_epoch,
+            "dev": dict(done.dev),
+            "losses": [row["loss"] for row in done.history],
+            "words": len(done.model.vocabulary),
         }
         return done.model, facts

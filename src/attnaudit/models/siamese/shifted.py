@@ -218,7 +218,7 @@ def load_shifted(folder: str | Path, device: str | None = None) -> SentenceTrans
     if listed[0].type != OURS:
         raise ModelError(
             f"{root} holds no model of the class {OURS}; load it with SentenceTransformer, and "
-            "make it exact with attnaudit.training.siamese"
+            "make it exact with `attnaudit train --kind siamese`"
         )
     modules = []
     for entry in listed:

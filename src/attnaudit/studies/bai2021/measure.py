@@ -31,6 +31,7 @@ from attnaudit.models.cut import Model
 from attnaudit.models.selective.model import new_selective, selective_vocabulary
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.remedies.shortcuts import pretrain, pretrain_held_out, weigh
+from attnaudit.runs.cell import Outcome
 from attnaudit.runs.execute import watched
 from attnaudit.studies.bai2021.settings import (
     DEFAULTS,
@@ -41,12 +42,12 @@ from attnaudit.studies.bai2021.settings import (
     PRETRAIN,
     WEIGHT,
 )
-from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.studies.declaration import Cell, Place
 from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import splits_of
 from attnaudit.studies.texts import notes_of, under_checks
 from attnaudit.training.fitting import fit_jointly
-from attnaudit.training.options import FitOptions
+from attnaudit.training.options import options_for
 
 MAKERS = {"order": generate_order_splits, "bow": generate_bow_splits}
 REFITS = {PRETRAIN: pretrain, HELD_OUT: pretrain_held_out, WEIGHT: weigh}
@@ -128,7 +129,7 @@ def trained(spec: Spec, splits: Splits) -> Model:
     model = new_selective(config, vocabulary, spec["seed"])
     # what reads through default tokens alone learns nothing for some epochs
     patience = None if question else 5
-    options = FitOptions(epochs=spec["epochs"], seed=spec["seed"], patience=patience)
+    options = options_for("selector", epochs=spec["epochs"], seed=spec["seed"], patience=patience)
     train, dev = splits["train"], splits["dev"]
     if spec["method"] == JOINT:
         return fit_jointly(model, train, dev, options).model

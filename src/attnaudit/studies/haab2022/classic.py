@@ -20,10 +20,11 @@ from attnaudit.findings.estimates import average
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import roc_auc
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.studies.declaration import Outcome, Place
+from attnaudit.runs.cell import Outcome
+from attnaudit.studies.declaration import Place
 from attnaudit.studies.haab2022.cells import mil_folder
 from attnaudit.studies.schema import Spec
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 
 FOLDS = 10
 RATE, DECAY, BATCH, HIDDEN, ATTENTION = 1e-3, 5e-3, 8, 64, 64
@@ -41,7 +42,8 @@ def measure_classic(spec: Spec, place: Place) -> Outcome:
     if place.data_dir is None:
         raise DataError("classic sets need a folder of data sets")
     data = resolve(spec["data"], "bags", data_dir=mil_folder(place.data_dir)).data()
-    options = BagOptions(
+    options = options_for(
+        "bags",
         epochs=spec["epochs"],
         batch_size=BATCH,
         learning_rate=RATE,

@@ -29,11 +29,12 @@ from attnaudit.findings.settings import Settings
 from attnaudit.measures.detection import auroc
 from attnaudit.measures.instances import least_type_share
 from attnaudit.nets.bags.classifier import BagConfig
-from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.runs.cell import Outcome
+from attnaudit.studies.declaration import Cell, Place
 from attnaudit.studies.haab2022.cells import CLASSIC
 from attnaudit.studies.haab2022.classic import measure_classic
 from attnaudit.studies.schema import Spec
-from attnaudit.training.bag_loop import BagOptions
+from attnaudit.training.options import options_for
 
 DEV = 100
 EVERY, POSITIVE = "every bag", "positive bags"
@@ -90,8 +91,8 @@ def _generated(spec: Spec, place: Place) -> Outcome:
     )
     train = splits["train"]
     config = BagConfig(train.classes, train.shape, pool=spec["pool"], head=spec["head"])
-    options = BagOptions(
-        epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
+    options = options_for(
+        "bags", epochs=spec["epochs"], learning_rate=spec["learning_rate"], device=place.device
     )
     network = Network(config, options)
     members = train_members(

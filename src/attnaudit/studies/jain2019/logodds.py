@@ -19,8 +19,6 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from attnaudit.audit.audit import aligned
-from attnaudit.checks.declaration import Facts
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.texts.tokens import join_units
 from attnaudit.errors import NotApplicable, SettingsError
@@ -35,10 +33,13 @@ from attnaudit.measures.ties import settled
 from attnaudit.models.batches import by_length, groups, with_backoff
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
+from attnaudit.models.matching import aligned
+from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
 from attnaudit.remedies.logodds import LogOdds, fit_log_odds, log_odds_penalty
-from attnaudit.training.text_loop import TrainOptions
-from attnaudit.training.train import Splits, Trained, train
+from attnaudit.training.options import TrainOptions
+from attnaudit.training.result import Trained
+from attnaudit.training.text import Splits, train_text
 
 REPLACED = 5
 """Units exchanged in each text (released code)."""
@@ -97,7 +98,7 @@ class LogOddsExperiments:
     regularised: Measured
     post_hoc: Measured
     substitution: Measured
-    models: Mapping[str, Trained]
+    models: Mapping[str, Trained[TextClassifier]]
 
 
 def log_odds_experiments(
@@ -107,7 +108,7 @@ def log_odds_experiments(
     strength: float = 1.0,
     replaced: int = REPLACED,
     settings: Settings | None = None,
-    learned: Trained | None = None,
+    learned: Trained[TextClassifier] | None = None,
     **training: Any,
 ) -> LogOddsExperiments:
     """Run all four experiments: three trainings, and two tests of the first of the networks.
@@ -119,7 +120,7 @@ def log_odds_experiments(
         replaced: How many units are exchanged.
         settings: Seed and intervals.
         learned: The network with its own attention, where it has been trained already.
-        training: Passed to `attnaudit.train`: encoder, hidden, options and the like.
+        training: Passed to `train_text`: encoder, hidden, options and the like.
 
     Raises:
         NotApplicable: More than two classes, or pairs of texts.
@@ -136,11 +137,11 @@ def log_odds_experiments(
     odds = fit_log_odds(splits["train"], vocabulary, strength=strength)
     training = {**training, "vocabulary": vocabulary}
     models = {
-        "learned": learned or train(splits, **training),
-        "fixed": train(
+        "learned": learned or train_text(splits, **training),
+        "fixed": train_text(
             splits, **{**training, "attention": "word", "word_scores": odds.table, "name": None}
         ),
-        "regularised": train(splits, **training, penalty=log_odds_penalty(odds, weight)),
+        "regularised": train_text(splits, **training, penalty=log_odds_penalty(odds, weight)),
     }
     test = splits["test"]
     compared = {name: post_hoc(done.model, test, odds, settings) for name, done in models.items()}
@@ -170,7 +171,6 @@ def post_hoc(
     """
     settings = settings or Settings()
     frame = _per_instance(model, data, settings, partial(_exchanged_weights, odds))
-    facts = Facts(model.classes, settings)
     new = frame.with_columns(
         pl.col("new_predicted").alias("predicted"),
         pl.col("new").alias("probability.1"),
@@ -180,7 +180,7 @@ def post_hoc(
     estimates = [
         e.model_copy(update={"statistic": f"{prefix}{e.statistic}"})
         for prefix, judged in (("", new), ("own_", own))
-        for e in conclude_performance(judged, facts).estimates
+        for e in conclude_performance(judged, model.classes, settings).estimates
         if e.statistic != "skill"
     ]
     for group, part in (("all", frame), *by_max_weight(frame)):
@@ -254,8 +254,7 @@ def substitution(
 def _own(found: Measured, settings: Settings) -> Measured:
     """The performance of a model as it is, with its distance from the log-odds weights."""
     frame = found.instances
-    classes = Facts(("0", "1"), settings)
-    estimates = conclude_performance(frame, classes).estimates
+    estimates = conclude_performance(frame, ("0", "1"), settings).estimates
     return Measured((*estimates, found["jsd"]), frame, found.notes)
 
 

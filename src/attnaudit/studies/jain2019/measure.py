@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.audit import AuditResult
+from attnaudit.audit.run import AuditResult
 from attnaudit.data.records import Dataset
 from attnaudit.errors import ModelError
 from attnaudit.findings.estimates import average, by_max_weight, by_predicted, share, values_of
@@ -21,11 +21,13 @@ from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import bootstrap_interval, bootstrap_metric
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
+from attnaudit.models.text.model import TextClassifier
+from attnaudit.runs.cell import Outcome
 from attnaudit.runs.disk import read_noted, write_noted
-from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.studies.declaration import Cell, Place
 from attnaudit.studies.schema import Spec
 from attnaudit.studies.texts import audited, notes_of, splits_for
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 
 CHECKS = ("agreement", "permutation", "adversary")
@@ -104,9 +106,9 @@ def _trained(spec: Spec, splits: dict[str, Dataset], place: Place) -> tuple[Mode
         overwrite=True,
     )
     history = {
-        "best_epoch": done.result.best_epoch,
-        "dev": dict(done.result.dev),
-        "words": len(done.result.vocabulary),
+        "best_epoch": done.best_epoch,
+        "dev": dict(done.dev),
+        "words": len(done.model.vocabulary) if isinstance(done.model, TextClassifier) else None,
         "vectors": None if done.coverage is None else done.coverage.found,
     }
     # written last: where it stands, the model is whole

@@ -28,6 +28,7 @@ from attnaudit.findings.wording import count, number, shortened
 from attnaudit.report.blocks import Block, StudySection, Texts, Words
 from attnaudit.report.curves import LEGEND_HERE, LEGEND_PAPER
 from attnaudit.report.instances import shown_instances
+from attnaudit.studies.claims import parts_of
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.jain2019.measure import MUTUAL, TO_GRADIENT, TO_LOO
 from attnaudit.studies.jain2019.paper import Paper
@@ -41,7 +42,6 @@ from attnaudit.studies.pieces import (
     histogram_picture,
     kept,
     model_of,
-    parts_of,
     percent,
     section,
     shown_of,

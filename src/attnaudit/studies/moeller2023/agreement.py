@@ -12,7 +12,8 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.siamese.spearman import rank_correlation
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.words import by_words
-from attnaudit.studies.declaration import Outcome, Place
+from attnaudit.runs.cell import Outcome
+from attnaudit.studies.declaration import Place
 from attnaudit.studies.moeller2023.tables import encoder_of, tables_of
 from attnaudit.studies.schema import Spec
 

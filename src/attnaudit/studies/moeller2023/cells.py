@@ -37,7 +37,8 @@ class MoellerOptions(UntrainedOptions):
 
     Attributes:
         models: `minilm`, folders of sentence-transformers models, or names on the hub.
-        exact: Folders that `attnaudit siamese` wrote, or nothing: the papers' exact models.
+        exact: Folders that `attnaudit train --kind siamese` wrote, the papers' exact models, or
+            nothing.
         layers: Where attribution starts; 0 is the embeddings.
         references: What stands for no text: `padding` is the papers'.
         pairs: At most so many pairs of the test split, drawn with seed 0.
@@ -227,8 +228,8 @@ def _exact(folder: str) -> str:
         raise MissingExtra("sentence-transformers", "siamese", "An exact model") from error
     if not is_shifted(folder):
         raise SettingsError(
-            f"exact: {folder} holds no exact model; make one with `attnaudit siamese stsb --out "
-            f"{folder}`"
+            f"exact: {folder} holds no exact model; make one with `attnaudit train stsb "
+            f"--kind siamese --out {folder}`"
         )
     return str(Path(folder).resolve())
 

@@ -320,7 +320,7 @@ def _note(results: Results, *, exact: bool = False) -> str:
     if exact and not any(r.facts.get("exact") for r in results.records):
         texts.insert(
             0,
-            "No exact model was given; make one with `attnaudit siamese stsb --out "
-            "exact` and name it with --set exact=exact.",
+            "No exact model was given; make one with `attnaudit train stsb --kind siamese "
+            "--out exact` and name it with --set exact=exact.",
         )
     return " ".join(texts)

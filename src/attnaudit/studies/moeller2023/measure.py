@@ -13,7 +13,8 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.siamese.parts_of_speech import part_of_speech_table
 from attnaudit.models.siamese.reader import CutTextWarning
 from attnaudit.models.siamese.words import by_words
-from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.runs.cell import Outcome
+from attnaudit.studies.declaration import Cell, Place
 from attnaudit.studies.moeller2023.agreement import measure_agreement
 from attnaudit.studies.moeller2023.cells import AGREEMENT, STEPS, TABLES
 from attnaudit.studies.moeller2023.kinds import NOUNS_AND_VERBS, OTHER, preference, tagger_of

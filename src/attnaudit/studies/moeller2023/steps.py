@@ -22,7 +22,8 @@ from attnaudit.models.siamese.jacobian import Path, parts_of, profile
 from attnaudit.models.siamese.path import Stretch, rule_of
 from attnaudit.models.siamese.references import Reference, reference_of
 from attnaudit.models.siamese.tokens import Tokens
-from attnaudit.studies.declaration import Outcome, Place
+from attnaudit.runs.cell import Outcome
+from attnaudit.studies.declaration import Place
 from attnaudit.studies.schema import Spec
 
 OWN = (6, 8, 12, 16, 24, 32)

@@ -18,13 +18,14 @@ from attnaudit.findings.estimates import average, by_max_weight, values_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.settings import Settings, TrainingSettings
 from attnaudit.models.text.model import load_classifier
+from attnaudit.runs.cell import Outcome
 from attnaudit.runs.engine import Event
 from attnaudit.runs.execute import Watch
-from attnaudit.studies.declaration import Cell, Outcome, Place
+from attnaudit.studies.declaration import Cell, Place
 from attnaudit.studies.jain2019.measure import HINGE
 from attnaudit.studies.schema import Spec
 from attnaudit.studies.texts import audited, notes_of, splits_for, under_checks
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 
 CONTROLS_FOLDER = "controls"
 BASE, MODEL = "base", "model"

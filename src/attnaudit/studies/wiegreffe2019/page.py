@@ -35,7 +35,7 @@ from attnaudit.findings.pictures import (
 )
 from attnaudit.findings.wording import NOTHING, count, number, typeset
 from attnaudit.report.blocks import StudySection, Words
-from attnaudit.studies.claims import PAPERS
+from attnaudit.studies.claims import PAPERS, parts_of
 from attnaudit.studies.declaration import Results, find
 from attnaudit.studies.pieces import (
     WEIGHTS,
@@ -48,7 +48,6 @@ from attnaudit.studies.pieces import (
     interval_picture,
     kept,
     model_of,
-    parts_of,
     said_of,
     section,
     shown_of,

@@ -10,6 +10,7 @@ from attnaudit.studies.claims import (
     Rule,
     data_notes,
     near_chance,
+    parts_of,
     seed_parts,
     stood_in,
 )
