@@ -58,7 +58,7 @@ RECORDS: Mapping[Kind, Records] = {
 }
 """What each kind learns from."""
 READING = frozenset(each.name for each in fields(Reading))
-Given: TypeAlias = Place | Mapping[str, Any]
+Given: TypeAlias = "Place | Mapping[str, Any]"
 
 
 @overload
