@@ -28,7 +28,7 @@ from attnaudit.runs import store as store_module
 from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.execute import watched
 from attnaudit.runs.store import Store
-from attnaudit.training.text_loop import TrainOptions
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.toys import dataset, labelled, reader, sentences
 

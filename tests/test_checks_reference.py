@@ -11,13 +11,15 @@ from scipy.stats import kendalltau
 from attnaudit.attribution import METHODS, Options
 from attnaudit.checks.adversary import ADVERSARY
 from attnaudit.checks.agreement import AGREEMENT
+from attnaudit.checks.declaration import Check
 from attnaudit.checks.erasure import ERASURE, NULL
 from attnaudit.checks.ground_truth import GROUND_TRUTH
 from attnaudit.checks.permutation import PERMUTATION
 from attnaudit.data.records import Text
 from attnaudit.data.texts.tokens import text_record
-from attnaudit.evidence.batch.view import View
-from attnaudit.findings.settings import Settings
+from attnaudit.evidence.batch.chunks import Batch
+from attnaudit.evidence.batch.view import Columns, View
+from attnaudit.findings.settings import EPSILON, Settings
 from attnaudit.measures.drift import fit_drift
 from attnaudit.models.encoded import Encoded
 from attnaudit.models.wrapped.model import WrappedModel
@@ -30,6 +32,13 @@ def view_of(model: WrappedModel, records: list[Text], chosen: np.ndarray | None 
     encoded = Encoded(model, model.collate(records), trace=True)
     flags = np.ones(len(records), bool) if chosen is None else chosen
     return View(encoded, records, SETTINGS, flags, None)
+
+
+def measured(check: Check, view: View) -> Columns:
+    """What the check measures on a batch."""
+    assert isinstance(check.asks, Batch)
+    assert check.asks.measure is not None
+    return check.asks.measure(view)
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["two classes", "three classes"])
@@ -46,7 +55,7 @@ def alone(model: WrappedModel, units: list[str]) -> torch.Tensor:
 
 def test_agreement_is_scipy_on_each_text(case: tuple[WrappedModel, list[Text], View]) -> None:
     _, records, view = case
-    columns = AGREEMENT.measure(view)
+    columns = measured(AGREEMENT, view)
     for row, record in enumerate(records):
         n = len(record.units)
         weights = view.scores("weights")[row, :n].numpy()
@@ -58,7 +67,7 @@ def test_agreement_is_scipy_on_each_text(case: tuple[WrappedModel, list[Text], V
 
 def test_permutation_is_a_loop_of_decodes(case: tuple[WrappedModel, list[Text], View]) -> None:
     model, records, view = case
-    columns = PERMUTATION.measure(view)
+    columns = measured(PERMUTATION, view)
     shuffled, _ = view.permutations
     for row, record in enumerate(records):
         states = model.encode(model.collate([record]))
@@ -79,7 +88,7 @@ def test_erasure_is_a_loop_over_shorter_texts(
     case: tuple[WrappedModel, list[Text], View], method: str
 ) -> None:
     model, records, view = case
-    columns = ERASURE.measure(view)
+    columns = measured(ERASURE, view)
     scores = view.scores(method.strip("|"))
     scores = scores.abs() if method.startswith("|") else scores
     for row, record in enumerate(records):
@@ -101,7 +110,7 @@ def test_erasure_is_a_loop_over_shorter_texts(
 
 def test_flips_are_a_loop_over_weights(case: tuple[WrappedModel, list[Text], View]) -> None:
     model, records, view = case
-    columns = ERASURE.measure(view)
+    columns = measured(ERASURE, view)
     for row, record in enumerate(records):
         n = len(record.units)
         states = model.encode(model.collate([record]))
@@ -121,7 +130,7 @@ def test_flips_are_a_loop_over_weights(case: tuple[WrappedModel, list[Text], Vie
 
 def test_adversaries_keep_the_prediction(case: tuple[WrappedModel, list[Text], View]) -> None:
     model, records, view = case
-    columns = ADVERSARY.measure(view)
+    columns = measured(ADVERSARY, view)
     kinds = ("permutation", "exact") if len(model.classes) == 2 else ("permutation", "bounded")
     for kind in kinds:
         for row, record in enumerate(records):
@@ -130,7 +139,7 @@ def test_adversaries_keep_the_prediction(case: tuple[WrappedModel, list[Text], V
             states = model.encode(model.collate([record]))
             output = model.decode(states, weights)[0].exp().detach()
             change = 0.5 * float((output - view.encoded.probabilities[row]).abs().sum())
-            assert change <= SETTINGS.thresholds.epsilon + 1e-5
+            assert change <= SETTINGS.bar(EPSILON) + 1e-5
             if kind == "permutation":
                 own = view.encoded.weights[row, : len(record.units)]
                 assert torch.allclose(weights[0].sort().values, own.sort().values, atol=1e-6)
@@ -139,24 +148,24 @@ def test_adversaries_keep_the_prediction(case: tuple[WrappedModel, list[Text], V
 def test_undrawn_instances_are_left_out_not_averaged_in() -> None:
     model, records = reader(), sentences(10, shortest=3)
     chosen = np.arange(10) % 2 == 0
-    part = ERASURE.measure(view_of(model, records, chosen))
-    full = ERASURE.measure(view_of(model, records))
+    part = measured(ERASURE, view_of(model, records, chosen))
+    full = measured(ERASURE, view_of(model, records))
     name = f"comprehensiveness.delete.{NULL}"
     assert np.isnan(part[name][~chosen]).all()
     np.testing.assert_allclose(part[name][chosen], full[name][chosen], atol=1e-5)
     view = view_of(model, records, chosen)
     assert view.per_unit(view.scores("integrated_gradients"))[1] is None
-    assert ADVERSARY.measure(view)["permutation_weights"][1] is None
+    assert measured(ADVERSARY, view)["permutation_weights"][1] is None
 
 
 def test_ground_truth_needs_truth_and_grades_the_oracle_best() -> None:
     model = reader()
     plain = sentences(6, shortest=4)
-    assert GROUND_TRUTH.measure(view_of(model, plain)) == {}
+    assert measured(GROUND_TRUTH, view_of(model, plain)) == {}
     known = [
         text_record(r.id, r.text, truth=[i == 1 for i in range(len(r.units))]) for r in plain[:4]
     ]
-    columns = GROUND_TRUTH.measure(view_of(model, [*known, *plain[4:]]))
+    columns = measured(GROUND_TRUTH, view_of(model, [*known, *plain[4:]]))
     assert columns["auroc.oracle"][:4].tolist() == [1.0] * 4
     assert np.isnan(columns["auroc.weights"][4:]).all()
     frame = pl.DataFrame({"weights": columns["auroc.weights"]}, nan_to_null=True)

@@ -8,15 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attnaudit.audit.audit import run_audit
-from attnaudit.training.text_loop import new_net
 from torch import Tensor, nn
 
-from attnaudit.checks.erasure import measure as erasure
+from attnaudit.audit.run import run_audit
 from attnaudit.data.bags.records import bag_record
 from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import ModelError, NotApplicable
+from attnaudit.evidence.batch.erasing import measure_erasure
 from attnaudit.evidence.batch.view import View
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.adversary_search import search_adversary_autograd
@@ -31,6 +30,7 @@ from attnaudit.nets.bags.classifier import BagConfig, new_bag_net
 from attnaudit.nets.selective.net import SelectiveConfig
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.vocabulary import build_vocabulary
+from attnaudit.training.text import new_net
 from tests.toys import WORDS, dataset, reader, sentences
 
 
@@ -156,7 +156,7 @@ def test_a_budget_changes_no_check() -> None:
     for budget in (300, 10**9):
         encoded = encoded_by(reader(deep=True), 6, budget=budget)
         view = View(encoded, list(records), settings, torch.ones(6).bool().numpy(), None)
-        columns.append(erasure(view))
+        columns.append(measure_erasure(view))
     for name, values in columns[0].items():
         torch.testing.assert_close(
             torch.tensor(values), torch.tensor(columns[1][name]), equal_nan=True, atol=1e-6, rtol=0

@@ -39,7 +39,6 @@ def finding(check: str, subject: str = "weights") -> Finding:
 
 
 @pytest.fixture(scope="module")
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     claim = Claim(
         id="size",
