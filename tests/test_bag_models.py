@@ -665,12 +665,12 @@ def test_what_cannot_be_saved_is_refused_before_training(tmp_path):
     few = {"options": options_for("bags", epochs=1), "progress": False, "limit": 20}
     with pytest.raises(ModelError, match="cannot be written"):
         train("presence-gaussian", kind="bags", out=tmp_path / "file" / "model", **few)
-    with pytest.raises(SettingsError, match="'zz' is unknown"):
+    with pytest.raises(SettingsError, match="'zz'; choose one of mean"):
         train("presence-gaussian", kind="bags", rule="zz", **few)
     splits = resolve("presence-gaussian", "bags", limit=20).splits()
     with pytest.raises(DataError, match="no split 'dev'"):
         train({"train": splits["train"]}, kind="bags", progress=False)
-    with pytest.raises(SettingsError, match="limit= says how data are read"):
+    with pytest.raises(SettingsError, match=r"limit= \(--limit\) says how data are read"):
         train(splits, kind="bags", **few)
     with pytest.raises(DataError, match="Did you mean 'presence-digits'"):
         train("presence-digit", kind="bags", **few)
