@@ -29,7 +29,7 @@ from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import GATES
 from attnaudit.data.kinds import AnyDataset
 from attnaudit.errors import RunError
-from attnaudit.evidence.batch.chunks import CHUNK, ROOM, read_instances
+from attnaudit.evidence.batch.chunks import ROOM, read_instances
 from attnaudit.evidence.contract import Design, Evidence, Splits, Tabled
 from attnaudit.files import digest_of
 from attnaudit.findings.findings import Finding, Verdict
@@ -44,7 +44,7 @@ from attnaudit.runs.engine import Engine, engine_of
 from attnaudit.runs.execute import Done, Watch, run_cells
 from attnaudit.runs.folders import check_run
 from attnaudit.runs.inputs import holding
-from attnaudit.runs.store import AGAIN, Store
+from attnaudit.runs.store import AGAIN, PLAN, Store
 from attnaudit.version import __version__
 
 FINDINGS, ESTIMATES, PICTURES = "findings.json", "estimates.parquet", "pictures.json"
@@ -294,6 +294,7 @@ def open_audit(folder: Path) -> AuditResult:
     """
     store = Store(folder, "audit")
     report = store.read(FINDINGS, AuditReport)
+    store.read(PLAN, Plan)  # which the findings repeat: a changed one is told of all the same
     pictures = SHOWN.validate_json(read_sure(folder / PICTURES, folder, "pictures", AGAIN))
     tables = {
         name.removesuffix(".parquet"): pl.read_parquet(
@@ -316,10 +317,8 @@ def _earlier(store: Store, plan: Plan) -> AuditReport | None:
 
 
 def _instances(store: Store, lines: Sequence[CellLine]) -> pl.DataFrame:
-    places = [line.place for line in lines if (store.folder / line.place / CHUNK).exists()]
-    if not places and not any(line.place.startswith(f"{ROOM}/chunk") for line in lines):
-        return pl.DataFrame()
-    return read_instances(store, places)
+    places = [line.place for line in lines if line.place.startswith(f"{ROOM}/chunk")]
+    return read_instances(store, places) if places else pl.DataFrame()
 
 
 def _line(cell: Cell, done: Done) -> CellLine:

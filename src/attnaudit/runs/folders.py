@@ -119,7 +119,7 @@ def claim(folder: Path, kind: str) -> None:
         for place in (folder, *(folder / name for name in FILES[kind] if (folder / name).is_dir())):
             tidy(place)
         if _damaged(folder):
-            said = f"{folder / MANIFEST} is damaged: everything is made again."
+            said = f"{folder / MANIFEST} is damaged: it is made again, and so is all that it noted."
             warnings.warn(said, DamagedWarning, stacklevel=2)
         before = known_manifest(folder)
         if before.kind != kind:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from attnaudit.errors import DamagedWarning, RunError
 from attnaudit.files import parse_json, tidy
-from attnaudit.manifest import MANIFEST, ChangedError, changes, read_noted
+from attnaudit.manifest import MANIFEST, ChangedError, changes, known_manifest, read_noted
 from attnaudit.runs import disk
 from attnaudit.runs.cell import Cell, CellRecord
 from attnaudit.runs.disk import explained, lock, read_sure, write_noted
@@ -86,16 +86,17 @@ class Store:
             RunError: It is not what was written, so that whose results these are is not known.
         """
         path = self.folder / PLAN
-        if not path.exists():
+        if not path.is_file():
             return None
         try:
-            content = read_noted(path, self.folder)
+            # not noted, or by a damaged manifest: it is told apart from other plans all the same
+            content = read_noted(path, self.folder, known_manifest(self.folder))
         except ChangedError as error:
             raise RunError(
                 f"{error}, so whose results these are is not known. Choose another folder, or "
                 "pass overwrite=True (--overwrite) to replace them."
             ) from error
-        return None if content is None else parsed(content, path, kind)
+        return parsed(path.read_bytes() if content is None else content, path, kind)
 
     def place_of(self, cell: Cell) -> Path:
         """The folder of a cell, made if need be.
