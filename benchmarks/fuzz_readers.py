@@ -309,7 +309,7 @@ def write_settings(rng: random.Random, folder: Path) -> object:
         "confidence": rng.choice((0.9, 0.95)),
         "chunk": rng.randint(1, 500),
         "fractions": [0.1, 0.5],
-        "thresholds": {"skill": rng.choice((0.2, 0.4))},
+        "bars": {"skill": rng.choice((0.2, 0.4))},
     }
     names = rng.sample(list(given), rng.randint(0, len(given)))
     given = {name: given[name] for name in names}
