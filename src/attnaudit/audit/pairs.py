@@ -104,8 +104,6 @@ def audit_pairs(
         if remake is None and isinstance(explainer, PairExplainer):
             load = _recipe(explainer, settings)
         file = folder / INPUTS / f"pairs-{data.fingerprint[:16]}.json"
-        if engine.remote:
-            _write(file, distinct, folder)
         held = stack.enter_context(holding(shared, known, load, model.name))
         all_pairs = stack.enter_context(
             holding(distinct, data.fingerprint, partial(_pairs_at, file), name)
@@ -119,6 +117,7 @@ def audit_pairs(
             overwrite=overwrite,
             engine=engine,
             watch=watch,
+            send=partial(_write, file, distinct, folder) if engine.remote else None,
         )
 
 

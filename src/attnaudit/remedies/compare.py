@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from attnaudit.audit.plan import checks_of
 from attnaudit.audit.run import AuditResult, run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError
@@ -123,7 +124,7 @@ def compare(
         raise SettingsError(f"seeds is {tuple(seeds)}; name each seed once")
     compared = {"agreement", "permutation", "erasure"}
     compared |= {"ground_truth"} if splits["test"].has_truth else set()
-    left_out = compared - set(settings.checks)
+    left_out = compared - {check.name for check in checks_of(settings, "texts")}
     if left_out or "delete" not in settings.operators:
         missing = f"checks {sorted(left_out)}" if left_out else "operator 'delete' of erasure"
         raise SettingsError(f"the settings leave out the {missing}, which is compared; put it back")
