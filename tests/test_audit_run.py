@@ -11,11 +11,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from attnaudit.training.text_loop import TrainOptions
 from polars.testing import assert_frame_equal
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.frame import tidy
-from attnaudit.audit.run import AuditResult, open_audit, run_audit
+from attnaudit.audit.result import AuditResult, open_audit, run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DamagedWarning, DataError, ModelError, RunError, SettingsError
 from attnaudit.findings.findings import Verdict
@@ -28,7 +29,6 @@ from attnaudit.runs import store as store_module
 from attnaudit.runs.code import code_fingerprint
 from attnaudit.runs.execute import watched
 from attnaudit.runs.store import Store
-from attnaudit.training.text_loop import TrainOptions
 from attnaudit.training.train import train
 from tests.toys import dataset, labelled, reader, sentences
 

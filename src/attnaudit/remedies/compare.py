@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError
 from attnaudit.evidence.batch.chunks import drawn

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.reading import Kind as Records
+from attnaudit.data.kinds import Records
 from attnaudit.data.reading import Reading
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.opening import Place
@@ -58,7 +58,7 @@ RECORDS: Mapping[Kind, Records] = {
 }
 """What each kind learns from."""
 READING = frozenset(each.name for each in fields(Reading))
-Given: TypeAlias = Place | Mapping[str, Any]
+Given: TypeAlias = "Place | Mapping[str, Any]"
 
 
 @overload
