@@ -29,7 +29,8 @@ from rich.table import Table
 
 from attnaudit.api import explain, open_run
 from attnaudit.audit.plan import facts_of
-from attnaudit.audit.run import open_audit, run_audit
+from attnaudit.audit.result import open_audit
+from attnaudit.audit.run import run_audit
 from attnaudit.audit.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.kinds import TEXTS

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
 from attnaudit.audit.schema import AuditReport
 from attnaudit.evidence.contract import Splits
 from attnaudit.evidence.judges.probe import DefaultUnits

@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 from attnaudit.audit.plan import facts_of
-from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.evidence.trainings.base import parts_of

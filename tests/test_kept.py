@@ -17,7 +17,8 @@ import pytest
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
-from attnaudit.audit.run import AuditResult, open_audit, run_audit
+from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audit.run import run_audit
 from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.load import load

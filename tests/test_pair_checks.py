@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from attnaudit.audit.pairs import audit_pairs
-from attnaudit.audit.run import AuditResult, open_audit
+from attnaudit.audit.result import AuditResult, open_audit
 from attnaudit.checks.registry import CHECKS
 from attnaudit.errors import DataError, NotApplicable, RunError, SettingsError
 from attnaudit.evidence.pairs.view import PairView, Shared, randomised

@@ -11,7 +11,7 @@ import torch
 from attnaudit.training.bag_loop import BagOptions
 
 from attnaudit.audit.held_out import choose
-from attnaudit.audit.run import AuditResult, open_audit, run_audit
+from attnaudit.audit.result import AuditResult, open_audit, run_audit
 from attnaudit.audit.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.bags.records import BagDataset, bag_record

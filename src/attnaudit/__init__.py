@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 from attnaudit.version import __version__
 
 if TYPE_CHECKING:
-    from attnaudit.api import Audit, audit, explain, open_run
+    from attnaudit.api import Audit, StudyRun, audit, explain, open_run, study
     from attnaudit.attribution import Attribution
     from attnaudit.audit.explain import Explanation
-    from attnaudit.audit.pairs import audit_pairs
     from attnaudit.data.records import Dataset
     from attnaudit.data.sources.resolve import load_data
     from attnaudit.findings.findings import Finding, Verdict
     from attnaudit.findings.settings import Settings
     from attnaudit.models.cut import Model
     from attnaudit.models.load import load
-    from attnaudit.models.siamese.similarity import Similarity, similarities, similarity
+    from attnaudit.models.siamese.similarity import Similarity, similarities
     from attnaudit.models.wrapped.model import wrap
     from attnaudit.training.train import train
 
@@ -29,16 +28,16 @@ __all__ = [
     "Model",
     "Settings",
     "Similarity",
+    "StudyRun",
     "Verdict",
     "__version__",
     "audit",
-    "audit_pairs",
     "explain",
     "load",
     "load_data",
     "open_run",
     "similarities",
-    "similarity",
+    "study",
     "train",
     "wrap",
 ]
@@ -52,15 +51,15 @@ HOMES = {
     "Model": "models.cut",
     "Settings": "findings.settings",
     "Similarity": "models.siamese.similarity",
+    "StudyRun": "api",
     "Verdict": "findings.findings",
     "audit": "api",
-    "audit_pairs": "audit.pairs",
     "explain": "api",
     "load": "models.load",
     "load_data": "data.sources.resolve",
     "open_run": "api",
     "similarities": "models.siamese.similarity",
-    "similarity": "models.siamese.similarity",
+    "study": "api",
     "train": "training.train",
     "wrap": "models.wrapped.model",
 }

@@ -1,20 +1,24 @@
-"""The public verbs: what `import attnaudit` gives."""
+"""The public face: the verbs that `import attnaudit` gives, and what they give back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import polars as pl
+from markupsafe import escape
+from pydantic import BaseModel, JsonValue
 
 from attnaudit.attribution import LONGEST
+from attnaudit.audit.door import Question, ask
 from attnaudit.audit.explain import DEFAULT_METHODS, Explanation, explain_record
 from attnaudit.audit.frame import tidy
-from attnaudit.audit.held_out import Chosen, choose
-from attnaudit.audit.run import AuditResult, open_audit, run_audit
-from attnaudit.data.kinds import AnyDataset, Record
+from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.data.kinds import Record
+from attnaudit.data.sources.opening import Place
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import SettingsError
 from attnaudit.findings.findings import Finding, Verdict
@@ -22,20 +26,97 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.progress import Report, bars
-from attnaudit.report.markdown import render_card, write_card
-from attnaudit.report.page import render_frame, write_html
-from attnaudit.runs.execute import watched
+from attnaudit.report.files import write_text
+from attnaudit.report.markdown import render_card
+from attnaudit.report.page import render_html
+from attnaudit.runs.execute import Watch, watched
+from attnaudit.runs.folders import kind_of
+from attnaudit.studies import STUDIES
+from attnaudit.studies.page import render_study, render_study_markdown
+from attnaudit.studies.run import Finished, open_study, options_of, prepare, run_study
+from attnaudit.studies.schema import Claim, Holds
+
+if TYPE_CHECKING:
+    from attnaudit.models.siamese.explainer import PairExplainer
+    from attnaudit.models.siamese.similarity import Similarity
+
+
+class Run(ABC):
+    """A finished run, whatever was asked: the same methods for audits and studies."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> Verdict:
+        """`pass`, `fail`, `inconclusive` or `not applicable`."""
+
+    @property
+    @abstractmethod
+    def findings(self) -> Sequence[Finding | Claim]:
+        """What each check found; of a study, what came of each claim."""
+
+    @property
+    @abstractmethod
+    def frame(self) -> pl.DataFrame:
+        """Every estimate as a tidy row: value, interval, sample size, null."""
+
+    @abstractmethod
+    def card(self) -> str:
+        """A summary in Markdown."""
+
+    @abstractmethod
+    def html(self) -> str:
+        """The report as one HTML document that loads nothing."""
+
+    @property
+    @abstractmethod
+    def _stored(self) -> BaseModel: ...
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """All that was found as JSON, written to `path` where one is given."""
+        text = self._stored.model_dump_json(indent=2)
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report, whole or not at all.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        return write_text(Path(path), self.html())
+
+    def to_card(self, path: str | Path) -> Path:
+        """Write the summary in Markdown.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        return write_text(Path(path), self.card())
+
+    def _repr_html_(self) -> str:
+        """The report in a frame of its own, for notebooks: its style stays inside."""
+        style = "width:100%;height:44rem;border:1px solid #8886"
+        document = escape(self.html())
+        return f'<iframe title="attnaudit report" style="{style}" srcdoc="{document}"></iframe>'
 
 
 @dataclass(frozen=True)
-class Audit(AuditResult):
+class Audit(AuditResult, Run):
     """A finished audit.
 
     Attributes:
         report: Everything found, as a pydantic model.
-        instances: One row an instance: predictions, scores of every attribution, and what every
+        instances: One row per instance: predictions, scores of every attribution, and what every
             check measured on it.
+        pictures: Tables and pictures of each check as plain data, by its name.
+        frames: Further tables, such as one row per seed, by name.
     """
+
+    @classmethod
+    def of(cls, result: AuditResult) -> Self:
+        """The same with the methods of every run."""
+        return cls(result.report, result.instances, result.pictures, result.frames)
 
     @property
     def verdict(self) -> Verdict:
@@ -52,62 +133,117 @@ class Audit(AuditResult):
         """Every estimate as a tidy row: value, interval, sample size, null."""
         return tidy(self.report)
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The report as JSON, written to `path` where one is given."""
-        text = self.report.model_dump_json(indent=2)
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
-
-    def to_html(self, path: str | Path) -> Path:
-        """Write one standalone HTML file."""
-        return write_html(self, Path(path))
-
     def card(self) -> str:
         """A short Markdown card for a model card."""
         return render_card(self)
 
-    def to_card(self, path: str | Path) -> Path:
-        """Write the Markdown card."""
-        return write_card(self, Path(path))
+    def html(self) -> str:
+        """The report as one HTML document that loads nothing."""
+        return render_html(self)
 
-    def _repr_html_(self) -> str:
-        return render_frame(self)
+    @property
+    def _stored(self) -> BaseModel:
+        return self.report
 
     def __repr__(self) -> str:
         judgement = self.report.judgement
         return f"Audit({judgement.verdict.value}: {judgement.headline} {judgement.advice})"
 
 
+@dataclass(frozen=True)
+class StudyRun(Finished, Run):
+    """A finished study.
+
+    Attributes:
+        report: Everything found, as a pydantic model.
+        results: The cells behind it.
+    """
+
+    @classmethod
+    def of(cls, finished: Finished) -> Self:
+        """The same with the methods of every run."""
+        return cls(finished.report, finished.results)
+
+    @property
+    def verdict(self) -> Verdict:
+        """`pass` where every claim that was measured holds, `fail` where one does not."""
+        answers = {claim.holds for claim in self.report.claims}
+        if Holds.NO in answers:
+            return Verdict.FAIL
+        if Holds.UNDECIDED in answers:
+            return Verdict.INCONCLUSIVE
+        return Verdict.PASS if Holds.YES in answers else Verdict.NOT_APPLICABLE
+
+    @property
+    def findings(self) -> tuple[Claim, ...]:
+        """What came of each claim of the paper."""
+        return self.report.claims
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Every estimate of every cell as a tidy row."""
+        return self.results.frame
+
+    def card(self) -> str:
+        """The claims and tables in Markdown."""
+        return render_study_markdown(self)
+
+    def html(self) -> str:
+        """The page as one HTML document that loads nothing."""
+        return render_study(self)
+
+    @property
+    def _stored(self) -> BaseModel:
+        return self.report
+
+
 def audit(
-    model: Model | str | Path,
-    data: AnyDataset | str | Path | Any = None,
+    model: Model | PairExplainer | str | Path,
+    data: Place | None = None,
     *,
     settings: Settings | None = None,
-    checks: Sequence[str] | None = None,
+    checks: str | Sequence[str] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     workers: int = 1,
     include_training_texts: bool = False,
+    default_units: Sequence[str] = (),
+    defaults: str | None = None,
+    graded: Sequence[str] | None = None,
+    layer: int = 0,
+    reference: str = "padding",
+    tolerance: float = 1e-3,
+    device: str | None = None,
     progress: Report | bool | None = None,
-    **data_options: Any,
+    **reading: Any,
 ) -> Audit:
-    """Check whether a model's attention weights may be shown as an explanation.
+    """Check whether attention weights, or a similarity, may be shown as an explanation.
 
     Args:
-        model: A model with the cut (`train`, `load`, `wrap`), or the folder of one.
-        data: A `Dataset` or `BagDataset`, or what `resolve` takes: a file, a data frame, a
-            name. None takes the test split that was held out when the model was trained and saved.
-        settings: Thresholds, seed, sizes; the defaults are those of `attnaudit audit`.
-        checks: Names of the checks to run; all by default.
+        model: A model with the cut (`train`, `load`, `wrap`), or the folder of one; for pairs of
+            texts a sentence-transformers model by folder or hub name, `minilm`, or a
+            `PairExplainer`.
+        data: What `resolve` takes: a data set, a file, a frame, a name. None takes the test split
+            that was held out when the model was trained and saved. Checks that train something
+            need the data that the model was trained on, with its splits (or these by name).
+        settings: Bars, seed, sizes; the defaults are those of `attnaudit audit`.
+        checks: Names of checks, or of groups of them (`attention`, `retraining`, `shortcut`,
+            `seeds`, `pairs`); those that are usual for the kind of model by default.
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
         overwrite: Replace another audit in that folder.
-        workers: Chunks of instances, and trainings, at a time; numbers do not depend on it.
+        workers: Chunks of instances, trainings and the like at a time; numbers do not depend on it.
         include_training_texts: Keep texts that the model was trained on (train or dev). By
             default they are left out, where they are known, and the report says so.
+        default_units: Tokens that stand in every text and mean nothing, for checks of shortcuts.
+        defaults: The default tokens that a selector was trained with: `ends` or `only`.
+        graded: Classes whose bags are graded against the truth, over seeds; all by default.
+        layer: Where tables of token pairs start; 0 for the input.
+        reference: Their reference: `padding`, `mask`, `zero`, `mean`, or a token.
+        tolerance: How far they may be from adding up.
+        device: Where the model is put, and where others are trained.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
             terminal).
-        data_options: Passed to `resolve` where `data` is no `Dataset`.
+        reading: How the data are read, as `resolve` takes it: `columns`, `split`, `limit`, …
 
     Returns:
         The audit: `verdict`, `findings`, `frame`, `to_html(...)`.
@@ -115,38 +251,92 @@ def audit(
     Raises:
         AttnauditError: Unusable data, model, settings or folder, each with what to do.
     """
-    model = model if isinstance(model, Model) else load(model)
-    if not isinstance(data, Chosen):
-        data = choose(model, data, include=include_training_texts, **data_options)
-    settings = settings or Settings()
+    chosen = settings or Settings()
     if checks is not None:
-        settings = Settings.model_validate({**settings.model_dump(), "checks": tuple(checks)})
-    folder = Path(out) if out is not None else None
-    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        names = (checks,) if isinstance(checks, str) else tuple(checks)
+        chosen = Settings.model_validate({**chosen.model_dump(), "checks": names})
+    question = Question(
+        model,
+        data,
+        chosen,
+        reading,
+        include_training_texts=include_training_texts,
+        default_units=default_units,
+        defaults=defaults,
+        graded=graded,
+        layer=layer,
+        reference=reference,
+        tolerance=tolerance,
+        device=device,
+        out=None if out is None else Path(out),
+        workers=workers,
+    )
+    with bars(progress if isinstance(progress, bool) else None) as drawn, ask(question) as asked:
         report = progress if callable(progress) else drawn
-        result = run_audit(
-            model,
-            data.data,
-            settings,
-            out=folder,
-            overwrite=overwrite,
-            workers=workers,
-            watch=None if report is None else watched(report),
-            left_out=data.left_out,
-        )
-    return Audit(result.report, result.instances, result.pictures)
+        watch = None if report is None else watched(report)
+        return Audit.of(asked.run(overwrite=overwrite, device=device or "cpu", watch=watch))
 
 
-def open_run(folder: str | Path) -> Audit:
-    """A finished audit from its run folder.
+def open_run(folder: str | Path) -> Audit | StudyRun:
+    """A finished run from its folder, an audit or a study.
 
     Raises:
-        RunError: The folder holds no finished audit, or a damaged one.
+        RunError: The folder holds no finished run, or a damaged one.
     """
-    result = open_audit(Path(folder))
-    return Audit(result.report, result.instances, result.pictures)
+    place = Path(folder)
+    if kind_of(place) == "study":
+        return StudyRun.of(open_study(place, STUDIES))
+    return Audit.of(open_audit(place))
 
 
+def study(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    quick: bool = False,
+    workers: int = 1,
+    again: bool = False,
+    reference: Mapping[str, JsonValue] | None = None,
+    progress: Report | bool | None = None,
+    **options: object,
+) -> StudyRun:
+    """Repeat a paper's experiments and say which of its claims hold.
+
+    Args:
+        name: Which one: `jain2019`, `wiegreffe2019`, `bai2021`, `haab2022` or `moeller2023`.
+        out: The run folder, `runs/NAME` by default; finished cells stay there.
+        data_dir: A folder with one sub-folder per data set.
+        quick: A small version, of minutes, which needs no data.
+        workers: Cells at a time; numbers do not depend on it.
+        again: Run finished cells again.
+        reference: The paper's own numbers, to show beside.
+        progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
+            terminal).
+        options: Those of the study: `data`, `seeds`, `epochs`, …
+
+    Raises:
+        AttnauditError: No such study or option, or a folder that cannot be used.
+    """
+    if name not in STUDIES:
+        raise SettingsError(f"no study is called {name!r}; there are: {', '.join(STUDIES)}.")
+    folder = None if data_dir is None else Path(data_dir)
+    prepared = prepare(
+        STUDIES[name],
+        options_of(STUDIES[name], options, data_dir=folder, quick=quick),
+        Path(out or Path("runs") / name),
+        data_dir=folder,
+        quick=quick,
+        workers=workers,
+        again=again,
+    )
+    with bars(progress if isinstance(progress, bool) else None) as drawn:
+        report = progress if callable(progress) else drawn
+        watch: Watch | None = None if report is None else watched(report)
+        return StudyRun.of(run_study(prepared, reference=reference, watch=watch))
+
+
+@overload
 def explain(
     model: Model | str | Path,
     text: str | Record,
@@ -155,21 +345,47 @@ def explain(
     tokenizer: str = "words",
     seed: int = 0,
     longest: int = LONGEST,
-) -> Explanation:
-    """Explain one prediction by several attributions.
+) -> Explanation: ...
+@overload
+def explain(
+    model: str | Path | object, text: str, other: str, *others: str, **options: Any
+) -> Similarity: ...
+def explain(model: Any, text: Any, *others: Any, **options: Any) -> Any:
+    """Explain one prediction by several attributions, or the similarity of two texts.
 
     Args:
-        model: A model with the cut, or the folder of one.
+        model: A model with the cut, or the folder of one; for two texts a `SentenceTransformer`,
+            its folder or hub name, or `minilm`.
         text: The text, or a record: of a model of bags, a bag.
-        methods: Names of `METHODS`; four by default.
-        tokenizer: How the text is cut into units.
-        seed: Of random scores.
-        longest: Units above which leave-one-out is left out, where its cost grows with their
-            square.
+        others: The text that it is compared with.
+        options: Of one text: `methods` (names of `METHODS`, four by default), `tokenizer` (how it
+            is cut into units), `seed` (of random scores), `longest` (units above which
+            leave-one-out is left out, where its cost grows with their square). Of two texts those
+            of `similarities`: `layer`, `reference`, `tolerance`, `cache`, …
 
     Raises:
         SettingsError: A bound that is not positive, an empty text, or a method that does not exist.
+        AttnauditError: A model, text or option that cannot be used.
     """
+    if others:
+        # sentence-transformers takes seconds to import
+        from attnaudit.models.siamese.similarity import similarities
+
+        if len(others) > 1:
+            raise SettingsError("give two texts; `similarities` takes any number of pairs")
+        return next(iter(list(similarities(model, [(text, others[0])], **options))))
+    return _explain_one(model, text, **options)
+
+
+def _explain_one(
+    model: Model | str | Path,
+    text: str | Record,
+    *,
+    methods: Sequence[str] | None = None,
+    tokenizer: str = "words",
+    seed: int = 0,
+    longest: int = LONGEST,
+) -> Explanation:
     if longest < 1:
         raise SettingsError(f"longest={longest}: the bound must be 1 or more.")
     model = model if isinstance(model, Model) else load(model)

@@ -8,12 +8,11 @@ from typing import Any
 from attnaudit.audit.schema import DataFacts
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.drawing import draw
-from attnaudit.data.kinds import BAGS, TEXTS, AnyDataset
-from attnaudit.data.reading import Kind as RecordKind
+from attnaudit.data.kinds import TEXTS, AnyDataset
 from attnaudit.data.reading import Reading, check_limit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.sources.opening import Place
-from attnaudit.data.sources.resolve import Source, resolve
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.matching import fitted
@@ -112,9 +111,7 @@ def _data(model: Model, source: Place | None, options: dict[str, Any]) -> AnyDat
         return source
     if source is not None:
         options = {"classes": model.classes, **options}
-        kind: RecordKind = "bags" if model.kind == BAGS else "texts"
-        found: Source[Any] = resolve(source, kind, **options)
-        data: AnyDataset = found.data()
+        data: AnyDataset = resolve(source, model.kind.instances, **options).data()
         return data
     given = Reading(**options).given
     if given:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from attnaudit.audit.schema import Judgement, Reason
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS
+from attnaudit.data.kinds import TEXTS, Kind
 from attnaudit.findings.estimates import lead_of, spoken
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.wording import subject as called
@@ -16,24 +16,11 @@ CALIBRATION = ("random", "oracle")
 """Subjects of findings that judge a check: random scores must not pass, known evidence not fail."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is judged, in words.
-
-    Attributes:
-        shown: What would be shown, such as `weights`.
-        reason: What it would be the reason for, such as `a prediction`.
-    """
-
-    shown: str = "weights"
-    reason: str = "a prediction"
-
-
 def judge(
     gate: Finding,
     findings: Sequence[Finding],
     cautions: Sequence[str] = (),
-    subject: Subject | None = None,
+    kind: Kind = TEXTS,
 ) -> Judgement:
     """Weigh the findings: gate first, then every decisive check.
 
@@ -44,9 +31,8 @@ def judge(
         gate: Whether what is judged is good enough.
         findings: What the checks found; the first of each check speaks for it.
         cautions: What is to be kept in mind before all else.
-        subject: What is judged, in words.
+        kind: What the model reads, which says what is judged.
     """
-    subject = subject or Subject()
     own = first_findings(findings)
     void = _void(findings)
     reasons = tuple(
@@ -54,7 +40,7 @@ def judge(
     )
     decisive = [r for r in reasons if decides(r.check, reasons)]
     better = _recommended(own)
-    answer = _answer(decisive, _instead(better), subject)
+    answer = _answer(decisive, _instead(better), kind)
     asked, missing = answer[0], _missing(own)
     verdict, headline, advice = answer
     doubts = [f"not run: {_join(missing)}"] if missing else []
@@ -73,8 +59,8 @@ def judge(
         )
     elif doubts and verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE):
         verdict = Verdict.INCONCLUSIVE
-        headline = f"{_cannot_say(subject)}: {_join(doubts)}."
-        advice = f"Run every check, on labelled data, before you show these {subject.shown}."
+        headline = f"{_cannot_say(kind)}: {_join(doubts)}."
+        advice = f"Run every check, on labelled data, before you show these {kind.explained}."
     return Judgement(
         verdict=verdict,
         asked=asked,
@@ -110,7 +96,7 @@ def decides(check: str, reasons: Sequence[Reason]) -> bool:
 
 
 def _answer(
-    decisive: Sequence[Reason], instead: tuple[str, str] | None, subject: Subject
+    decisive: Sequence[Reason], instead: tuple[str, str] | None, kind: Kind
 ) -> tuple[Verdict, str, str]:
     """Verdict, headline and advice; `instead` is what to show instead, and why it is better."""
     verdicts = [r.verdict for r in decisive]
@@ -124,7 +110,7 @@ def _answer(
     if Verdict.FAIL in verdicts:
         return (
             Verdict.FAIL,
-            f"These {subject.shown} may not be shown as the reason for {subject.reason}, because "
+            f"These {kind.explained} may not be shown as the reason for {kind.target}, because "
             f"of: {titles([r for r in decisive if r.verdict is Verdict.FAIL])}.",
             f"Show {instead[0]} instead: {instead[1]}."
             if instead
@@ -133,7 +119,7 @@ def _answer(
     if core and all(v is Verdict.NOT_APPLICABLE for v in core):
         return (
             Verdict.NOT_APPLICABLE,
-            f"There is nothing to show: no decisive check applies to these {subject.shown}.",
+            f"There is nothing to show: no decisive check applies to these {kind.explained}.",
             "See each check for the reason; scores that are equal on all units say nothing about "
             "any of them.",
         )
@@ -141,13 +127,13 @@ def _answer(
         why = f"undecided is {titles(doubtful)}" if verdicts else "nothing decided it"
         return (
             Verdict.INCONCLUSIVE,
-            f"{_cannot_say(subject)}: {why}.",
+            f"{_cannot_say(kind)}: {why}.",
             "Audit more instances, or show "
             + (f"{instead[0]}: {instead[1]}." if instead else "nothing for now."),
         )
     return (
         Verdict.PASS,
-        f"These {subject.shown} may be shown as an explanation: every check that could forbid it "
+        f"These {kind.explained} may be shown as an explanation: every check that could forbid it "
         "passed.",
         "Say 'an explanation', not 'the explanation', and audit again after retraining."
         + (f" More faithful still is {instead[0]}: {instead[1]}." if instead else ""),
@@ -160,8 +146,8 @@ def _open(reason: Reason) -> bool:
     return lacking or reason.verdict is Verdict.INCONCLUSIVE
 
 
-def _cannot_say(subject: Subject) -> str:
-    return f"This audit cannot say whether these {subject.shown} may be shown as an explanation"
+def _cannot_say(kind: Kind) -> str:
+    return f"This audit cannot say whether these {kind.explained} may be shown as an explanation"
 
 
 def _missing(own: Sequence[Finding]) -> list[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,11 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from attnaudit.audit.inputs import INPUTS
-from attnaudit.audit.run import AuditResult, ask, carry_out
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import Asked, ask, run_in
 from attnaudit.audit.schema import DataFacts, ModelFacts
 from attnaudit.checks.registry import chosen_checks
+from attnaudit.data.kinds import PAIRS
 from attnaudit.errors import DataError, ModelError
 from attnaudit.evidence.contract import Design
 from attnaudit.evidence.pairs.chunks import TextPairs
@@ -31,13 +32,74 @@ from attnaudit.models.siamese.load import load_siamese
 from attnaudit.models.siamese.own_score import Pair
 from attnaudit.models.siamese.table import ScoreKind
 from attnaudit.runs.disk import explained
-from attnaudit.runs.engine import engine_of
 from attnaudit.runs.execute import Watch
-from attnaudit.runs.folders import check_run
 from attnaudit.runs.inputs import holding
 
 PROBES = 4
 """Pairs whose tables tell explainers apart that have no fingerprint."""
+
+
+@contextlib.contextmanager
+def asking_pairs(
+    explainer: Explainer,
+    pairs: Sequence[Pair],
+    settings: Settings | None = None,
+    *,
+    remake: Remake | None = None,
+    name: str = "pairs",
+    out: Path | None = None,
+    workers: int = 1,
+) -> Iterator[Asked]:
+    """Plan an audit of pairs, with explainer and pairs at hand for as long as it is run.
+
+    Args:
+        explainer: A `PairExplainer`, or anything with its `encoder` and `tables`.
+        pairs: Pairs of texts; one that is repeated counts once.
+        settings: Settings and bars; those for pairs are `settings.pairs`. Without every decisive
+            check the answer stays open.
+        remake: The same explainer for another encoder; known of a `PairExplainer`.
+        name: What reports call the pairs.
+        out: The run folder; None keeps nothing.
+        workers: Chunks of pairs at a time; more than one run in processes, which read the model
+            from where `load_siamese` found it.
+
+    Raises:
+        DataError: No pairs, one that is not two texts, or a text that is empty; named by its
+            number.
+        SettingsError: A check or bar that does not exist, or workers that the explainer cannot be
+            sent to.
+        RunError: The folder cannot be used.
+        NotApplicable: The scores that are explained are not the model's own.
+    """
+    settings = settings or Settings()
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(run_in(out, workers))
+        if not len(pairs):
+            raise DataError(
+                "there are no pairs to audit; give pairs of texts, 30 or more to decide"
+            )
+        distinct: Sequence[Pair] = list(dict.fromkeys(checked_pairs(pairs)))
+        data = _data_facts(explainer, distinct, len(pairs), name)
+        known = _fingerprint(explainer, distinct, remake)
+        encoder = explainer.encoder
+        place = encoder.source
+        model = ModelFacts(
+            name=type(encoder.transformer).__name__ if place is None else Path(place).name,
+            kind=type(explainer).__name__,
+            fingerprint=encoder.fingerprint,
+        )
+        shared, load = Shared(explainer, settings, remake), None
+        if remake is None and isinstance(explainer, PairExplainer):
+            load = _recipe(explainer, settings)
+        file = run.folder / INPUTS / f"pairs-{data.fingerprint[:16]}.json"
+        held = stack.enter_context(holding(shared, known, load, model.name))
+        all_pairs = stack.enter_context(
+            holding(distinct, data.fingerprint, partial(_pairs_at, file), name)
+        )
+        part = TextPairs(held, all_pairs, type(explainer).__module__)
+        send = partial(_write, file, distinct, run.folder) if run.engine.remote else None
+        design = Design(settings, parts=(part,))
+        yield ask(design, model, data, _about(explainer, known), run, send)
 
 
 def audit_pairs(
@@ -55,70 +117,17 @@ def audit_pairs(
 ) -> AuditResult:
     """Put checks to the explanations of the similarity of pairs of texts.
 
-    Args:
-        explainer: A `PairExplainer`, or anything with its `encoder` and `tables`.
-        pairs: Pairs of texts; one that is repeated counts once.
-        settings: Settings and bars; those for pairs are `settings.pairs`.
-        checks: Names of checks; all that are put to pairs by default. Without every decisive one
-            the answer stays open.
-        remake: The same explainer for another encoder; known of a `PairExplainer`.
-        name: What reports call the pairs.
-        out: The run folder; None keeps nothing.
-        overwrite: Replace another audit that the folder holds.
-        workers: Chunks of pairs at a time; more than one run in processes, which read the model
-            from where `load_siamese` found it.
-        watch: Told of each cell's start, steps and end.
-
-    Returns:
-        The findings; `instances` has one row per pair.
-
-    Raises:
-        DataError: No pairs, one that is not two texts, or a text that is empty; named by its
-            number.
-        SettingsError: A check or bar that does not exist, or workers that the explainer cannot be
-            sent to.
-        RunError: The folder cannot be used.
-        NotApplicable: The scores that are explained are not the model's own.
+    It takes what `asking_pairs` and `Asked.run` take and raises what they raise; `checks` are names
+    of checks, in place of those that `settings` has. `instances` has one row per pair.
     """
-    settings, engine = settings or Settings(), engine_of(workers)
+    settings = settings or Settings()
     if checks is not None:
-        names = tuple(check.name for check in chosen_checks(checks))
+        names = tuple(check.name for check in chosen_checks(checks, PAIRS))
         settings = settings.model_copy(update={"checks": names})
-    if out is not None:
-        check_run(out, "audit")
-    if not len(pairs):
-        raise DataError("there are no pairs to audit; give pairs of texts, 30 or more to decide")
-    distinct: Sequence[Pair] = list(dict.fromkeys(checked_pairs(pairs)))
-    data = _data_facts(explainer, distinct, len(pairs), name)
-    known = _fingerprint(explainer, distinct, remake)
-    encoder = explainer.encoder
-    place = encoder.source
-    model = ModelFacts(
-        name=type(encoder.transformer).__name__ if place is None else Path(place).name,
-        kind=type(explainer).__name__,
-        fingerprint=encoder.fingerprint,
-    )
-    with contextlib.ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-")))
-        shared, load = Shared(explainer, settings, remake), None
-        if remake is None and isinstance(explainer, PairExplainer):
-            load = _recipe(explainer, settings)
-        file = folder / INPUTS / f"pairs-{data.fingerprint[:16]}.json"
-        held = stack.enter_context(holding(shared, known, load, model.name))
-        all_pairs = stack.enter_context(
-            holding(distinct, data.fingerprint, partial(_pairs_at, file), name)
-        )
-        part = TextPairs(held, all_pairs, type(explainer).__module__)
-        design = Design(settings, parts=(part,))
-        return carry_out(
-            ask(design, model, data, _about(explainer, known)),
-            folder,
-            keep=out is not None,
-            overwrite=overwrite,
-            engine=engine,
-            watch=watch,
-            send=partial(_write, file, distinct, folder) if engine.remote else None,
-        )
+    with asking_pairs(
+        explainer, pairs, settings, remake=remake, name=name, out=out, workers=workers
+    ) as asked:
+        return asked.run(overwrite=overwrite, watch=watch)
 
 
 def _about(explainer: Explainer, fingerprint: str) -> dict[str, JsonValue]:
@@ -150,7 +159,7 @@ def _data_facts(explainer: Explainer, pairs: Sequence[Pair], given: int, name: s
         instances=len(pairs),
         mean_length=float(np.mean(sizes)),
         notes=tuple(f"{count:,} {said}" for count, said in notes if count),
-        reads="pairs",
+        reads=PAIRS.instances,
     )
 
 

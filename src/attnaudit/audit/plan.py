@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 import torch
 from pydantic import JsonValue
 
-from attnaudit.audit.schema import DataFacts, ModelFacts
+from attnaudit.audit.schema import DataFacts, ModelFacts, Plan
 from attnaudit.checks.declaration import ATTENTION, PAIRS, Check
 from attnaudit.checks.registry import CHECKS, GATES, chosen_checks
-from attnaudit.data.kinds import AnyDataset
+from attnaudit.data import kinds
+from attnaudit.data.kinds import AnyDataset, Kind, kind_of
 from attnaudit.evidence.contract import Asked, Design, Splits
 from attnaudit.files import digest_of
 from attnaudit.findings.settings import LEAST_INSTANCES, Settings, check_bars
@@ -24,13 +26,30 @@ PROBES = 8
 """Records on which a model's behaviour is part of its fingerprint."""
 
 
-def checks_of(settings: Settings, reads: str) -> list[Check]:
+@dataclass(frozen=True)
+class Planned:
+    """An audit that is planned: what it will compute is known, and nothing is run or written.
+
+    Attributes:
+        plan: What is asked.
+        design: The model, data and settings.
+        checks: The checks.
+        cells: What they ask for.
+    """
+
+    plan: Plan
+    design: Design
+    checks: Sequence[Check]
+    cells: Sequence[Cell]
+
+
+def checks_of(settings: Settings, kind: Kind) -> list[Check]:
     """The checks that settings name; the usual ones of what the model reads by default.
 
     Raises:
         SettingsError: A check or bar that does not exist, or a bar out of range.
     """
-    checks = chosen_checks(settings.checks or (PAIRS if reads == "pairs" else ATTENTION,))
+    checks = chosen_checks(settings.checks or (PAIRS if kind == kinds.PAIRS else ATTENTION,), kind)
     every = (*GATES.values(), *CHECKS.values())
     check_bars(settings, (LEAST_INSTANCES, *(bar for check in every for bar in check.bars)))
     return checks
@@ -92,7 +111,7 @@ def data_facts(
         notes=data.notes,
         trained_on=0 if known is None else sum(record in known for record in data),
         left_out=left_out,
-        reads="texts" if model is None else model.kind.instances,
+        reads=(kind_of(data) if model is None else model.kind).instances,
     )
 
 

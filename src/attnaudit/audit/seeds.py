@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from attnaudit.audit.inputs import Sent, sent_to
-from attnaudit.audit.plan import data_facts
-from attnaudit.audit.run import AuditResult, ask, carry_out
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
 from attnaudit.audit.schema import ModelFacts
 from attnaudit.checks.declaration import MANY_SEEDS
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.evidence.contract import Design, Splits
 from attnaudit.evidence.seeds.evidence import gathered
+from attnaudit.evidence.seeds.members import bags_of
 from attnaudit.evidence.seeds.network import Network
 from attnaudit.evidence.seeds.saving import save_ensemble
 from attnaudit.files import digest_of
 from attnaudit.findings.settings import Settings
 from attnaudit.nets.checkpoint import check_place
-from attnaudit.runs.engine import engine_of
 from attnaudit.runs.execute import Watch
 from attnaudit.runs.folders import check_run
-from attnaudit.runs.inputs import Input, holding
+from attnaudit.runs.inputs import holding
 from attnaudit.runs.store import Store
 
 MODEL = "model"
@@ -72,35 +69,31 @@ def audit_seeds(
         >>> [finding.check for finding in report.findings]
         ['silent_failures', 'seed_agreement', 'ensembles']
     """
-    settings, engine = settings or Settings(), engine_of(workers)
+    settings = settings or Settings()
     settings = settings.model_copy(update={"checks": settings.checks or (MANY_SEEDS,)})
     if out is not None:
         check_run(out, "audit")
         check_place(out / MODEL, overwrite=True)
-    about = network.about()
+    known = network.trained()["network"]
     facts = ModelFacts(
         name=network.name,
         kind="Network",
-        fingerprint=digest_of(network.trained()["network"]),
+        fingerprint=digest_of(known),
         classes=network.config.classes,
     )
-    with contextlib.ExitStack() as stack:
-        folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attnaudit-")))
-        sent = sent_to(folder, splits=splits) if engine.remote else Sent()
-        held = stack.enter_context(_held(splits, sent))
-        design = Design(settings, splits=held, parts=(network,))
-        test = splits.get("test") or next(iter(splits.values()))
-        known = data_facts(test, None, splits=splits).model_copy(update={"reads": "bags"})
-        return carry_out(
-            ask(design, facts, known, about),
-            folder,
-            keep=out is not None,
-            overwrite=overwrite,
-            engine=engine,
-            device=network.options.device,
-            watch=watch,
-            send=sent.write,
-        )
+    return run_audit(
+        facts,
+        bags_of(splits)["test"],
+        settings,
+        splits=splits,
+        parts=(network,),
+        about=network.about(),
+        out=out,
+        overwrite=overwrite,
+        workers=workers,
+        device=network.options.device,
+        watch=watch,
+    )
 
 
 def save_seeds(
@@ -124,7 +117,9 @@ def save_seeds(
         RunError: The run folder does not hold these seeds.
         ModelError: Something that is no model of attnaudit's lies in the place of the model.
     """
-    with _held(splits, Sent()) as held:
+    known = {name: part.fingerprint for name, part in splits.items()}
+    some: Splits = splits
+    with holding(some, digest_of(known), name="the bags") as held:
         design = Design(settings or Settings(), splits=held, parts=(network,))
         found = gathered(design, Store(folder, "audit"))
     check_place(folder / MODEL, overwrite=True)
@@ -138,11 +133,3 @@ def save_seeds(
         scaling=network.scaling,
         overwrite=True,
     )
-
-
-@contextlib.contextmanager
-def _held(splits: Splits, sent: Sent) -> Iterator[Input[Splits]]:
-    """The splits at hand."""
-    known = {name: part.fingerprint for name, part in splits.items()}
-    with holding(splits, digest_of(known), sent.splits, "the bags") as held:
-        yield held

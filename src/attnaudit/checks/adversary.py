@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import (
@@ -375,6 +376,7 @@ ADVERSARY = Check(
     null="0: no other weights give the same prediction",
     higher_is_better=False,
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(measure),
     conclude=conclude,
     decisive=False,

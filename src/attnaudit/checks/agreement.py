@@ -10,6 +10,7 @@ import torch
 from scipy.stats import norm
 
 from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import average, by_predicted, share, spoken, values_of
@@ -322,6 +323,7 @@ AGREEMENT = Check(
     higher_is_better=True,
     range=(-1.0, 1.0),
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(measure, ("gradient", "leave_one_out", "random")),
     conclude=conclude,
     decisive=True,

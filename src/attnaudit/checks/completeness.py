@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.data import kinds
 from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
 from attnaudit.evidence.pairs.view import Columns, PairView
 from attnaudit.findings.estimates import average, share, spoken, values_of
@@ -86,6 +87,7 @@ COMPLETENESS = Check(
     null="0",
     higher_is_better=True,
     group=PAIRS,
+    kinds=(kinds.PAIRS,),
     asks=PairBatch(measure),
     conclude=conclude,
     decisive=True,

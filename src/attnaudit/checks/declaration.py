@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from attnaudit.data.kinds import Kind
 from attnaudit.evidence.contract import Asked
 from attnaudit.findings.findings import Estimate, Finding
 from attnaudit.findings.pictures import Block
@@ -16,10 +17,12 @@ ATTENTION, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
     "attention",
     "retraining",
     "shortcut",
-    "many_seeds",
+    "seeds",
     "pairs",
 )
 """Groups of checks that are asked for together."""
+WITH_SPLITS = (RETRAINING, SHORTCUT, MANY_SEEDS)
+"""Those that train or fit something: they need the data with its splits."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Check:
         bar: The one that the whole interval of the headline is held against, where it is one.
         requires: What it takes to pass, in words, where that is not `bar` alone.
         needs: What data must have, such as `truth`.
-        kinds: Names of the kinds of model it applies to; empty for all.
+        kinds: What it can be put to, by what the model reads.
         defers_to: The check that decides in its place where that one can decide.
         recommends: Rank of its recommendation among those of other checks; 0 for none.
         lead: Why what it recommends is better, with `{lead}` for by how much.
@@ -63,6 +66,7 @@ class Check:
     null: str
     higher_is_better: bool
     group: str
+    kinds: tuple[Kind, ...]
     asks: Asked
     conclude: Callable[[Any], list[Finding]]
     decisive: bool
@@ -73,7 +77,6 @@ class Check:
     bar: Bar | None = None
     requires: Callable[[Finding], str] | None = None
     needs: frozenset[str] = frozenset()
-    kinds: frozenset[str] = frozenset()
     defers_to: str | None = None
     recommends: int = 0
     lead: str = "it is ahead by {lead}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from attnaudit.checks.declaration import MANY_SEEDS, Check
 from attnaudit.checks.silent_failures import floor
+from attnaudit.data.kinds import BAGS
 from attnaudit.evidence.seeds.ensembles import able
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.grades import EnsembleRow
@@ -329,6 +330,7 @@ ENSEMBLES = Check(
     range=(-1.0, 1.0),
     needs=frozenset({"truth"}),
     group=MANY_SEEDS,
+    kinds=(BAGS,),
     asks=Seeds(),
     conclude=conclude,
     decisive=False,

@@ -9,6 +9,7 @@ import polars as pl
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.erasing import (
     NULL,
@@ -389,6 +390,7 @@ ERASURE = Check(
     higher_is_better=True,
     range=(-1.0, 1.0),
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(measure_erasure, None, drift=True),
     conclude=conclude,
     decisive=True,

@@ -9,6 +9,7 @@ import numpy as np
 
 from attnaudit.checks.declaration import SHORTCUT, Check
 from attnaudit.checks.leak import accuracies, leaks
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.judges.cells import Judgements, Judging
 from attnaudit.evidence.judges.interventions import LEAK
 from attnaudit.evidence.judges.judge import Judged
@@ -334,6 +335,7 @@ RELIANCE = Check(
     higher_is_better=False,
     range=(-1.0, 1.0),
     group=SHORTCUT,
+    kinds=(TEXTS, BAGS),
     asks=Judging(probes=True, interventions=True, judges=True),
     conclude=conclude,
     decisive=True,

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import above, average, spoken, values_of, worth_recommending
@@ -303,6 +304,7 @@ GROUND_TRUTH = Check(
     higher_is_better=True,
     needs=frozenset({"truth"}),
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(measure, None),
     conclude=conclude,
     decisive=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnaudit.checks.declaration import RETRAINING, Check, estimate_of
+from attnaudit.data.kinds import TEXTS
 from attnaudit.evidence.trainings.asked import Trainings
 from attnaudit.evidence.trainings.design import GUIDE_LAMBDA, GUIDED, Training, Variants
 from attnaudit.evidence.trainings.results import ADVANTAGE, MARGIN, ONE_SEED, Results
@@ -246,6 +247,7 @@ GUIDE = Check(
     null="0: the base's weights are as good a guide as those learned without context",
     higher_is_better=True,
     group=RETRAINING,
+    kinds=(TEXTS,),
     cost="4 of a small model, the model itself, and one trained adversary",
     caveat="Where equal weights do as well, nothing can be told apart; nor is anything learnt from "
     "an adversary that has hardly other weights, or says something else. Weights can also carry "

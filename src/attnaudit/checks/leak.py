@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import SHORTCUT, Check
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.errors import DataError
 from attnaudit.evidence.judges.cells import Judgements, Judging
 from attnaudit.evidence.judges.interventions import LEAK, best_of
@@ -217,6 +218,7 @@ LEAKED = Check(
     higher_is_better=False,
     range=(-1.0, 1.0),
     group=SHORTCUT,
+    kinds=(TEXTS, BAGS),
     asks=Judging(probes=True),
     conclude=conclude,
     decisive=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.data import kinds
 from attnaudit.evidence.pairs.chunks import PairBatch
 from attnaudit.evidence.pairs.curves import pair_columns
 from attnaudit.evidence.pairs.rivals import MARGIN, Wording, judged_curves, ranked, requires
@@ -30,6 +31,7 @@ PAIR_DELETION = Check(
     higher_is_better=True,
     range=(-4.0, 4.0),
     group=PAIRS,
+    kinds=(kinds.PAIRS,),
     asks=PairBatch(partial(pair_columns, curve="deletion")),
     conclude=partial(judged_curves, check="pair_deletion", wording=WORDING, extra=(FALL,)),
     decisive=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.data import kinds
 from attnaudit.evidence.pairs.chunks import PairBatch
 from attnaudit.evidence.pairs.curves import pair_columns
 from attnaudit.evidence.pairs.rivals import MARGIN, Wording, judged_curves, ranked, requires
@@ -27,6 +28,7 @@ PAIR_INSERTION = Check(
     higher_is_better=True,
     range=(-1.0, 1.0),
     group=PAIRS,
+    kinds=(kinds.PAIRS,),
     asks=PairBatch(partial(pair_columns, curve="insertion")),
     conclude=partial(judged_curves, check="pair_insertion", wording=WORDING),
     decisive=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attnaudit.checks.declaration import ATTENTION, Check
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.findings.findings import Finding
 from attnaudit.findings.performance import NAME, SKILL, conclude_performance
@@ -24,6 +25,7 @@ PERFORMANCE = Check(
     null="0",
     higher_is_better=True,
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(),
     conclude=conclude,
     decisive=False,

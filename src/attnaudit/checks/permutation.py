@@ -9,6 +9,7 @@ import polars as pl
 import torch
 
 from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, column
 from attnaudit.findings.estimates import (
@@ -181,6 +182,7 @@ PERMUTATION = Check(
     null="0: the prediction does not depend on which unit has which weight",
     higher_is_better=True,
     group=ATTENTION,
+    kinds=(TEXTS, BAGS),
     asks=Batch(measure),
     conclude=conclude,
     decisive=True,

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from attnaudit.checks.declaration import PAIRS, Check
+from attnaudit.data import kinds
 from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
 from attnaudit.evidence.pairs.pair_methods import ranks_nothing, scores_of
 from attnaudit.evidence.pairs.rivals import left_out, undecided
@@ -132,6 +133,7 @@ RANDOMISED_WEIGHTS = Check(
     higher_is_better=False,
     range=(-1.0, 1.0),
     group=PAIRS,
+    kinds=(kinds.PAIRS,),
     asks=PairBatch(measure),
     conclude=conclude,
     decisive=True,

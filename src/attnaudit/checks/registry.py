@@ -29,6 +29,7 @@ from attnaudit.checks.swaps import SWAPS
 from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
 from attnaudit.checks.uniform import UNIFORM
 from attnaudit.checks.weights_only import WEIGHTS_ONLY
+from attnaudit.data.kinds import Kind
 from attnaudit.errors import SettingsError
 from attnaudit.findings.wording import declare
 
@@ -57,18 +58,32 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
-def chosen_checks(names: Sequence[str]) -> list[Check]:
+def chosen_checks(names: Sequence[str], kind: Kind | None = None) -> list[Check]:
     """Checks by their names or those of their groups, each once, in the order of the registry.
 
+    Args:
+        names: `seeds` is a check of texts and a group of checks of bags.
+        kind: What the model reads; only checks that can be put to it are chosen. None for any.
+
     Raises:
-        SettingsError: No check or group has such a name, or none was named.
+        SettingsError: No check or group has such a name, none was named, or one cannot be put to
+            this kind of model.
     """
     known = groups()
     every = f"there are: {', '.join(CHECKS)}; and groups of them: {', '.join(known)}"
     if not names:
         raise SettingsError(f"no check was named; {every}.")
-    unknown = [name for name in names if name not in CHECKS and name not in known]
-    if unknown:
-        raise SettingsError(f"no check is called {unknown[0]!r}; {every}.")
-    wanted = {one for name in names for one in known.get(name, [name])}
+    wanted: set[str] = set()
+    for name in names:
+        some = {*([name] if name in CHECKS else []), *known.get(name, [])}
+        if not some:
+            raise SettingsError(f"no check is called {name!r}; {every}.")
+        fit = {one for one in some if kind is None or kind in CHECKS[one].kinds}
+        if kind is not None and not fit:
+            others = dict.fromkeys(k.instances for one in some for k in CHECKS[one].kinds)
+            raise SettingsError(
+                f"{name!r} is put to models that read {' or '.join(others)}, and this one reads "
+                f"{kind.instances}."
+            )
+        wanted |= fit
     return [check for name, check in CHECKS.items() if name in wanted]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.checks.declaration import MANY_SEEDS, Check
+from attnaudit.data.kinds import BAGS
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.layout import Layout
 from attnaudit.findings.estimates import above, average, spoken
@@ -227,6 +228,7 @@ SEED_AGREEMENT = Check(
     null="one over the number of instances, mean over bags",
     higher_is_better=True,
     group=MANY_SEEDS,
+    kinds=(BAGS,),
     asks=Seeds(),
     conclude=conclude,
     decisive=False,

@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from attnaudit.checks.declaration import RETRAINING, Check
+from attnaudit.data.kinds import TEXTS
 from attnaudit.data.records import Dataset
 from attnaudit.evidence.trainings.asked import Trainings
 from attnaudit.evidence.trainings.design import Training, Variants
@@ -263,6 +264,7 @@ SEEDS = Check(
     null="the divergence to the same weights in random order",
     higher_is_better=False,
     group=RETRAINING,
+    kinds=(TEXTS,),
     cost="1 for each further seed, and the model itself",
     caveat="Flat weights over a long text differ little whatever they are: read the divergence "
     "beside its null, and by the size of the largest weight.",

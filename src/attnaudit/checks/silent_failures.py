@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import MANY_SEEDS, Check
+from attnaudit.data.kinds import BAGS
 from attnaudit.evidence.seeds.evidence import SeedEvidence, Seeds
 from attnaudit.evidence.seeds.grades import (
     BARS,
@@ -378,6 +379,7 @@ SILENT_FAILURES = Check(
     higher_is_better=False,
     needs=frozenset({"truth"}),
     group=MANY_SEEDS,
+    kinds=(BAGS,),
     asks=Seeds(),
     conclude=conclude,
     decisive=True,

@@ -6,6 +6,7 @@ import numpy as np
 
 from attnaudit.checks.declaration import PAIRS, Check
 from attnaudit.checks.randomised_weights import correlation
+from attnaudit.data import kinds
 from attnaudit.evidence.pairs.chunks import PairBatch, Pairs
 from attnaudit.evidence.pairs.pair_methods import scores_of
 from attnaudit.evidence.pairs.rivals import undecided
@@ -184,6 +185,7 @@ STABILITY = Check(
     higher_is_better=True,
     range=(-1.0, 1.0),
     group=PAIRS,
+    kinds=(kinds.PAIRS,),
     asks=PairBatch(measure),
     conclude=conclude,
     decisive=False,

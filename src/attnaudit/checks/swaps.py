@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import SHORTCUT, Check
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.judges.cells import Judgements, Judging
 from attnaudit.evidence.judges.interventions import SWAP, Flips, flips_by_class
 from attnaudit.findings.estimates import below, share, spoken
@@ -107,6 +108,7 @@ SWAPS = Check(
     higher_is_better=False,
     range=(-1.0, 1.0),
     group=SHORTCUT,
+    kinds=(TEXTS, BAGS),
     asks=Judging(interventions=True),
     conclude=conclude,
     decisive=False,

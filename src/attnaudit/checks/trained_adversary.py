@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import RETRAINING, Check, estimate_of
+from attnaudit.data.kinds import TEXTS
 from attnaudit.evidence.trainings.asked import Trainings
 from attnaudit.evidence.trainings.design import Training, Variants
 from attnaudit.evidence.trainings.results import ADVANTAGE, Results
@@ -246,6 +247,7 @@ TRAINED_ADVERSARY = Check(
     null="0: no further than another seed",
     higher_is_better=False,
     group=RETRAINING,
+    kinds=(TEXTS,),
     cost="1 long one for each strength, all those of `seeds`, and one with equal weights",
     caveat="Adversaries that fail prove nothing: other strengths, or more epochs, may succeed. One "
     "that succeeds shows that other weights can go with these predictions, not that the weights "

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import RETRAINING, Check
+from attnaudit.data.kinds import TEXTS
 from attnaudit.evidence.trainings.asked import Trainings
 from attnaudit.evidence.trainings.design import Training, Variants
 from attnaudit.evidence.trainings.results import MARGIN, ONE_SEED, Results
@@ -197,6 +198,7 @@ UNIFORM = Check(
     null="0: the weights do not matter",
     higher_is_better=True,
     group=RETRAINING,
+    kinds=(TEXTS,),
     cost="1 for each replacement, and the model itself; all that for each of the repeats",
     caveat="An encoder that reads context can move what it found to every state, and then equal "
     "weights lose nothing, although the learned ones are not arbitrary. A task that needs "

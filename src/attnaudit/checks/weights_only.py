@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnaudit.checks.declaration import SHORTCUT, Check
+from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.judges.cells import Judgements, Judging
 from attnaudit.evidence.judges.interventions import LEAK, above_chance, best_of
 from attnaudit.evidence.judges.probe import most_common
@@ -73,6 +74,7 @@ WEIGHTS_ONLY = Check(
     higher_is_better=False,
     range=(-1.0, 1.0),
     group=SHORTCUT,
+    kinds=(TEXTS, BAGS),
     asks=Judging(interventions=True),
     conclude=conclude,
     decisive=False,

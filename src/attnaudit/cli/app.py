@@ -1,4 +1,4 @@
-"""The application: shared options, and errors as one clear line."""
+"""The application: its commands, imported when they are run, and errors as one clear line."""
 
 from __future__ import annotations
 
@@ -7,31 +7,83 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from attnaudit.console import Plain, visible
-from attnaudit.data.named.paper import PIPELINES
-from attnaudit.data.reading import Column, parse_columns
-from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import INTERRUPTED, AttnauditError
 from attnaudit.version import __version__
 
 OUT, ERR = Plain(), Plain(stderr=True)
-STOPPED = {
-    "audit": "Finished instances are kept: run the same command (without --overwrite) to go on.",
-    "demo": "The demo starts anew when it is run again.",
-    "shortcut": "Nothing was written: run the same command to start again.",
-    "similarity": "With --cache FOLDER, texts that are finished are kept.",
-    "study": "Finished cells are kept: run the same command to go on.",
-    "train": "No model was saved: run the same command to start again.",
+ASK, MAKE, SEE = "Ask", "Make", "Look around"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A command as the list of commands shows it.
+
+    Attributes:
+        place: Module and function.
+        panel: The group it stands in.
+        help: Its first line; the same as that of the function.
+        stopped: What is true of the work when it is stopped from the keyboard.
+    """
+
+    place: str
+    panel: str
+    help: str
+    stopped: str = ""
+
+
+COMMANDS = {
+    "demo": Listed(
+        "demo:demo",
+        ASK,
+        "Train two models on built-in reviews and audit both: about a minute, no other input.",
+        "The demo starts anew when it is run again.",
+    ),
+    "audit": Listed(
+        "audit:audit",
+        ASK,
+        "Check whether attention weights, or a similarity, may be shown as an explanation.",
+        "Finished work is kept: run the same command (without --overwrite) to go on.",
+    ),
+    "explain": Listed(
+        "explain:explain",
+        ASK,
+        "Explain one prediction, or the similarity of texts.",
+        "With --cache FOLDER, texts that are finished are kept.",
+    ),
+    "study": Listed(
+        "study:study",
+        ASK,
+        "Repeat a paper's experiments and say which of its claims hold.",
+        "Finished cells are kept: run the same command to go on.",
+    ),
+    "train": Listed(
+        "train:train",
+        MAKE,
+        "Train a model and save it.",
+        "No model was saved: run the same command to start again.",
+    ),
+    "report": Listed(
+        "report:report", SEE, "Write the report of a finished run again, and print its findings."
+    ),
+    "list": Listed(
+        "listing:list_",
+        SEE,
+        "List checks, attributions, models, data sets, and what there is for bags.",
+    ),
+    "doctor": Listed("doctor:doctor", SEE, "Show versions and devices, and say which extras are missing."),
 }
-"""What is true of the work when a command is stopped from the keyboard."""
+"""The commands; a module is imported when its command is run, since some take seconds."""
 
 
 class Commands(TyperGroup):
@@ -39,17 +91,24 @@ class Commands(TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for command in self.commands.values():
-            # typer reads help as markup: "[head]" would be a style, and not be printed
-            command.help = escape(command.help or "")
-            for parameter in command.params:
-                if getattr(parameter, "help", None):
-                    parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
+        self.commands = {
+            name: TyperCommand(name, help=listed.help, rich_help_panel=listed.panel)
+            for name, listed in COMMANDS.items()
+        }
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the list."""
+        return list(self.commands)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; what is wrong with it is said without characters that steer."""
         with _said_plainly():
             return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is asked for, with its module imported."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, command_of(str(name)), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -59,9 +118,27 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             # caught here, because typer ends without a word; a second Ctrl-C finds nothing to stop
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            left = STOPPED.get(ctx.invoked_subcommand, "")
+            listed = COMMANDS.get(ctx.invoked_subcommand)
+            left = "" if listed is None else listed.stopped
             ERR.print_line(f"attnaudit: stopped. {left}".rstrip())
             raise typer.Exit(INTERRUPTED) from None
+
+
+def command_of(name: str) -> TyperCommand:
+    """A command in full."""
+    module, function = COMMANDS[name].place.split(":")
+    call: Callable[..., None] = getattr(import_module(f"attnaudit.cli.{module}"), function)
+    single = typer.Typer(
+        add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+    )
+    single.command(name)(call)
+    made = typer.main.get_command(single)
+    # typer reads help as markup: "[head]" would be a style, and not be printed
+    made.help = re.sub(r"(?<!\n)\n(?!\n)", " ", escape(made.help or ""))
+    for parameter in made.params:
+        if getattr(parameter, "help", None):
+            parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
+    return made  # type: ignore[return-value] # of one command
 
 
 @contextlib.contextmanager
@@ -86,48 +163,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-TextColumn = Annotated[str, typer.Option(help="Column that holds the text.")]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column that holds the label; 'none' for data without labels.")
-]
-TruthColumn = Annotated[
-    str | None, typer.Option(help="Column that says which units are evidence: 0/1 per unit.")
-]
-IdColumn = Annotated[str | None, typer.Option(help="Column that holds ids; else row numbers.")]
-QuestionColumn = Annotated[
-    str | None, typer.Option(help="Column with a question (or hypothesis) read beside the text.")
-]
-AllowedColumn = Annotated[
-    str | None, typer.Option(help="Column that lists the answers that a question allows.")
-]
-Pipeline = Annotated[
-    str | None, typer.Option(help=f"Read texts as a paper does: {', '.join(PIPELINES)}.")
-]
-MinLength = Annotated[int | None, typer.Option(min=1, help="Leave out texts of fewer units.")]
-MaxLength = Annotated[int | None, typer.Option(min=1, help="Leave out texts of more units.")]
-StrictBounds = Annotated[
-    bool, typer.Option("--strict-bounds", help="With the side effect of the paper's code.")
-]
-Split = Annotated[str | None, typer.Option(help="Split of the data: train, dev, test.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Use this many records, drawn by the seed.")]
-Tokens = Annotated[
-    str | None, typer.Option(help=f"How texts are cut into units: {', '.join(TOKENIZERS)}.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-DropUnlabelled = Annotated[
-    bool, typer.Option("--drop-unlabelled", help="Leave out records without a label.")
-]
-DropEmpty = Annotated[bool, typer.Option("--drop-empty", help="Leave out records without text.")]
-DataDir = Annotated[
-    str | None, typer.Option(help="Folder with your copy of a named data set (see `list data`).")
-]
-
-
-def columns_of(**roles: str | None) -> dict[str, Column]:
-    """The columns that were named, by role."""
-    given = {role: name for role, name in roles.items() if name is not None}
-    return parse_columns(f"{role}={name or 'none'}" for role, name in given.items())
 
 
 def _version(asked: bool) -> None:

@@ -2,172 +2,228 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
-from attnaudit import api
-from attnaudit.audit.held_out import choose
-from attnaudit.checks.registry import CHECKS
-from attnaudit.cli.app import (
-    ERR,
-    OUT,
-    AllowedColumn,
+from attnaudit.api import Audit
+from attnaudit.audit.door import Question, ask
+from attnaudit.audit.forecast import forecast
+from attnaudit.checks.registry import groups
+from attnaudit.cli.app import ERR, OUT
+from attnaudit.cli.options import (
+    DATA,
+    RUN,
+    Columns,
     DataDir,
+    Device,
     DropEmpty,
     DropUnlabelled,
-    IdColumn,
-    LabelColumn,
+    DryRun,
+    Layer,
     Limit,
     MaxLength,
     MinLength,
     Pipeline,
-    QuestionColumn,
+    Reference,
+    Seed,
     Split,
     StrictBounds,
-    TextColumn,
-    Tokens,
-    TruthColumn,
-    app,
-    columns_of,
+    Tokenizer,
+    Tolerance,
+    Workers,
+    panel,
+    reading_of,
 )
-from attnaudit.cli.columns import BagColumn, Coordinates, Features, KeyTypes
-from attnaudit.cli.output import show_result, told
+from attnaudit.cli.output import show_result, told, watching
+from attnaudit.errors import SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings
-from attnaudit.models.load import load
-from attnaudit.progress import bars
 from attnaudit.runs.folders import check_run
+from attnaudit.training.selective import DEFAULT_TOKENS
 
-CheckNames = Annotated[
-    list[str] | None,
-    typer.Option("--check", help=f"Run this check only; repeat for more: {', '.join(CHECKS)}."),
-]
+CHECKING = "Checks"
+GROUPS = "; ".join(f"{group}: {', '.join(names)}" for group, names in groups().items())
 
 
-@app.command()
 def audit(
-    model: Annotated[str, typer.Argument(help="Folder of a model that `attnaudit train` wrote.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a model that `attnaudit train` wrote; or, for pairs of texts, a "
+            "sentence-transformers model: folder, hub name, or minilm."
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Argument(
             help="CSV, JSONL (.gz), Parquet, a folder of splits, a named set or a hub name. "
-            "Without it: the test split that `attnaudit train` held out.",
+            "Without it: the test split that `attnaudit train` held out. Checks that train need "
+            "the data that the model was trained on.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path, typer.Option(help="Run folder; an interrupted audit goes on there.")
     ] = Path("runs/audit"),
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
-    truth_column: TruthColumn = None,
-    id_column: IdColumn = None,
-    question_column: QuestionColumn = None,
-    allowed_column: AllowedColumn = None,
-    bag_column: BagColumn = None,
-    features: Features = None,
-    key_types: KeyTypes = None,
-    coordinates: Coordinates = None,
-    split: Split = None,
-    limit: Limit = None,
-    tokenizer: Tokens = None,
-    pipeline: Pipeline = None,
-    min_length: MinLength = None,
-    max_length: MaxLength = None,
-    strict_bounds: StrictBounds = False,
-    data_dir: DataDir = None,
-    drop_unlabelled: DropUnlabelled = False,
-    drop_empty: DropEmpty = False,
-    include_training_texts: Annotated[
-        bool,
-        typer.Option("--include-training-texts", help="Keep texts that the model was trained on."),
-    ] = False,
-    check: CheckNames = None,
-    search: Annotated[
-        bool, typer.Option("--search", help="Run the published adversary search as well.")
-    ] = False,
-    settings_file: Annotated[
-        Path | None,
-        typer.Option("--settings", help="JSON file with settings and thresholds to change."),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 1 unless the verdict is 'pass'.")
-    ] = False,
-    costly_limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Instances for what costs the most: erasure, best order."),
-    ] = None,
-    longest: Annotated[
-        int | None,
-        typer.Option(min=1, help="Units above which costly leave-one-out is left out."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another audit in the run folder.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 1 unless all that was asked passes.")
+    ] = False,
+    check: Annotated[
+        list[str] | None,
+        panel(CHECKING, f"This check or group only; repeat for more. {GROUPS}."),
+    ] = None,
+    settings_file: Annotated[
+        Path | None, panel(CHECKING, "JSON file with settings and bars to change.", "--settings")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        panel(
+            CHECKING,
+            "A setting as NAME=VALUE; repeat. Such as search=true, costly_limit=500, "
+            "bars.epsilon=0.1, trainings.seeds=4, judges.count=5, seeds.which=24.",
+            "--set",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    default_token: Annotated[
+        list[str] | None,
+        panel(CHECKING, "Shortcuts: a token in every text that means nothing; repeat for more."),
+    ] = None,
+    defaults: Annotated[
+        str | None,
+        panel(
+            CHECKING,
+            "Shortcuts: the default tokens that a selector was trained with: "
+            f"{', '.join(DEFAULT_TOKENS)}.",
+        ),
+    ] = None,
+    graded: Annotated[
+        list[str] | None,
+        panel(CHECKING, "Seeds: grade the bags of this class only; repeat for more."),
+    ] = None,
+    column: Columns = None,
+    split: Split = None,
+    limit: Limit = None,
+    tokenizer: Tokenizer = None,
+    pipeline: Pipeline = None,
+    min_length: MinLength = None,
+    max_length: MaxLength = None,
+    strict_bounds: StrictBounds = None,
+    data_dir: DataDir = None,
+    drop_unlabelled: DropUnlabelled = None,
+    drop_empty: DropEmpty = None,
+    include_training_texts: Annotated[
+        bool,
+        panel(DATA, "Keep texts that the model was trained on.", "--include-training-texts"),
+    ] = False,
+    layer: Layer = 0,
+    reference: Reference = "padding",
+    tolerance: Tolerance = 1e-3,
+    longest: Annotated[
+        int | None,
+        panel(RUN, "Units above which costly leave-one-out is left out.", min=1),
+    ] = None,
+    seed: Seed = None,
+    workers: Workers = 1,
+    device: Device = None,
+    dry_run: DryRun = False,
 ) -> None:
-    """Check whether a model's attention weights may be shown as an explanation.
+    """Check whether attention weights, or a similarity, may be shown as an explanation.
 
     Writes findings.json, instances as Parquet, report.html and card.md into the run folder.
     Texts that the model was trained on are left out, where `attnaudit train` has noted them.
-    Exit code 0 means the audit ran, whatever its verdict; with --strict, that it passed.
+    Where something is trained (--check retraining, shortcut, seeds), it says first what and how
+    long that will take. Exit code 0 means the audit ran, whatever its verdict; with --strict, that
+    it passed; 1 that a training failed.
 
-    Example: attnaudit audit model/ reviews.csv --text-column review --label-column stars
+    Example: attnaudit audit model/ reviews.csv --column text=review --column label=stars
     """
+    given = dict(locals())
     check_run(out, "audit", reads=(model, data, settings_file, data_dir))
     base = read_settings(settings_file) if settings_file else Settings()
-    loaded = load(model, device)
-    with OUT.status("reading the data"):
-        chosen = choose(
-            loaded,
-            data,
-            include=include_training_texts,
-            split=split,
-            columns=columns_of(
-                text=text_column,
-                label=label_column,
-                truth=truth_column,
-                id=id_column,
-                question=question_column,
-                allowed=allowed_column,
-                bag=bag_column,
-                features=features,
-                key_type=key_types,
-                coordinates=coordinates,
-            ),
-            pipeline=pipeline,
-            min_length=min_length,
-            max_length=max_length,
-            strict_bounds=strict_bounds,
-            limit=limit,
-            seed=base.seed if seed is None else seed,
-            tokenizer=tokenizer,
-            data_dir=data_dir,
-            drop_unlabelled=drop_unlabelled,
-            drop_empty=drop_empty,
-        )
-    if chosen.left_out:
-        ERR.print(
-            f"{chosen.left_out:,} {loaded.kind.instances} were in the model's training data and "
-            f"are left out; {len(chosen.data):,} remain.",
-            style="yellow",
-        )
-    flags: dict[str, object] = {
-        "seed": seed,
-        "search": search or None,
-        "costly_limit": costly_limit,
-        "longest": longest,
-        "checks": tuple(check) if check else None,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = Settings.model_validate({**base.model_dump(), **given})
-    with told(), bars() as progress:
-        result = api.audit(
-            loaded, chosen, settings=settings, out=out, overwrite=overwrite, progress=progress
-        )
+    flags = {"seed": seed, "longest": longest, "checks": tuple(check) if check else None}
+    settings = changed(base, [f"{n}={json.dumps(v)}" for n, v in flags.items() if v is not None])
+    settings = changed(settings, set_ or [])
+    question = Question(
+        model,
+        data,
+        settings,
+        {**reading_of(given), "seed": settings.seed},
+        include_training_texts=include_training_texts,
+        default_units=default_token or (),
+        defaults=defaults,
+        graded=graded,
+        layer=layer,
+        reference=reference,
+        tolerance=tolerance,
+        device=device,
+        out=out,
+        workers=workers,
+    )
+    with told(), ask(question) as asked:
+        about = asked.plan.data
+        if about.left_out:
+            ERR.print(
+                f"{about.left_out:,} {about.reads} were in the model's training data and are left "
+                f"out; {about.instances:,} remain.",
+                style="yellow",
+            )
+        with OUT.status("timing a few batches"):
+            ahead = forecast(asked)
+        for line in ahead:
+            OUT.print_line(line)
+        if dry_run:
+            for cell in asked.waiting:
+                OUT.print_line(f"  {cell.name}")
+            return
+        with watching(len(asked.waiting), lines=bool(ahead)) as watch:
+            result = Audit.of(asked.run(overwrite=overwrite, device=device or "cpu", watch=watch))
     show_result(result, out)
-    if strict and result.verdict is not Verdict.PASS:
+    lost = [line for line in result.report.cells if line.status == "failed"]
+    if lost or (strict and result.report.judgement.asked is not Verdict.PASS):
         raise typer.Exit(1)
+
+
+def changed(settings: Settings, given: list[str]) -> Settings:
+    """Settings with some changed, each written as `name=value` with dots between levels.
+
+    Raises:
+        SettingsError: No such setting, or a value that it cannot have.
+
+    Example:
+        >>> changed(Settings(), ["search=true", "bars.epsilon=0.1", "trainings.seeds=4"]).bars
+        {'epsilon': 0.1}
+    """
+    values: dict[str, Any] = settings.model_dump()
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        *path, last = name.strip().split(".")
+        if not equals:
+            raise SettingsError(f"--set {pair}: write NAME=VALUE, such as --set search=true.")
+        inner = values
+        for step in path:
+            inner = inner[step] if isinstance(inner.get(step), dict) else {}
+        inner[last] = _value(value)
+        if path and not isinstance(values.get(path[0]), dict):
+            raise SettingsError(f"--set {pair}: no setting is called {name!r}.")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"the setting {where}: {first['msg']}.") from error
+
+
+def _value(text: str) -> object:
+    """A value as JSON has it; else several with commas between, or text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [_value(part) for part in text.split(",")] if "," in text else text

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from attnaudit import api
-from attnaudit.cli.app import OUT, Seed, app
+from attnaudit.cli.app import OUT
 from attnaudit.cli.output import show_result
 from attnaudit.cli.train import show_training
 from attnaudit.data.sources.resolve import resolve
@@ -22,12 +22,11 @@ from attnaudit.training.text import Penalty
 from attnaudit.training.train import train as train_model
 
 
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for models, runs and reports.")] = Path(
         "runs/demo"
     ),
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Train two models on built-in reviews and audit both: about a minute, no other input.
 

@@ -9,7 +9,7 @@ import shutil
 import torch
 from rich.table import Table
 
-from attnaudit.cli.app import OUT, app
+from attnaudit.cli.app import OUT
 from attnaudit.version import __version__
 
 REQUIRED = (
@@ -37,7 +37,6 @@ EXTRAS = {
 }
 
 
-@app.command()
 def doctor() -> None:
     """Show versions and devices, and say which extras are missing."""
     table = Table(title="attnaudit doctor", title_justify="left")

@@ -1,47 +1,161 @@
-"""`attnaudit explain`: one text, coloured in the terminal."""
+"""`attnaudit explain`: one text, one bag, or the similarity of texts."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from attnaudit import api
 from attnaudit.attribution import LONGEST, METHODS
-from attnaudit.cli.app import OUT, Seed, Tokens, app
+from attnaudit.audit.door import is_similarity
+from attnaudit.cli.app import OUT
+from attnaudit.cli.options import (
+    Columns,
+    Device,
+    Layer,
+    Limit,
+    Reference,
+    Seed,
+    Tokenizer,
+    Tolerance,
+    panel,
+)
+from attnaudit.cli.similarity import show_similarity, write_json
+from attnaudit.data.kinds import BAGS, Record
+from attnaudit.data.reading import parse_columns
+from attnaudit.data.sources.resolve import resolve
+from attnaudit.errors import SettingsError
+from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.report.terminal import render_explanation
 
+ONE, SIMILARITY = "One text or bag", "Similarity"
 
-@app.command()
+
 def explain(
-    model: Annotated[str, typer.Argument(help="Folder of a model that `attnaudit train` wrote.")],
-    text: Annotated[str, typer.Argument(help="The text to explain.")],
-    method: Annotated[
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a model that `attnaudit train` wrote; or a sentence-transformers "
+            "model: folder, hub name, or minilm."
+        ),
+    ],
+    text: Annotated[
         list[str] | None,
-        typer.Option("--method", help=f"Repeat for more: {', '.join(METHODS)}."),
+        typer.Argument(
+            help="The text to explain; for a similarity two texts or more, of which the first is "
+            "compared with each other one.",
+            show_default=False,
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    tokenizer: Tokens = None,
-    seed: Seed = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with bags, of which one is explained (see --id); or with pairs of texts: "
+            "CSV, TSV, JSONL or Parquet."
+        ),
+    ] = None,
+    json_: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Write JSON, for programs, to this file; - for standard output."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, panel(SIMILARITY, "Write a page with all pairs to this file.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files at --json and --html.")
+    ] = False,
+    column: Columns = None,
+    limit: Limit = None,
+    id_: Annotated[
+        str | None, panel(ONE, "Which record of --data; the first by default.", "--id")
+    ] = None,
+    method: Annotated[
+        list[str] | None, panel(ONE, f"Repeat for more: {', '.join(METHODS)}.")
+    ] = None,
+    tokenizer: Tokenizer = None,
     longest: Annotated[
-        int, typer.Option(min=1, help="Units above which costly leave-one-out is left out.")
+        int, panel(ONE, "Units above which costly leave-one-out is left out.", min=1)
     ] = LONGEST,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
+    layer: Layer = 0,
+    reference: Reference = "padding",
+    tolerance: Tolerance = 1e-3,
+    score: Annotated[
+        str | None, panel(SIMILARITY, "cosine or dot; the model's own by default.")
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        panel(SIMILARITY, "Put before every text; by default what the model itself puts there."),
+    ] = None,
+    cache: Annotated[
+        Path | None, panel(SIMILARITY, "Folder in which what is computed of each text is kept.")
+    ] = None,
+    seed: Seed = None,
+    device: Device = None,
 ) -> None:
-    """Explain one prediction by several attributions, side by side.
+    """Explain one prediction, or the similarity of texts.
+
+    One text, or one bag of a file, is explained by several attributions side by side. For two texts
+    the score is divided among pairs of their tokens, in a table that adds up to it.
 
     Example: attnaudit explain model/ "not a good film"
+
+    Example: attnaudit explain minilm "A man plays a guitar." "Somebody makes music."
     """
+    if is_similarity(model):
+        show_similarity(
+            model,
+            text or [],
+            file=data,
+            columns=parse_columns(column or ()),
+            limit=limit,
+            json_path=json_,
+            html=html,
+            overwrite=overwrite,
+            layer=layer,
+            reference=reference,
+            tolerance=tolerance,
+            score=score,
+            prompt=prompt,
+            cache=cache,
+            device=device,
+        )
+        return
+    loaded = load(model, device)
     explanation = api.explain(
-        load(model, device),
-        text,
+        loaded,
+        _record(loaded, text or [], data, column, id_),
         methods=method,
         tokenizer=tokenizer or "words",
-        seed=seed,
+        seed=seed or 0,
         longest=longest,
     )
-    if as_json:
-        OUT.print_value(explanation.__dict__)
-    else:
+    if json_ is None:
         OUT.print(render_explanation(explanation))
+    else:
+        write_json(explanation.__dict__, json_, overwrite=overwrite)
+
+
+def _record(
+    model: Model, texts: list[str], data: Path | None, column: list[str] | None, id_: str | None
+) -> str | Record:
+    """The text, or the record of a file that is asked for."""
+    if data is None:
+        if len(texts) != 1 or model.kind == BAGS:
+            need = "a file of bags with --data" if model.kind == BAGS else "one text"
+            raise SettingsError(f"give {need}: {model.name} reads {model.kind.instances}")
+        return texts[0]
+    if texts:
+        raise SettingsError("give a text, or a file with --data, and not both")
+    columns = parse_columns(column or ())
+    records: tuple[Record, ...] = (
+        resolve(data, model.kind.instances, columns=columns).data().records
+    )
+    found = next((one for one in records if id_ is None or one.id == id_), None)
+    if found is None:
+        raise SettingsError(f"{data}: no record has the id {id_!r}, such as {records[0].id!r}")
+    return found

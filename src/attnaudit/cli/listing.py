@@ -11,16 +11,16 @@ from rich.table import Table
 
 from attnaudit.attribution import METHODS
 from attnaudit.checks.registry import CHECKS
-from attnaudit.cli.app import OUT, app
+from attnaudit.cli.app import OUT
 from attnaudit.data.bags.modalities import MODALITIES
 from attnaudit.data.bags.rules import RULES
 from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.data.named.sets import NAMED_SETS
-from attnaudit.findings.wording import decides_of
 from attnaudit.nets.bags.encoders import BAG_ENCODERS
 from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.nets.text.attentions import ATTENTIONS
 from attnaudit.nets.text.encoders import ENCODERS
+from attnaudit.report.evidence import decides_of
 
 
 class What(StrEnum):
@@ -34,7 +34,6 @@ class What(StrEnum):
     BAGS = "bags"
 
 
-@app.command("list")
 def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL) -> None:
     """List checks, attributions, models, data sets, and what there is for bags."""
     tables = {
@@ -57,10 +56,11 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _checks() -> Table:
-    table = _table("Checks", "check", "question", "decides", "needs", "paper")
+    table = _table("Checks", "check", "question", "put to", "decides", "needs", "paper")
     for check in CHECKS.values():
+        kinds = ", ".join(kind.instances for kind in check.kinds)
         needs = ", ".join(sorted(check.needs)) or "-"
-        table.add_row(check.name, check.question, decides_of(check), needs, check.paper)
+        table.add_row(check.name, check.question, kinds, decides_of(check), needs, check.paper)
     return table
 
 

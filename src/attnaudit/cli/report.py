@@ -9,13 +9,12 @@ import typer
 from rich.text import Text
 
 from attnaudit import api
-from attnaudit.cli.app import OUT, app
+from attnaudit.cli.app import OUT
 from attnaudit.cli.output import show_result
 from attnaudit.console import harmless
 from attnaudit.report.files import check_output
 
 
-@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[

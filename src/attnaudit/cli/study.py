@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.cli.app import OUT, app
-from attnaudit.cli.output import told
-from attnaudit.console import Plain, visible
+from attnaudit.api import StudyRun
+from attnaudit.cli.app import OUT
+from attnaudit.cli.output import show_result, told, watching
+from attnaudit.console import visible
 from attnaudit.errors import SettingsError
-from attnaudit.findings.wording import duration
+from attnaudit.findings.wording import spoken_time
 from attnaudit.studies import STUDIES
 from attnaudit.studies.declaration import Study
-from attnaudit.studies.executor import Event, Watch
-from attnaudit.studies.page import ANSWERS, measured_words, write_study
 from attnaudit.studies.run import (
-    Finished,
     Prepared,
     options_of,
     prepare,
@@ -31,11 +26,9 @@ from attnaudit.studies.run import (
     run_study,
 )
 
-TONES = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not-applicable": "dim"}
 Names = Annotated[str | None, typer.Option(help="Names with commas between; see `list`.")]
 
 
-@app.command()
 def study(
     name: Annotated[str, typer.Argument(help=f"{', '.join(STUDIES)}, or 'list' to see them.")],
     out: Annotated[
@@ -71,7 +64,7 @@ def study(
 ) -> None:
     """Repeat a paper's experiments and say which of its claims hold.
 
-    Writes claims.json, results.parquet, report.html and summary.md into the run folder. The same
+    Writes claims.json, results.parquet, report.html and card.md into the run folder. The same
     command goes on where it stopped. Exit code 1 means that a cell failed.
 
     Example: attnaudit study jain2019 --quick --workers 2
@@ -101,12 +94,9 @@ def study(
     _announce(prepared)
     if dry_run:
         return
-    with _watched(len(prepared.waiting)) as watch:
-        finished = run_study(prepared, reference=numbers, watch=watch)
-    places = write_study(finished)
-    _show(finished)
-    for what, path in (*places.items(), ("Run", folder)):
-        OUT.print_place(what, path)
+    with watching(len(prepared.waiting)) as watch:
+        finished = StudyRun.of(run_study(prepared, reference=numbers, watch=watch))
+    show_result(finished, folder)
     if not finished.complete:
         raise typer.Exit(1)
 
@@ -153,95 +143,13 @@ def _announce(prepared: Prepared) -> None:
     workers = f", {prepared.workers} at a time" if prepared.workers > 1 else ""
     if waiting:
         OUT.print(
-            f"{prepared.study.name}: {waiting} cells{kept}, about {_about(prepared.seconds)} on "
-            f"this machine{workers} ({basis}).",
+            f"{prepared.study.name}: {waiting} cells{kept}, about {spoken_time(prepared.seconds)} "
+            f"on this machine{workers} ({basis}).",
             soft_wrap=True,
         )
     else:
         what = f"all {cells} cells are finished" if cells else "nothing of it can be measured"
         OUT.print(f"{prepared.study.name}: {what}.")
-    if prepared.dated:
-        OUT.print(
-            f"{prepared.dated} finished cells were measured by other code than this; "
-            "--again runs them again.",
-            soft_wrap=True,
-        )
     for missing in prepared.planned.missing:
         said = f": {visible(missing.what)}: {visible(missing.reason)}"
         OUT.print(Text.assemble(("not measured", "yellow"), said), soft_wrap=True)
-
-
-def _about(seconds: float) -> str:
-    """A stretch of time as an estimate: no digits that it does not have.
-
-    Example:
-        >>> _about(41), _about(130), _about(9000)
-        ('40 seconds', '2 minutes', '2.5 hours')
-    """
-    if seconds < 90:
-        return f"{max(10, round(seconds, -1)):.0f} seconds"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours"
-
-
-@contextlib.contextmanager
-def _watched(cells: int) -> Iterator[Watch]:
-    """Bars where somebody looks, else a line a finished cell."""
-    console = Plain(stderr=True)
-    ended = 0
-
-    def line(event: Event) -> None:
-        nonlocal ended
-        if event.record is None:
-            return
-        ended += 1
-        state = ("done", ""), f" in {duration(event.record.seconds)}"
-        if event.record.status == "failed":
-            state = ("failed", "red"), f": {visible(event.record.reason or '')}"
-        begun = f"{ended} of {cells}: {visible(event.cell.name)}: "
-        console.print(Text.assemble(begun, *state), soft_wrap=True)
-
-    if not console.is_terminal:
-        yield line
-        return
-    name, what = (
-        TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[what]")
-    )
-    columns = (name, BarColumn(), what, TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        whole = progress.add_task("cells", total=cells, what=f"0 of {cells}")
-        tasks: dict[str, TaskID] = {}
-
-        def bars(event: Event) -> None:
-            name = event.cell.name
-            if event.kind == "start":
-                tasks[name] = progress.add_task(visible(name), total=None, what="")
-            elif event.kind == "progress":
-                progress.update(
-                    tasks[name], completed=event.done, total=event.total, what=visible(event.stage)
-                )
-            else:
-                progress.remove_task(tasks.pop(name))
-                line(event)
-                progress.update(whole, completed=ended, what=f"{ended} of {cells}")
-
-        yield bars
-
-
-def _show(finished: Finished) -> None:
-    """Every claim with its answer, what was measured and what the paper says."""
-    table = Table(title=finished.report.title, title_justify="left", show_lines=True)
-    table.add_column("answer", no_wrap=True)
-    table.add_column("claim")
-    for claim in finished.report.claims:
-        answer, tone = ANSWERS[claim.holds]
-        here = f"here: {measured_words(claim.measured)}\n" if claim.measured else ""
-        table.add_row(
-            Text(answer, style=TONES[tone]),
-            Text.assemble(visible(claim.claim), "\n", (f"{here}paper: {claim.paper}", "dim")),
-        )
-    OUT.print(table)
-    for record in finished.results.failed:
-        said = f": {visible(record.name)}: {visible(record.reason or '')}"
-        OUT.print(Text.assemble(("failed", "red"), said), soft_wrap=True)

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.table import Table
 
-from attnaudit.cli.app import OUT, app
-from attnaudit.cli.columns import Columns
+from attnaudit.cli.app import OUT
+from attnaudit.cli.options import (
+    Classes,
+    Columns,
+    DataDir,
+    Device,
+    DropEmpty,
+    DropUnlabelled,
+    Limit,
+    MaxLength,
+    MinLength,
+    Pipeline,
+    Seed,
+    StrictBounds,
+    Tokenizer,
+    panel,
+    reading_of,
+)
 from attnaudit.console import visible
-from attnaudit.data.named.paper import PIPELINES
-from attnaudit.data.reading import parse_columns
-from attnaudit.data.texts.tokens import TOKENIZERS
 from attnaudit.errors import SettingsError
 from attnaudit.findings.estimates import spoken
 from attnaudit.models.cut import Model
@@ -41,13 +54,8 @@ if TYPE_CHECKING:
 LOSS_NAMES = ", ".join(dict.fromkeys(name for names in LOSSES.values() for name in names))
 
 
-def _in(panel: str, help: str, *names: str, **more: Any) -> Any:
-    """An option in a panel of the help."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
-
 TEXT, BAGS, SELECTOR = "Texts", "Bags (--kind bags)", "Selectors (--kind selector)"
-MODEL, TRAINING, DATA = "Model", "Training", "Data"
+MODEL, TRAINING = "Model", "Training"
 
 
 def _defaults(name: str) -> str:
@@ -55,7 +63,6 @@ def _defaults(name: str) -> str:
     return ", ".join(f"{kind} {getattr(DEFAULTS[kind], name):g}" for kind in KINDS)
 
 
-@app.command()
 def train(
     data: Annotated[
         str,
@@ -64,57 +71,57 @@ def train(
             "(see `attnaudit list data`), or a hub name; bags also as .npz, or generated."
         ),
     ],
-    kind: Annotated[str, _in(MODEL, ", ".join(KINDS))] = "text",
+    kind: Annotated[str, panel(MODEL, ", ".join(KINDS))] = "text",
     out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path("model"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a model that attnaudit saved there.")
     ] = False,
     encoder: Annotated[
         str | None,
-        _in(
+        panel(
             MODEL,
             f"Texts: {', '.join(ENCODERS)}; or a pretrained one that stays as it is: minilm, a "
             f"folder, or a hub name. Bags: {', '.join(BAG_ENCODERS)}. Siamese: minilm, the folder "
             "of a sentence-transformers model, or a hub name.",
         ),
     ] = None,
-    hidden: Annotated[int | None, _in(MODEL, "Hidden size; texts 128, else 32.", min=1)] = None,
-    attention: Annotated[str | None, _in(TEXT, f"{', '.join(ATTENTIONS)}.")] = None,
+    hidden: Annotated[int | None, panel(MODEL, "Hidden size; texts 128, else 32.", min=1)] = None,
+    attention: Annotated[str | None, panel(TEXT, f"{', '.join(ATTENTIONS)}.")] = None,
     remedy: Annotated[
-        str | None, _in(TEXT, f"Train for better weights: {', '.join(REMEDIES)}.")
+        str | None, panel(TEXT, f"Train for better weights: {', '.join(REMEDIES)}.")
     ] = None,
     embedding_dim: Annotated[
-        int | None, _in(TEXT, "Size of word vectors; 300, selectors 32.", min=1)
+        int | None, panel(TEXT, "Size of word vectors; 300, selectors 32.", min=1)
     ] = None,
     vectors: Annotated[
-        Path | None, _in(TEXT, "Pretrained word vectors: text (.vec, .txt, .gz) or .npz.")
+        Path | None, panel(TEXT, "Pretrained word vectors: text (.vec, .txt, .gz) or .npz.")
     ] = None,
-    min_df: Annotated[int | None, _in(TEXT, "Texts a word must occur in.", min=1)] = None,
-    pool: Annotated[str | None, _in(BAGS, f"{', '.join(BAG_POOLS)}; gated by default.")] = None,
-    head: Annotated[str | None, _in(BAGS, ", ".join(HEADS))] = None,
-    attention_size: Annotated[int | None, _in(BAGS, "Rows inside the attention.", min=1)] = None,
-    heads: Annotated[int | None, _in(BAGS, "Heads, in pools that have several.", min=1)] = None,
+    min_df: Annotated[int | None, panel(TEXT, "Texts a word must occur in.", min=1)] = None,
+    pool: Annotated[str | None, panel(BAGS, f"{', '.join(BAG_POOLS)}; gated by default.")] = None,
+    head: Annotated[str | None, panel(BAGS, ", ".join(HEADS))] = None,
+    attention_size: Annotated[int | None, panel(BAGS, "Rows inside the attention.", min=1)] = None,
+    heads: Annotated[int | None, panel(BAGS, "Heads, in pools that have several.", min=1)] = None,
     shown: Annotated[
-        int | None, _in(BAGS, "Head whose weights are shown; all by default.", min=0)
+        int | None, panel(BAGS, "Head whose weights are shown; all by default.", min=0)
     ] = None,
     members: Annotated[
-        int | None, _in(BAGS, "2 or more make an ensemble of so many seeds.", min=1)
+        int | None, panel(BAGS, "2 or more make an ensemble of so many seeds.", min=1)
     ] = None,
     rule: Annotated[
-        str | None, _in(BAGS, f"How an ensemble's weights are joined: {', '.join(RULES)}.")
+        str | None, panel(BAGS, f"How an ensemble's weights are joined: {', '.join(RULES)}.")
     ] = None,
     scale: Annotated[
         bool | None,
-        _in(BAGS, "Standardise features; by default if no images.", "--scale/--no-scale"),
+        panel(BAGS, "Standardise features; by default if no images.", "--scale/--no-scale"),
     ] = None,
-    mask: Annotated[str | None, _in(SELECTOR, f"Kind of mask: {', '.join(MASKS)}.")] = None,
-    keep: Annotated[int | None, _in(SELECTOR, "Units that a hard mask keeps.", min=1)] = None,
+    mask: Annotated[str | None, panel(SELECTOR, f"Kind of mask: {', '.join(MASKS)}.")] = None,
+    keep: Annotated[int | None, panel(SELECTOR, "Units that a hard mask keeps.", min=1)] = None,
     downstream: Annotated[
-        str | None, _in(SELECTOR, f"What reads the masked words: {', '.join(DOWNSTREAMS)}.")
+        str | None, panel(SELECTOR, f"What reads the masked words: {', '.join(DOWNSTREAMS)}.")
     ] = None,
     defaults: Annotated[
         str | None,
-        _in(
+        panel(
             SELECTOR,
             f"Tokens that are the same in every text: {', '.join(DEFAULT_TOKENS)}. 'ends' adds "
             "two, 'only' leaves nothing else to attend to.",
@@ -122,7 +129,7 @@ def train(
     ] = None,
     black_box: Annotated[
         str | None,
-        _in(
+        panel(
             SELECTOR,
             "Folder of a model whose answers are learnt instead of the labels, from --keep words "
             "(10 by default): an explainer in the manner of L2X.",
@@ -130,61 +137,45 @@ def train(
     ] = None,
     top: Annotated[
         float | None,
-        _in(
+        panel(
             "Similarity (--kind siamese)",
             "The score that stands for a similarity of 1; 1 or 5 by default.",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        _in(TRAINING, f"{_defaults('epochs')}; 20 with a remedy against shortcuts.", min=1),
+        panel(TRAINING, f"{_defaults('epochs')}; 20 with a remedy against shortcuts.", min=1),
     ] = None,
     batch_size: Annotated[
-        int | None, _in(TRAINING, f"Instances per step; {_defaults('batch_size')}.", min=1)
+        int | None, panel(TRAINING, f"Instances per step; {_defaults('batch_size')}.", min=1)
     ] = None,
     learning_rate: Annotated[
-        float | None, _in(TRAINING, f"Learning rate for Adam; {_defaults('learning_rate')}.")
+        float | None, panel(TRAINING, f"Learning rate for Adam; {_defaults('learning_rate')}.")
     ] = None,
     weight_decay: Annotated[
-        float | None, _in(TRAINING, f"L2 penalty; {_defaults('weight_decay')}.")
+        float | None, panel(TRAINING, f"L2 penalty; {_defaults('weight_decay')}.")
     ] = None,
     patience: Annotated[
-        int | None, _in(TRAINING, "Stop after so many epochs without a better score.", min=1)
+        int | None, panel(TRAINING, "Stop after so many epochs without a better score.", min=1)
     ] = None,
     select: Annotated[
-        str | None, _in(TRAINING, f"Score that chooses the epoch: {', '.join(SCORES)}.")
+        str | None, panel(TRAINING, f"Score that chooses the epoch: {', '.join(SCORES)}.")
     ] = None,
-    clip: Annotated[float | None, _in(TRAINING, "Largest norm of the gradient.")] = None,
-    loss: Annotated[str | None, _in(TRAINING, f"Bags and siamese: {LOSS_NAMES}.")] = None,
-    seed: Annotated[int, _in(TRAINING, "Seed of everything random.")] = 0,
-    device: Annotated[str | None, _in(TRAINING, "cpu, cuda, …")] = None,
+    clip: Annotated[float | None, panel(TRAINING, "Largest norm of the gradient.")] = None,
+    loss: Annotated[str | None, panel(TRAINING, f"Bags and siamese: {LOSS_NAMES}.")] = None,
     column: Columns = None,
-    classes: Annotated[
-        str | None, _in(DATA, "Names of the classes in index order, with commas between.")
-    ] = None,
-    limit: Annotated[
-        int | None, _in(DATA, "Use this many records, drawn by the seed.", min=1)
-    ] = None,
-    tokenizer: Annotated[
-        str | None, _in(DATA, f"How texts are cut into units: {', '.join(TOKENIZERS)}.")
-    ] = None,
-    pipeline: Annotated[
-        str | None, _in(DATA, f"Read texts as a paper does: {', '.join(PIPELINES)}.")
-    ] = None,
-    min_length: Annotated[int | None, _in(DATA, "Leave out texts of fewer units.", min=1)] = None,
-    max_length: Annotated[int | None, _in(DATA, "Leave out texts of more units.", min=1)] = None,
-    strict_bounds: Annotated[
-        bool | None, _in(DATA, "With the side effect of the paper's code.", "--strict-bounds")
-    ] = None,
-    data_dir: Annotated[
-        str | None, _in(DATA, "Folder with your copy of a named data set (see `list data`).")
-    ] = None,
-    drop_unlabelled: Annotated[
-        bool | None, _in(DATA, "Leave out records without a label.", "--drop-unlabelled")
-    ] = None,
-    drop_empty: Annotated[
-        bool | None, _in(DATA, "Leave out records without text.", "--drop-empty")
-    ] = None,
+    classes: Classes = None,
+    limit: Limit = None,
+    tokenizer: Tokenizer = None,
+    pipeline: Pipeline = None,
+    min_length: MinLength = None,
+    max_length: MaxLength = None,
+    strict_bounds: StrictBounds = None,
+    data_dir: DataDir = None,
+    drop_unlabelled: DropUnlabelled = None,
+    drop_empty: DropEmpty = None,
+    seed: Seed = None,
+    device: Device = None,
 ) -> None:
     """Train a model and save it.
 
@@ -206,10 +197,8 @@ def train(
     for name in ("data", "kind", "out", "overwrite"):
         del own[name]
     chosen: Kind = options_for(cast(Kind, kind)).kind  # refuses an unknown kind
-    if "column" in own:
-        own["columns"] = parse_columns(own.pop("column"))
-    if "classes" in own:
-        own["classes"] = tuple(own["classes"].split(","))
+    own |= reading_of(own)
+    own.pop("column", None)
     if "remedy" in own:
         own |= _remedied(chosen, own)
     with bars() as progress:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from attnaudit.data.bags.records import Bag, BagDataset
 from attnaudit.data.records import Text
 
 Record: TypeAlias = Text | Bag
+Records = Literal["texts", "bags", "pairs"]
+"""What a source is read as."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Kind:
     Attributes:
         name: The kind itself, in the singular.
         instance: The noun for one record.
-        instances: The noun for several.
+        instances: The noun for several, which is also how a source of them is read.
         unit: The noun for what one score belongs to.
         units: The noun for several.
         explained: The explanation on trial.
@@ -28,16 +30,18 @@ class Kind:
 
     name: str
     instance: str
-    instances: str
+    instances: Records
     unit: str
     units: str
     explained: str = "weights"
-    target: str = "prediction"
+    target: str = "a prediction"
 
 
 TEXTS = Kind("text", "text", "texts", "word", "words")
 BAGS = Kind("bag", "bag", "bags", "instance", "instances")
-PAIRS = Kind("pair", "pair", "pairs", "token", "tokens", "token pairs", "similarity")
+PAIRS = Kind("pair", "pair", "pairs", "token", "tokens", "token pairs", "the similarity")
+KINDS: Mapping[str, Kind] = {kind.instances: kind for kind in (TEXTS, BAGS, PAIRS)}
+"""Every kind, by the noun for several."""
 
 
 class AnyDataset(Protocol):

@@ -6,16 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
 
+from attnaudit.data.kinds import Records
 from attnaudit.data.sources.frames import column_name, listed, storable
 from attnaudit.data.texts.tokens import find_tokenizer
 from attnaudit.errors import SettingsError
 
-Kind = Literal["texts", "bags", "pairs"]
 Column = str | int | Sequence[str | int] | None
 
-ROLES: dict[Kind, tuple[str, ...]] = {
+ROLES: dict[Records, tuple[str, ...]] = {
     "texts": ("text", "label", "truth", "id", "question", "allowed"),
     "bags": ("bag", "label", "truth", "key_type", "features", "coordinates", "name"),
     "pairs": ("a", "b", "score", "id"),
@@ -24,7 +23,7 @@ ROLES: dict[Kind, tuple[str, ...]] = {
 SEVERAL = ("features", "coordinates")
 """Roles that take several columns."""
 _ANY = ("split", "limit", "seed", "name", "data_dir")
-OPTIONS: dict[Kind, tuple[str, ...]] = {
+OPTIONS: dict[Records, tuple[str, ...]] = {
     "texts": (
         *("classes", "drop_unlabelled", "drop_empty", "tokenizer", "pipeline"),
         *("min_length", "max_length", "strict_bounds"),
@@ -131,14 +130,14 @@ class Reading:
         }
         return {**named, **others}
 
-    def check(self, kind: Kind) -> None:
+    def check(self, kind: Records) -> None:
         """Refuse what a kind of data does not know.
 
         Raises:
             SettingsError: A role or an option of other data.
         """
         for name, words in self.given.items():
-            table: Mapping[Kind, tuple[str, ...]] = ROLES if name in self.columns else OPTIONS
+            table: Mapping[Records, tuple[str, ...]] = ROLES if name in self.columns else OPTIONS
             if name in table[kind] or (name not in self.columns and name in _ANY):
                 continue
             others = [other for other, known in table.items() if name in known]

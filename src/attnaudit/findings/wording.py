@@ -163,6 +163,26 @@ def threshold(value: float) -> str:
     return f"{value:g}"
 
 
+def spoken_time(seconds: float, *, exact: bool = False) -> str:
+    """A stretch of time as an estimate: no digits that it does not have.
+
+    Args:
+        seconds: How long.
+        exact: Whether seconds are worth saying.
+
+    Example:
+        >>> spoken_time(41), spoken_time(33, exact=True), spoken_time(130), spoken_time(9000)
+        ('40 seconds', '33 seconds', '2 minutes', '2.5 hours')
+    """
+    if seconds < 60 or (exact and seconds < 90):
+        shown = max(1.0, seconds) if exact else max(10.0, round(seconds, -1))
+        return f"{shown:.0f} second{'' if round(shown) == 1 else 's'}"
+    if seconds < 90 * 60:
+        minutes = round(seconds / 60)
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{seconds / 3600:.1f} hours"
+
+
 def duration(seconds: float) -> str:
     """A stretch of time.
 

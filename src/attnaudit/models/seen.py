@@ -11,8 +11,8 @@ from typing import Any
 
 from attnaudit.data.bags.arrays import save_bags
 from attnaudit.data.bags.records import Bag, BagDataset
-from attnaudit.data.kinds import AnyDataset, Record
-from attnaudit.data.reading import ROLES, Kind
+from attnaudit.data.kinds import AnyDataset, Record, Records
+from attnaudit.data.reading import ROLES
 from attnaudit.data.records import Dataset, TextPair
 from attnaudit.data.sources.files import BAG_SUFFIXES, read_file
 from attnaudit.data.sources.resolve import Source, resolve
@@ -156,7 +156,7 @@ def read_held_out(seen: SeenTexts, classes: tuple[str, ...]) -> AnyDataset | Non
     if seen.test is None:
         return None
     table = read_file(seen.test, BAG_SUFFIXES)
-    kind: Kind = "bags" if seen.test.name == TEST_BAGS else "texts"
+    kind: Records = "bags" if seen.test.name == TEST_BAGS else "texts"
     columns = {role: role if role in table.columns else None for role in ROLES[kind]}
     options: dict[str, Any] = {"columns": columns, "classes": classes, "name": seen.data}
     if kind == "texts":

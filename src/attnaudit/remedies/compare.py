@@ -11,7 +11,9 @@ import polars as pl
 import torch
 
 from attnaudit.audit.plan import checks_of
-from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
+from attnaudit.data.kinds import TEXTS
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError
 from attnaudit.evidence.batch.chunks import drawn
@@ -124,7 +126,7 @@ def compare(
         raise SettingsError(f"seeds is {tuple(seeds)}; name each seed once")
     compared = {"agreement", "permutation", "erasure"}
     compared |= {"ground_truth"} if splits["test"].has_truth else set()
-    left_out = compared - {check.name for check in checks_of(settings, "texts")}
+    left_out = compared - {check.name for check in checks_of(settings, TEXTS)}
     if left_out or "delete" not in settings.operators:
         missing = f"checks {sorted(left_out)}" if left_out else "operator 'delete' of erasure"
         raise SettingsError(f"the settings leave out the {missing}, which is compared; put it back")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from attnaudit.audit.run import AuditResult
+from attnaudit.audit.result import AuditResult
 from attnaudit.audit.schema import AuditReport
 from attnaudit.console import visible
 from attnaudit.findings.wording import (
@@ -22,7 +21,6 @@ from attnaudit.findings.wording import (
     typeset,
 )
 from attnaudit.report.evidence import OWN, evidence_rows, failing, title_of
-from attnaudit.report.files import write_text
 
 UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")
@@ -69,15 +67,6 @@ def render_card(result: AuditResult) -> str:
     parts.append("\n".join(f"- {name}: {text}" for name, text in facts))
     parts.append(f"```yaml\n{to_yaml(model_index(result))}\n```")
     return "\n\n".join(parts) + "\n"
-
-
-def write_card(result: AuditResult, path: Path) -> Path:
-    """Write the card whole or not at all, and say where.
-
-    Raises:
-        RunError: The file cannot be written; the message says why.
-    """
-    return write_text(Path(path), render_card(result))
 
 
 def model_index(result: AuditResult) -> dict[str, Any]:

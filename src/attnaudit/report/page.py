@@ -9,18 +9,16 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attnaudit.audit.run import AuditResult
+from attnaudit.audit.result import AuditResult
 from attnaudit.console import harmless
 from attnaudit.findings.pictures import Figure
 from attnaudit.report.charts import NARROW, WIDE
 from attnaudit.report.curves import spec_of
-from attnaudit.report.files import write_text
 from attnaudit.report.summary import summarise
 from attnaudit.report.vega import Spec, javascript, static_svg
 
@@ -81,22 +79,6 @@ def render_page(
         )
     )
     return html
-
-
-def write_html(result: AuditResult, path: Path) -> Path:
-    """Write the report whole or not at all, and say where.
-
-    Raises:
-        RunError: The file cannot be written; the message says why.
-    """
-    return write_text(Path(path), render_html(result))
-
-
-def render_frame(result: AuditResult) -> str:
-    """The report in a frame of its own, for notebooks: its style stays inside."""
-    document = escape(render_html(result))
-    style = "width:100%;height:44rem;border:1px solid #8886"
-    return f'<iframe title="attnaudit report" style="{style}" srcdoc="{document}"></iframe>'
 
 
 @cache

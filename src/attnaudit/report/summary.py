@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.judgement import decides, first_findings
-from attnaudit.audit.run import AuditResult
+from attnaudit.audit.result import AuditResult
 from attnaudit.audit.schema import AuditReport
 from attnaudit.checks.registry import CHECKS
 from attnaudit.findings.findings import Finding, Verdict

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from attnaudit.findings.pictures import Figure, Table
 from attnaudit.findings.wording import NOTHING, count, duration, number, typeset
 from attnaudit.report.blocks import StudySection
-from attnaudit.report.files import write_text
 from attnaudit.report.markdown import _prose
 from attnaudit.report.page import render_page
 from attnaudit.report.summary import _written
@@ -165,19 +163,6 @@ def render_study_markdown(finished: Finished) -> str:
             lines += _table(table)
     lines += ["## Source", "", _cell(s.citation), ""]
     return "\n".join(lines)
-
-
-def write_study(finished: Finished) -> dict[str, Path]:
-    """Write page and summary into the run folder, and say where.
-
-    Raises:
-        RunError: They cannot be written.
-    """
-    folder = finished.results.folder
-    return {
-        "Report": write_text(folder / "report.html", render_study(finished)),
-        "Summary": write_text(folder / "summary.md", render_study_markdown(finished)),
-    }
 
 
 def measured_words(found: Measured | None) -> str:

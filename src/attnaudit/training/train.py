@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from attnaudit.data.bags.records import BagDataset
-from attnaudit.data.reading import Kind as Records
+from attnaudit.data.kinds import Records
 from attnaudit.data.reading import Reading
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.opening import Place

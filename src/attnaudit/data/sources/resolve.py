@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, overload
 
 from attnaudit.data.bags.records import BagDataset
+from attnaudit.data.kinds import Records
 from attnaudit.data.pairs.scored_pairs import ScoredPairs, open_pairs
-from attnaudit.data.reading import ROLES, Kind, Reading
+from attnaudit.data.reading import ROLES, Reading
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.files import path_exists
 from attnaudit.data.sources.opening import Place
@@ -43,7 +44,7 @@ class Source(Generic[Data]):
     """
 
     place: Place
-    kind: Kind
+    kind: Records
     reading: Reading = field(default_factory=Reading)
 
     def data(self, split: str | None = None) -> Data:
@@ -102,7 +103,7 @@ class Source(Generic[Data]):
             digest.update(b"" if folder is None else files_digest(Path(folder)))
         return digest.hexdigest()
 
-    def __reduce__(self) -> tuple[type[Source[Data]], tuple[Place, Kind, Reading]]:
+    def __reduce__(self) -> tuple[type[Source[Data]], tuple[Place, Records, Reading]]:
         return type(self), (self.place, self.kind, self.reading)
 
 
@@ -112,7 +113,9 @@ def resolve(place: Place, kind: Literal["texts"] = "texts", **options: Any) -> S
 def resolve(place: Place, kind: Literal["bags"], **options: Any) -> Source[BagDataset]: ...
 @overload
 def resolve(place: Place, kind: Literal["pairs"], **options: Any) -> Source[ScoredPairs]: ...
-def resolve(place: Place, kind: Kind = "texts", **options: Any) -> Source[Any]:
+@overload
+def resolve(place: Place, kind: Records, **options: Any) -> Source[Any]: ...
+def resolve(place: Place, kind: Records = "texts", **options: Any) -> Source[Any]:
     """Where data are and how they are read, checked; nothing is read before it is asked for.
 
     Args:

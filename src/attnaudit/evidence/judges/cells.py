@@ -125,7 +125,7 @@ class Subject:
             if split not in splits:
                 raise DataError(
                     f"there is no split {split!r}: judges learn on train and dev, and everything "
-                    "is measured on test; load_splits and split_dataset cut data into all three"
+                    "is measured on test; `resolve` and `split_dataset` cut data into all three"
                 )
             data = found[split] = aligned(fitted(splits[split], model), model)
             check_labels(data.records, data.classes, what, several=True)
@@ -225,6 +225,11 @@ class Judging:
         return dict.fromkeys(asked, found)
 
 
+def is_training(cell: Cell) -> bool:
+    """Whether a cell trains a judge or the informed decoder."""
+    return isinstance(cell.work, partial) and cell.work.func in (_judge, _informed)
+
+
 def _subject(design: Design, asked: Mapping[str, Judging]) -> Subject:
     if design.model is None:
         raise NotApplicable("there is no model whose weights could be judged")
@@ -237,7 +242,7 @@ def _subject(design: Design, asked: Mapping[str, Judging]) -> Subject:
     if design.splits is None:
         raise DataError(
             "there are no splits: judges learn on train and dev, and everything is measured on "
-            "test; load_splits and split_dataset cut data into all three"
+            "test; `resolve` and `split_dataset` cut data into all three"
         )
     own = settings.model_copy(update={"resamples": settings.judges.resamples})
     defaults = design.part(DefaultUnits) or DefaultUnits()

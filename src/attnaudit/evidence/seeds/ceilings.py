@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from attnaudit.data.bags.ceiling import bayes_bag_scores, bayes_ceiling
+from attnaudit.data.bags.loading import GENERATED
 from attnaudit.data.bags.modalities import Modality
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.bags.rules import Rule
@@ -28,6 +29,14 @@ class Ceilings(BaseModel):
 
     instance: Share | None = None
     bag: Share | None = None
+
+
+def ceilings_of(name: object, test: BagDataset) -> Ceilings:
+    """The ceilings of generated data, by its name; none of other data."""
+    if not isinstance(name, str) or name not in GENERATED:
+        return Ceilings()
+    rule, modality = name.rsplit("-", 1)
+    return known_ceilings(rule, modality, test)
 
 
 def known_ceilings(

@@ -21,6 +21,7 @@ from attnaudit.errors import DataError, NotApplicable
 from attnaudit.evidence.contract import Splits
 from attnaudit.evidence.seeds.layout import check_seeds
 from attnaudit.evidence.seeds.network import SPLITS, Network
+from attnaudit.findings.wording import spoken_time
 from attnaudit.nets.bags.classifier import BagClassifier, BagConfig, new_bag_net
 from attnaudit.nets.bags.inputs import INSTANCES, bag_tensors
 from attnaudit.nets.bags.pools import BAG_POOLS
@@ -249,6 +250,24 @@ class GroupWork:
             }
         write_noted(place.folder / FILE, save(tensors), place.folder)
         return Outcome(facts={"seeds": list(self.seeds)})
+
+
+def forecast_of_seeds(cells: Sequence[Cell], waiting: Sequence[Cell], workers: int) -> str | None:
+    """How many seeds will be trained and how long that will take, in words; None for none.
+
+    It rests on what a bag of some ten instances costs here.
+    """
+    works = [cell for cell in cells if isinstance(cell.work, GroupWork)]
+    names = {cell.name for cell in waiting}
+    ahead = [cell for cell in works if cell.name in names]
+    if not works:
+        return None
+    seeds = sum(len(cell.work.seeds) for cell in ahead if isinstance(cell.work, GroupWork))
+    if not seeds:
+        return "all seeds are trained"
+    seconds = sum(cell.cost for cell in ahead)
+    whole = max(seconds / workers, max(cell.cost for cell in ahead))
+    return f"about {spoken_time(whole)}: {seeds} seeds of one network, {len(ahead)} groups"
 
 
 def read_members(network: Network, cells: Sequence[Cell], store: Store) -> Members:

@@ -112,7 +112,7 @@ def _splits_of(design: Design) -> tuple[Input[Mapping[str, Dataset]], dict[str, 
         if name not in known:
             raise DataError(
                 f"there is no split {name!r}: checks that retrain train on train, choose on dev "
-                "and compare on test; load_splits and split_dataset cut data into all three"
+                "and compare on test; `resolve` and `split_dataset` cut data into all three"
             )
         part = known[name]
         if not isinstance(part, Dataset):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnaudit.errors import DataError, SettingsError
@@ -12,7 +12,7 @@ from attnaudit.files import read_json
 from attnaudit.models.seen import SeenTexts, seen_texts, text_hash
 from attnaudit.models.text.model import TextClassifier
 from attnaudit.nets.text.vocabulary import build_vocabulary
-from attnaudit.training.options import TrainOptions
+from attnaudit.training.recipe import Recipe as Trained
 from attnaudit.training.text import Splits
 
 
@@ -22,9 +22,11 @@ class Epochs:
 
     Attributes:
         run: For how many epochs.
+        beside: What it was trained with that cannot be repeated, such as a penalty.
     """
 
     run: int
+    beside: tuple[str, ...] = ()
 
 
 def epochs_of(folder: Path) -> Epochs | None:
@@ -41,15 +43,15 @@ def epochs_of(folder: Path) -> Epochs | None:
 def parts_of(
     model: TextClassifier | None,
     recipe: Recipe | None = None,
-    options: TrainOptions | None = None,
+    known: Trained | None = None,
     folder: Path | None = None,
-) -> tuple[object, ...]:
+) -> tuple[Recipe | Epochs, ...]:
     """What a design needs besides model, splits and settings.
 
     Args:
         model: The model in question, where it is trained already.
         recipe: How the others are made; as the model was, as far as that is known, by default.
-        options: How the model was trained, where that is known.
+        known: How the model was trained, where that is known (`read_training`).
         folder: Where the model was loaded from.
 
     Raises:
@@ -58,10 +60,12 @@ def parts_of(
     if recipe is None and model is None:
         raise SettingsError("give a recipe, or a model that is trained already")
     if recipe is None and model is not None:
-        recipe = recipe_of(model, options)
+        recipe = recipe_of(model, None if known is None else known.options)
+        if known is not None and known.design.get("vectors") is not None:
+            recipe = replace(recipe, vectors=str(known.design["vectors"]))
     epochs = None if folder is None else epochs_of(folder)
-    if options is not None:
-        epochs = Epochs(options.epochs)
+    if known is not None:
+        epochs = Epochs(known.options.epochs, known.functions)
     return tuple(part for part in (recipe, epochs) if part is not None)
 
 
@@ -148,4 +152,8 @@ def _cautions(
     elif epochs.run != options.epochs:
         yield (
             f"the base model was trained for {epochs.run} epochs, the others for {options.epochs}"
+        )
+    if epochs is not None and epochs.beside:
+        yield (
+            f"the base model was trained with {', '.join(epochs.beside)}, which the others are not"
         )

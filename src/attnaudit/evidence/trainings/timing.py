@@ -12,6 +12,7 @@ import torch
 from attnaudit.data.records import Dataset
 from attnaudit.evidence.trainings.design import Recipe, Training
 from attnaudit.evidence.trainings.work import TrainingWork
+from attnaudit.findings.wording import spoken_time
 from attnaudit.nets.text.classifier import ClassifierConfig
 from attnaudit.nets.text.inputs import examples_of
 from attnaudit.nets.text.vocabulary import build_vocabulary
@@ -21,8 +22,6 @@ from attnaudit.training.text import fit_net, new_net
 
 PROBED = 4
 """Batches timed; one more warms up."""
-AT_LEAST = 10.0
-"""Nothing is said to take less, in seconds."""
 
 
 def forecast(cells: Sequence[Cell], waiting: Sequence[Cell], workers: int = 1) -> str | None:
@@ -135,23 +134,3 @@ def in_words(costs: Mapping[str, float], trainings: Mapping[str, Training], work
     most = "at most" if any(early for _, early in groups) else "about"
     beside = f", {workers} at a time" if workers > 1 else ""
     return f"{most} {spoken_time(whole)}{beside}: {', '.join(parts)}"
-
-
-def spoken_time(seconds: float, *, exact: bool = False) -> str:
-    """A stretch of time as an estimate: no digits that it does not have.
-
-    Args:
-        seconds: How long.
-        exact: Whether seconds are worth saying.
-
-    Example:
-        >>> spoken_time(41), spoken_time(33, exact=True), spoken_time(130), spoken_time(9000)
-        ('40 seconds', '33 seconds', '2 minutes', '2.5 hours')
-    """
-    if seconds < 60 or (exact and seconds < 90):
-        shown = max(1.0, seconds) if exact else max(AT_LEAST, round(seconds, -1))
-        return f"{shown:.0f} second{'' if round(shown) == 1 else 's'}"
-    if seconds < 90 * 60:
-        minutes = round(seconds / 60)
-        return f"{minutes} minute{'' if minutes == 1 else 's'}"
-    return f"{seconds / 3600:.1f} hours"

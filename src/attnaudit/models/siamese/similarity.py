@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict
 
 import polars as pl
 from pydantic import JsonValue
@@ -185,17 +185,3 @@ def similarities(
     with bars(progress) as report:
         for table in explainer.tables(pairs, report):
             yield Similarity(table)
-
-
-def similarity(
-    model: SentenceTransformer | str | Path, a: str, b: str, **options: Unpack[Options]
-) -> Similarity:
-    """The similarity of two texts, divided among pairs of tokens (Möller et al. 2023).
-
-    Args:
-        model: A `SentenceTransformer`, its folder or hub name, or `minilm`.
-        a: The first text.
-        b: The second text.
-        **options: As of `similarities`.
-    """
-    return next(iter(list(similarities(model, [(a, b)], **options))))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from attnaudit.checks.declaration import MANY_SEEDS
 from attnaudit.checks.registry import chosen_checks
 from attnaudit.data.bags.generated import generate_bag_splits
+from attnaudit.data.kinds import BAGS
 from attnaudit.evidence.seeds.ceilings import Ceilings, known_ceilings
 from attnaudit.evidence.seeds.evidence import SeedEvidence
 from attnaudit.evidence.seeds.grades import (
@@ -121,7 +122,7 @@ def _generated(spec: Spec, place: Place) -> Outcome:
 def conclude(evidence: SeedEvidence) -> Shown:
     """What the members show."""
     findings = [evidence.gate]
-    for check in chosen_checks((MANY_SEEDS,)):
+    for check in chosen_checks((MANY_SEEDS,), BAGS):
         findings += check.conclude(evidence)
     return Shown(
         bars_in_force=evidence.force,

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from attnaudit.audit.plan import facts_of
-from attnaudit.audit.run import AuditResult, run_audit
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.run import run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.evidence.trainings.calibration import TABLE, calibration_of
 from attnaudit.evidence.trainings.design import Recipe
