@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 
 from attnaudit.attribution import METHODS
 from attnaudit.audit.frame import tidy
-from attnaudit.audit.result import AuditResult, open_audit, run_audit
+from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audit.run import run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DamagedWarning, DataError, ModelError, RunError, SettingsError
 from attnaudit.findings.findings import Verdict
