@@ -1,22 +1,32 @@
-"""Names of the user's on the pages of studies."""
+"""Names of the user's on the pages of audits and studies."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from rich.console import RenderableType
 
-from attnaudit.cli import study
+from attnaudit.audit.judgement import judge
+from attnaudit.audit.result import AuditResult
+from attnaudit.audit.schema import CellLine as LostLine
+from attnaudit.checks.registry import CHECKS
 from attnaudit.cli.app import main
+from attnaudit.cli.output import show_claims
 from attnaudit.console import Plain
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.report import page as html
+from attnaudit.report.markdown import render_card
+from attnaudit.report.page import render_html
+from attnaudit.report.terminal import render_terminal
+from attnaudit.runs.cell import CellRecord
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished
 from attnaudit.studies.schema import CellLine, Claim, Holds, Missing, Part, StudyReport
+from tests.report_fixture import bare, hostile_result
 from tests.study_fake import FAKE, FakeOptions
 from tests.test_console import STEERS
 
@@ -64,7 +74,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         cells=(CellLine(name=NAME, folder="f", status="failed", reason=NAME, seconds=1.0),),
     )
     folder = tmp_path_factory.mktemp("study")
-    return Finished(report, Results(FAKE, FakeOptions(), folder, (), (), missing, {}))
+    lost = CellRecord(
+        name=NAME,
+        key="k",
+        spec={},
+        status="failed",
+        reason=NAME,
+        cost=0.0,
+        seconds=1.0,
+        code="",
+        created=NOW,
+    )
+    return Finished(
+        report, Results(FAKE, FakeOptions(), folder, (), failed=(lost,), missing=missing)
+    )
 
 
 def check_page(page: str) -> None:
@@ -84,20 +107,57 @@ def test_pages_hold_names_as_text(finished: Finished) -> None:
     check_page(render_study(finished))
 
 
+@pytest.fixture(scope="module")
+def audited() -> AuditResult:
+    """An audit of every check there is, each with the name in all that it says."""
+    result = bare(hostile_result())
+    found = tuple(finding(check) for check in CHECKS)
+    lines = (LostLine(name=NAME, place="cells/a", status="failed", reason=NAME),)
+    plan = result.report.plan
+    named = plan.model_copy(
+        update={
+            "checks": tuple(CHECKS),
+            "model": plan.model.model_copy(update={"name": NAME, "classes": (NAME, "b")}),
+            "data": plan.data.model_copy(update={"name": NAME, "notes": (NAME,)}),
+            "about": {NAME: NAME},
+        }
+    )
+    update = {
+        "plan": named,
+        "findings": found,
+        "judgement": judge(result.report.performance, found, (NAME,)),
+        "cells": lines,
+    }
+    return replace(result, report=result.report.model_copy(update=update))
+
+
+def test_the_page_of_an_audit_holds_names_as_text(audited: AuditResult) -> None:
+    check_page(render_html(audited))
+
+
+def test_an_audit_in_the_terminal_holds_names_as_text(audited: AuditResult) -> None:
+    shown = printed(render_terminal(audited.report))
+    assert not STEERS & set(shown), repr(shown)
+    assert "[red]x[/red]" in shown
+    # a line feed in a name is a blank, so that it makes no line of its own
+    assert not any(line.lstrip("│ ").startswith("# forged") for line in shown.splitlines())
+
+
 def test_a_study_in_the_terminal(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
-    study._show(finished)
+    show_claims(finished)
     shown = capsys.readouterr().out
     assert HEBREW in shown
     assert not STEERS & set(shown)
 
 
-def test_markdown_holds_names_as_text(finished: Finished) -> None:
-    text = render_study_markdown(finished)
-    assert not STEERS & set(text)
-    assert "<img" not in text
-    assert "&lt;img src=x" in text
-    assert not any(line.startswith("# forged") for line in text.splitlines())
-    assert not any(line.startswith("|") and "x>|" in line for line in text.splitlines())
+def test_markdown_holds_names_as_text(finished: Finished, audited: AuditResult) -> None:
+    card = render_card(audited).split("---\n", 2)[-1]  # after the front matter, which is YAML
+    for text in (render_study_markdown(finished), card):
+        assert not STEERS & set(text)
+        assert "<img" not in text
+        assert "&lt;img src=x" in text
+        assert not any(line.startswith("# forged") for line in text.splitlines())
+        assert not any(line.startswith("|") and "x>|" in line for line in text.splitlines())
 
 
 def test_right_to_left_words_are_set_apart() -> None:

@@ -150,7 +150,9 @@ def test_places_are_checked_before_any_work(tmp_path: Path, saved: Path) -> None
         ("train", missing, "--kind", "siamese"),
         ("train", missing, "--kind", "selector", "--black-box", str(saved)),
         ("audit", str(saved), missing),
-        ("shortcut", str(saved), missing),
+        ("audit", str(saved), missing, "--check", "shortcut"),
+        ("audit", "minilm", missing),
+        ("study", "jain2019", "--quick"),
     ):
         said = run(*command, "--out", place, code=2)
         # the place is refused, not the data, which are read after it
@@ -175,7 +177,7 @@ def test_pages_go_over_pages_and_over_nothing_else(tmp_path: Path) -> None:
     pairs.write_text("a,b\nx,y\n")
     for option in ("--html", "--json"):
         said = run(
-            "similarity", "minilm", "--file", str(pairs), option, str(pairs), "--overwrite", code=2
+            "explain", "minilm", "--data", str(pairs), option, str(pairs), "--overwrite", code=2
         )
         assert "is being read" in said
     assert pairs.read_text() == "a,b\nx,y\n"

@@ -15,13 +15,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from attnaudit.api import Audit
 from attnaudit.errors import RunError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.wording import typeset
 from attnaudit.report.evidence import BARS, evidence_rows
 from attnaudit.report.files import write_text
-from attnaudit.report.markdown import write_card
-from attnaudit.report.page import render_frame, render_html, write_html
+from attnaudit.report.page import render_html
 from tests.report_fixture import (
     CLASSES,
     DATA_NAME,
@@ -351,7 +351,7 @@ def test_the_file_stays_small_however_many_instances(source: str) -> None:
 
 def test_the_same_run_gives_the_same_file_again(source: str, tmp_path: Path) -> None:
     path = tmp_path / "new" / "report.html"
-    assert write_html(hostile_result(), path) == path
+    assert Audit.of(hostile_result()).to_html(path) == path
     assert path.read_text(encoding="utf-8") == source
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
@@ -380,12 +380,12 @@ def test_a_name_without_a_utf8_form_is_written_all_the_same(tmp_path: Path) -> N
     model = result.report.plan.model.model_copy(update={"name": "m\udc80"})
     plan = result.report.plan.model_copy(update={"model": model})
     odd = replace(result, report=result.report.model_copy(update={"plan": plan}))
-    path = write_card(odd, tmp_path / "card.md")
+    path = Audit.of(odd).to_card(tmp_path / "card.md")
     assert "m�" in path.read_text(encoding="utf-8")
     assert write_text(tmp_path / "r.html", "m\udc80").read_bytes() == b"m?"
 
 
 def test_a_notebook_gets_the_same_report_in_a_frame_of_its_own(source: str) -> None:
-    frame = Page(render_frame(hostile_result()))
+    frame = Page(Audit.of(hostile_result())._repr_html_())
     assert [tag for tag, _ in frame.tags] == ["iframe"]
     assert frame.all("iframe")[0]["srcdoc"] == source

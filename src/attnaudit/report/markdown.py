@@ -22,7 +22,10 @@ from attnaudit.findings.wording import (
 )
 from attnaudit.report.evidence import OWN, evidence_rows, failing, title_of
 
-UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+UNPRINTABLE = re.compile(
+    "[\x7f-\xa0\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+"""What YAML cannot print, takes for a line end, or what turns the direction of reading."""
 HEADER = ("Check", "Verdict", "Statistic", "Needs", "Value", "Interval", "n", "By chance")
 
 TASKS = {"texts": "text-classification", "bags": "other", "pairs": "sentence-similarity"}

@@ -156,11 +156,11 @@ def _evidence(report: AuditReport) -> Table:
         if row.calibration:
             title = Text(f"  ↳ {row.title}, {row.remark}", style=style)
         else:
-            title = Text.assemble((row.title, "bold"), (f"\n{row.measured}", "dim"))
+            title = Text.assemble((row.title, "bold"), (f"\n{visible(row.measured)}", "dim"))
             if row.needs:
-                title.append(f"\nneeds {row.needs}", style="dim")
+                title.append(f"\nneeds {visible(row.needs)}", style="dim")
             if row.remark:
-                title.append(f"\n{row.remark}", style="yellow")
+                title.append(f"\n{visible(row.remark)}", style="yellow")
         value = row.value if row.interval == NOTHING else f"{row.value}\n({row.interval})"
         table.add_row(title, verdict, *(Text(c, style=style) for c in (value, row.n, row.null)))
     return table
