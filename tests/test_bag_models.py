@@ -449,8 +449,8 @@ def test_slides_without_labels_of_patches(slides, tmp_path):
         "audit",
         model,
         str(slides),
-        "--id-column",
-        "slide",
+        "--column",
+        "bag=slide",
         "--include-training-texts",
         "--out",
         str(out),
@@ -462,10 +462,10 @@ def test_slides_without_labels_of_patches(slides, tmp_path):
     assert '<svg class="map"' in page
     assert "Bags to look at" in page
     run("audit", model, "--out", str(held))
-    frame = pl.read_parquet(next(held.rglob("*.parquet")))
+    frame = pl.read_parquet(next(held.rglob("instances.parquet")))
     assert frame["coordinates"].list.len().to_list() == [16] * len(frame)
     options = ("--tokenizer", "words", "--out", str(tmp_path / "no"))
-    assert "reads bags" in run("audit", model, str(slides), *options, code=2)
+    assert "bags are read here" in run("audit", model, str(slides), *options, code=2)
 
 
 def test_generated_ensembles_from_the_keyboard(tmp_path):

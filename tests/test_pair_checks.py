@@ -12,7 +12,7 @@ import torch
 from attnaudit.audit.pairs import audit_pairs
 from attnaudit.audit.result import AuditResult, open_audit
 from attnaudit.checks.registry import CHECKS
-from attnaudit.errors import DataError, NotApplicable, RunError, SettingsError
+from attnaudit.errors import DataError, RunError, SettingsError
 from attnaudit.evidence.pairs.view import PairView, Shared, randomised
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import PairSettings, Settings
@@ -405,5 +405,5 @@ def test_what_is_in_memory_alone_is_sent_nowhere(bert: SiameseEncoder):
 
 
 def test_attention_is_not_asked_of_pairs(bert: SiameseEncoder):
-    with pytest.raises(NotApplicable, match="no data to audit on"):
+    with pytest.raises(SettingsError, match="'erasure' is put to models that read texts or bags"):
         audit(bert, noise, PAIRS[:2], checks=["erasure"])

@@ -127,15 +127,37 @@ def _model(family: str, tokenizer: PreTrainedTokenizerFast, positions: int) -> t
 
 def _word_pieces(texts: Sequence[str], size: int, marks: Sequence[str]) -> PreTrainedTokenizerFast:
     start, end, pad, unknown, mask = marks
-    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+    tokenizer = Tokenizer(models.WordPiece(_pieces(texts, size, marks), unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = [start, pad, end, unknown, mask]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=special, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return _wrapped(tokenizer, start, end, pad_token=pad, unk_token=unknown, mask_token=mask)
+
+
+def _pieces(texts: Sequence[str], size: int, marks: Sequence[str]) -> dict[str, int]:
+    """Pieces of words, as byte-pair encoding finds them.
+
+    The trainer of word pieces itself breaks ties by chance, which no seed decides.
+    """
+    start, end, pad, unknown, mask = marks
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizers.BertNormalizer(lowercase=True)
+    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    learner.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=2 * size // 3, show_progress=False)
+    )
+    found = learner.get_vocab()
+    words = [
+        word
+        for text in texts
+        for word, _ in learner.pre_tokenizer.pre_tokenize_str(
+            learner.normalizer.normalize_str(text)
+        )
+    ]
+    at_start = [p for p in sorted(found, key=found.get) if any(w.startswith(p) for w in words)]
+    inside = [f"##{p}" for p in sorted(found, key=found.get) if any(p in w[1:] for w in words)]
+    # letters first: without one of them a word would be unknown
+    pieces = sorted([*at_start, *inside], key=lambda p: len(p.removeprefix("##")) > 1)
+    return {p: i for i, p in enumerate([start, pad, end, unknown, mask, *pieces][:size])}
 
 
 def _byte_level(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
