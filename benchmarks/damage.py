@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from attnaudit.api import explain, open_run
-from attnaudit.audit.plan import facts_of
-from attnaudit.audit.result import open_audit
-from attnaudit.audit.run import run_audit
-from attnaudit.audit.seeds import audit_seeds, save_seeds
+from attnaudit.audits.plan import facts_of
+from attnaudit.audits.result import open_audit
+from attnaudit.audits.run import run_audit
+from attnaudit.audits.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.kinds import TEXTS
 from attnaudit.data.sources.resolve import resolve

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.checks.declaration import SHORTCUT
 from attnaudit.data.sources.resolve import resolve
 from attnaudit.findings.settings import Settings

@@ -16,7 +16,7 @@ import typer
 
 from attnaudit import errors
 from attnaudit.attribution import METHODS
-from attnaudit.audit.frame import COLUMNS
+from attnaudit.audits.frame import COLUMNS
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS, GATES
 from attnaudit.cli import app

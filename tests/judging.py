@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
+from attnaudit.audits.schema import AuditReport
 from attnaudit.evidence.contract import Splits
 from attnaudit.evidence.judges.probe import DefaultUnits
 from attnaudit.findings.findings import Finding

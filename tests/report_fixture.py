@@ -9,9 +9,9 @@ from functools import cache
 
 import polars as pl
 
-from attnaudit.audit.judgement import judge
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.judgement import judge
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
 from attnaudit.checks.registry import CHECKS
 from attnaudit.data.records import Dataset, Text
 from attnaudit.evidence.batch.chunks import Instances, own_of

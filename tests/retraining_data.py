@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from attnaudit.audit.plan import facts_of
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.plan import facts_of
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
 from attnaudit.data.records import Dataset, Text
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.evidence.trainings.base import parts_of

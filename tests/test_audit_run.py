@@ -14,9 +14,9 @@ import torch
 from polars.testing import assert_frame_equal
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit.frame import tidy
-from attnaudit.audit.result import AuditResult, open_audit
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.frame import tidy
+from attnaudit.audits.result import AuditResult, open_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DamagedWarning, DataError, ModelError, RunError, SettingsError
 from attnaudit.findings.findings import Verdict
@@ -110,7 +110,7 @@ def test_finished_chunks_are_not_computed_again(whole: AuditResult, tmp_path: Pa
 KILLED = """
 import sys, time
 from pathlib import Path
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
 def slow(event):

@@ -13,7 +13,7 @@ import torch
 
 import attnaudit
 from attnaudit.attribution.leave_one_out import _one_by_one
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.data.bags.scaling import scaled, scaling_of
 from attnaudit.data.sources.resolve import resolve

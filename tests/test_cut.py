@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.bags.records import bag_record
 from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.data.records import Dataset, Text

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import RenderableType
 
-from attnaudit.audit.judgement import judge
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.schema import CellLine as LostLine
+from attnaudit.audits.judgement import judge
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.schema import CellLine as LostLine
 from attnaudit.checks.registry import CHECKS
 from attnaudit.cli.app import main
 from attnaudit.cli.output import show_claims

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.kinds import BAGS
 from attnaudit.data.records import Dataset

@@ -17,8 +17,8 @@ import pytest
 
 from attnaudit import files, manifest
 from attnaudit.api import explain, open_run
-from attnaudit.audit.result import AuditResult, open_audit
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.result import AuditResult, open_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.sources.resolve import load_data, resolve
 from attnaudit.errors import DamagedWarning, ModelError, RunError
 from attnaudit.models.load import load
@@ -322,7 +322,7 @@ def test_a_folder_that_cannot_be_renamed_is_filled(saved: Path, tmp_path: Path) 
 AUDITED = """
 import sys
 from pathlib import Path
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from tests.test_audit_run import FAST, toy_data
 from tests.toys import reader
 print("ready", flush=True)

@@ -5,7 +5,7 @@ import torch
 
 from attnaudit import explain
 from attnaudit.attribution import METHODS, Options
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.findings.settings import Settings
 from attnaudit.models.encoded import Encoded

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from attnaudit.audit.held_out import choose
+from attnaudit.audits.held_out import choose
 from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.data.sources.files import read_file
 from attnaudit.data.sources.resolve import load_data, resolve

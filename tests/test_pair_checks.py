@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 import torch
 
-from attnaudit.audit.pairs import audit_pairs
-from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audits.pairs import audit_pairs
+from attnaudit.audits.result import AuditResult, open_audit
 from attnaudit.checks.registry import CHECKS
 from attnaudit.errors import DataError, RunError, SettingsError
 from attnaudit.evidence.pairs.view import PairView, Shared, randomised

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from attnaudit.audit.pairs import audit_pairs
+from attnaudit.audits.pairs import audit_pairs
 from attnaudit.checks.stability import added, marked
 from attnaudit.evidence.pairs.curves import column_of, top_matches, top_units
 from attnaudit.evidence.pairs.editing import Embedder, blanked, deleted

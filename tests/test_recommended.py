@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from attnaudit.audit.judgement import judge
+from attnaudit.audits.judgement import judge
 from attnaudit.checks.erasure import conclude as erasure
 from attnaudit.checks.ground_truth import conclude as ground_truth
 from attnaudit.evidence.batch.chunks import Instances

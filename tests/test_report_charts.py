@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 import pytest
 
-from attnaudit.audit.result import SHOWN
+from attnaudit.audits.result import SHOWN
 from attnaudit.findings.findings import Estimate
 from attnaudit.findings.pictures import (
     Distribution,

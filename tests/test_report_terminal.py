@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from attnaudit.audit.explain import Explanation
+from attnaudit.audits.explain import Explanation
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.wording import NOTHING, SIGNS
 from attnaudit.report.evidence import evidence_rows

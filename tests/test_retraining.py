@@ -13,7 +13,7 @@ import scipy.spatial.distance
 import torch
 from attnaudit.training.text_loop import TrainOptions
 
-from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audits.result import AuditResult, open_audit
 from attnaudit.checks.registry import groups
 from attnaudit.data.records import Dataset
 from attnaudit.data.texts.tokens import pair_record

@@ -10,9 +10,9 @@ import pytest
 import torch
 from attnaudit.training.bag_loop import BagOptions
 
-from attnaudit.audit.held_out import choose
-from attnaudit.audit.result import AuditResult, open_audit, run_audit
-from attnaudit.audit.seeds import audit_seeds, save_seeds
+from attnaudit.audits.held_out import choose
+from attnaudit.audits.result import AuditResult, open_audit, run_audit
+from attnaudit.audits.seeds import audit_seeds, save_seeds
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.bags.records import BagDataset, bag_record
 from attnaudit.data.bags.scaling import scaling_of

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnaudit import api
-from attnaudit.audit.held_out import choose
+from attnaudit.audits.held_out import choose
 from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.data.records import Dataset, Text, TextPair
 from attnaudit.data.texts.tokens import text_record

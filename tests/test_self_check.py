@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attnaudit import explain
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.run import run_audit
 from attnaudit.errors import ModelError
 from attnaudit.models.self_check import kind_of_outputs
 from attnaudit.models.wrapped.model import WrappedModel, wrap

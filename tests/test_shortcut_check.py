@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from attnaudit.audit.judgement import judge
-from attnaudit.audit.result import open_audit
+from attnaudit.audits.judgement import judge
+from attnaudit.audits.result import open_audit
 from attnaudit.checks.gap import conclude_gap
 from attnaudit.data.bags.generated import generate_bag_splits
 from attnaudit.data.generated.shortcut_tasks import (

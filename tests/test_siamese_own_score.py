@@ -28,7 +28,7 @@ from transformers import (
     XLNetModel,
 )
 
-from attnaudit.audit.pairs import audit_pairs
+from attnaudit.audits.pairs import audit_pairs
 from attnaudit.errors import AttnauditError, DataError, ModelError, NotApplicable
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer

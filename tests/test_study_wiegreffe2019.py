@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from attnaudit.audit.result import open_audit
+from attnaudit.audits.result import open_audit
 from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES

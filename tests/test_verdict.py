@@ -2,7 +2,7 @@
 
 import pytest
 
-from attnaudit.audit.judgement import judge
+from attnaudit.audits.judgement import judge
 from attnaudit.checks.declaration import ATTENTION
 from attnaudit.checks.registry import CHECKS
 from attnaudit.findings.findings import Finding, Verdict

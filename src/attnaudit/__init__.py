@@ -8,7 +8,7 @@ from attnaudit.version import __version__
 if TYPE_CHECKING:
     from attnaudit.api import Audit, StudyRun, audit, explain, open_run, study
     from attnaudit.attribution import Attribution
-    from attnaudit.audit.explain import Explanation
+    from attnaudit.audits.explain import Explanation
     from attnaudit.data.records import Dataset
     from attnaudit.data.sources.resolve import load_data
     from attnaudit.findings.findings import Finding, Verdict
@@ -46,7 +46,7 @@ HOMES = {
     "Attribution": "attribution",
     "Audit": "api",
     "Dataset": "data.records",
-    "Explanation": "audit.explain",
+    "Explanation": "audits.explain",
     "Finding": "findings.findings",
     "Model": "models.cut",
     "Settings": "findings.settings",

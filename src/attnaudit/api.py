@@ -13,10 +13,10 @@ from markupsafe import escape
 from pydantic import BaseModel, JsonValue
 
 from attnaudit.attribution import LONGEST
-from attnaudit.audit.door import Question, ask
-from attnaudit.audit.explain import DEFAULT_METHODS, Explanation, explain_record
-from attnaudit.audit.frame import tidy
-from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audits.door import Question, ask
+from attnaudit.audits.explain import DEFAULT_METHODS, Explanation, explain_record
+from attnaudit.audits.frame import tidy
+from attnaudit.audits.result import AuditResult, open_audit
 from attnaudit.data.kinds import Record
 from attnaudit.data.sources.opening import Place
 from attnaudit.data.texts.tokens import text_record

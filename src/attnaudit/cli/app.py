@@ -81,7 +81,9 @@ COMMANDS = {
         SEE,
         "List checks, attributions, models, data sets, and what there is for bags.",
     ),
-    "doctor": Listed("doctor:doctor", SEE, "Show versions and devices, and say which extras are missing."),
+    "doctor": Listed(
+        "doctor:doctor", SEE, "Show versions and devices, and say which extras are missing."
+    ),
 }
 """The commands; a module is imported when its command is run, since some take seconds."""
 

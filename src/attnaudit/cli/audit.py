@@ -10,8 +10,8 @@ import typer
 from pydantic import ValidationError
 
 from attnaudit.api import Audit
-from attnaudit.audit.door import Question, ask
-from attnaudit.audit.forecast import forecast
+from attnaudit.audits.door import Question, ask
+from attnaudit.audits.forecast import forecast
 from attnaudit.checks.registry import groups
 from attnaudit.cli.app import ERR, OUT
 from attnaudit.cli.options import (

@@ -9,7 +9,7 @@ import typer
 
 from attnaudit import api
 from attnaudit.attribution import LONGEST, METHODS
-from attnaudit.audit.door import is_similarity
+from attnaudit.audits.door import is_similarity
 from attnaudit.cli.app import OUT
 from attnaudit.cli.options import (
     Columns,

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from attnaudit.audit.plan import checks_of
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.plan import checks_of
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
 from attnaudit.data.kinds import TEXTS
 from attnaudit.data.records import Dataset, Text
 from attnaudit.errors import SettingsError

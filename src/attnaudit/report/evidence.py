@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnaudit.audit.judgement import CALIBRATION, decides, first_findings
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.judgement import CALIBRATION, decides, first_findings
+from attnaudit.audits.schema import AuditReport
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS, GATES
 from attnaudit.findings.findings import Estimate, Finding, Verdict

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.schema import AuditReport
 from attnaudit.findings.settings import ADVERSARY_JSD
 from attnaudit.findings.wording import number, subject
 from attnaudit.report.heat import HeatRow, floor_of, heat_row, windows_of

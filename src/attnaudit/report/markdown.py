@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.schema import AuditReport
 from attnaudit.console import visible
 from attnaudit.findings.wording import (
     QUESTION,

@@ -14,7 +14,7 @@ from typing import cast
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attnaudit.audit.result import AuditResult
+from attnaudit.audits.result import AuditResult
 from attnaudit.console import harmless
 from attnaudit.findings.pictures import Figure
 from attnaudit.report.charts import NARROW, WIDE

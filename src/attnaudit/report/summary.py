@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit.judgement import decides, first_findings
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.judgement import decides, first_findings
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.schema import AuditReport
 from attnaudit.checks.registry import CHECKS
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import Block

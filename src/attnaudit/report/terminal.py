@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from attnaudit.attribution import METHODS
-from attnaudit.audit.explain import Explanation
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.explain import Explanation
+from attnaudit.audits.schema import AuditReport
 from attnaudit.console import visible
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.wording import (

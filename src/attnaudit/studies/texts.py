@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
 from attnaudit.data.named.paper import PaperSettings
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, RunError

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from attnaudit.audit.run import run_audit
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.run import run_audit
+from attnaudit.audits.schema import AuditReport
 from attnaudit.checks.declaration import SHORTCUT
 from attnaudit.checks.gap import RELIANCE
 from attnaudit.data.drawing import draw

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.result import AuditResult
+from attnaudit.audits.result import AuditResult
 from attnaudit.data.records import Dataset
 from attnaudit.errors import ModelError
 from attnaudit.findings.estimates import average, by_max_weight, by_predicted, share, values_of

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import polars as pl
 
-from attnaudit.audit.result import AuditResult, open_audit
+from attnaudit.audits.result import AuditResult, open_audit
 from attnaudit.findings.estimates import by_max_weight, values_of
 from attnaudit.findings.pictures import (
     ACCENT,

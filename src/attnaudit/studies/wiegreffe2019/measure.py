@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attnaudit.audit.plan import facts_of
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
+from attnaudit.audits.plan import facts_of
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
 from attnaudit.data.records import Dataset
 from attnaudit.evidence.trainings.calibration import TABLE, calibration_of
 from attnaudit.evidence.trainings.design import Recipe

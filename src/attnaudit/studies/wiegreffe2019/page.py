@@ -7,7 +7,7 @@ from functools import cached_property
 
 import polars as pl
 
-from attnaudit.audit.result import open_audit
+from attnaudit.audits.result import open_audit
 from attnaudit.checks.guide import SOURCES
 from attnaudit.checks.seeds import DOMAIN
 from attnaudit.checks.uniform import WITH

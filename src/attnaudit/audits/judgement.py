@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attnaudit.audit.schema import Judgement, Reason
+from attnaudit.audits.schema import Judgement, Reason
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS
 from attnaudit.data.kinds import TEXTS, Kind

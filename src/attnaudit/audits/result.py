@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 from pydantic import TypeAdapter
 
-from attnaudit.audit.frame import tidy
-from attnaudit.audit.schema import AuditReport, CellLine, Plan
+from attnaudit.audits.frame import tidy
+from attnaudit.audits.schema import AuditReport, CellLine, Plan
 from attnaudit.errors import RunError
 from attnaudit.evidence.batch.chunks import ROOM, read_instances
 from attnaudit.findings.pictures import Block

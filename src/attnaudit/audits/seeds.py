@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import run_audit
-from attnaudit.audit.schema import ModelFacts
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import run_audit
+from attnaudit.audits.schema import ModelFacts
 from attnaudit.checks.declaration import MANY_SEEDS
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.evidence.contract import Design, Splits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from attnaudit.audit.schema import AuditReport
+from attnaudit.audits.schema import AuditReport
 
 COLUMNS = {
     "model": pl.String,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnaudit.audit.run import Asked
+from attnaudit.audits.run import Asked
 from attnaudit.evidence.judges.timing import forecast_of_judges
 from attnaudit.evidence.seeds.members import forecast_of_seeds
 from attnaudit.evidence.trainings.timing import forecast as forecast_of_trainings

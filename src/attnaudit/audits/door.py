@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from attnaudit.audit.held_out import Chosen, choose
-from attnaudit.audit.plan import checks_of
-from attnaudit.audit.run import Asked, asking
-from attnaudit.audit.seeds import save_seeds
+from attnaudit.audits.held_out import Chosen, choose
+from attnaudit.audits.plan import checks_of
+from attnaudit.audits.run import Asked, asking
+from attnaudit.audits.seeds import save_seeds
 from attnaudit.checks.declaration import RETRAINING, WITH_SPLITS, Check
 from attnaudit.data.kinds import BAGS, PAIRS, TEXTS
 from attnaudit.data.records import Dataset
@@ -131,7 +131,7 @@ def is_similarity(place: str | Path) -> bool:
 @contextlib.contextmanager
 def _of_pairs(question: Question) -> Iterator[Asked]:
     # sentence-transformers takes seconds to import
-    from attnaudit.audit.pairs import asking_pairs
+    from attnaudit.audits.pairs import asking_pairs
     from attnaudit.models.siamese.explainer import PairExplainer
     from attnaudit.models.siamese.load import load_siamese
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from attnaudit.audit.schema import DataFacts, ModelFacts, Plan
+from attnaudit.audits.schema import DataFacts, ModelFacts, Plan
 from attnaudit.checks.declaration import ATTENTION, PAIRS, Check
 from attnaudit.checks.registry import CHECKS, GATES, chosen_checks
 from attnaudit.data import kinds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from attnaudit.audit.schema import DataFacts
+from attnaudit.audits.schema import DataFacts
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.data.drawing import draw
 from attnaudit.data.kinds import TEXTS, AnyDataset

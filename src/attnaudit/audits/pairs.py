@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import JsonValue
 from torch import Tensor
 
-from attnaudit.audit.inputs import INPUTS
-from attnaudit.audit.result import AuditResult
-from attnaudit.audit.run import Asked, ask, run_in
-from attnaudit.audit.schema import DataFacts, ModelFacts
+from attnaudit.audits.inputs import INPUTS
+from attnaudit.audits.result import AuditResult
+from attnaudit.audits.run import Asked, ask, run_in
+from attnaudit.audits.schema import DataFacts, ModelFacts
 from attnaudit.checks.registry import chosen_checks
 from attnaudit.data.kinds import PAIRS
 from attnaudit.errors import DataError, ModelError

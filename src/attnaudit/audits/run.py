@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from attnaudit.audit.conclude import conclude
-from attnaudit.audit.inputs import Sent, sent_to
-from attnaudit.audit.plan import Planned, asked_of, cells_of, checks_of, data_facts, model_facts
-from attnaudit.audit.result import AuditResult, store_result, stored
-from attnaudit.audit.schema import DataFacts, ModelFacts, Plan
+from attnaudit.audits.conclude import conclude
+from attnaudit.audits.inputs import Sent, sent_to
+from attnaudit.audits.plan import Planned, asked_of, cells_of, checks_of, data_facts, model_facts
+from attnaudit.audits.result import AuditResult, store_result, stored
+from attnaudit.audits.schema import DataFacts, ModelFacts, Plan
 from attnaudit.data.kinds import KINDS, AnyDataset
 from attnaudit.evidence.contract import Design, Splits
 from attnaudit.files import digest_of

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from attnaudit.audit.held_out import cautions_on
-from attnaudit.audit.judgement import judge
-from attnaudit.audit.plan import Planned, asked_of
-from attnaudit.audit.result import AuditResult, Pictures, instances_of
-from attnaudit.audit.schema import AuditReport, CellLine, Plan
+from attnaudit.audits.held_out import cautions_on
+from attnaudit.audits.judgement import judge
+from attnaudit.audits.plan import Planned, asked_of
+from attnaudit.audits.result import AuditResult, Pictures, instances_of
+from attnaudit.audits.schema import AuditReport, CellLine, Plan
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import GATES
 from attnaudit.data.kinds import KINDS
