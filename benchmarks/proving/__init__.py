@@ -1,0 +1,1 @@
+"""Models whose right verdict is known by construction."""
