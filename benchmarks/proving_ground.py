@@ -23,10 +23,8 @@ from attnaudit.data.bags.records import BagDataset
 from attnaudit.measures.bootstrap import wilson_interval
 from benchmarks.proving.constructions import (
     BAGS,
-    DISHONEST,
     HALF_SET,
     HAND,
-    HONEST,
     MILD,
     SMALL,
     Case,

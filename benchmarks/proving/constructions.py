@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from zlib import crc32
 
+from attnaudit.data.kinds import AnyDataset
+from attnaudit.models.cut import Model
 from benchmarks.proving.bags import HandBags, as_bags
 from benchmarks.proving.hand import AHEAD, Hand, Wiring, hand_model, learn
 from benchmarks.proving.texts import Shape, Wording, texts, vocabulary, word_table
-from attnaudit.data.kinds import AnyDataset
-from attnaudit.models.cut import Model
 
 HONEST, DISHONEST, GREY = "honest", "dishonest", "grey"
 SMALL_DATA, NEAR_CHANCE = "small data", "near chance"

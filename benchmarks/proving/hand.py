@@ -1,4 +1,4 @@
-"""A classifier set by hand: what its words mean, where its weights stand, and what its encoder does.
+"""A classifier set by hand: what words mean, where weights stand, and what the encoder does.
 
 Every construction of texts is this one module with other tables. A word has a value for every class
 (what it adds to the log-odds), an energy (what attention sees of it), and two marks: it negates the

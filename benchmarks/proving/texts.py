@@ -12,7 +12,7 @@ from attnaudit.data.texts.tokens import text_record
 
 FILLERS, CLUES = 40, 4
 EDGE = 3
-"""Places at both ends that hold no clue, so that what moves by two or three places has somewhere to go."""
+"""Places at both ends without a clue, so that what moves by three places has somewhere to go."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
+from attnaudit.measures.odds import log_odds
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.models.encoded import Encoded
 
@@ -42,13 +43,13 @@ def _slope(
         if hold_weights:
             weights = weights.detach()
         outputs = model.decode(states, weights)
-        odds, slope = log_odds(outputs, target)
+        odds, slope = odds_and_slope(outputs, target)
         (gradient,) = torch.autograd.grad(odds.sum(), leaf, retain_graph=True)
     probability = outputs.detach().gather(1, target.unsqueeze(1)).squeeze(1).exp()
     return gradient * slope.view(-1, *[1] * (gradient.dim() - 1)), probability
 
 
-def log_odds(
+def odds_and_slope(
     outputs: Float[Tensor, "B C"], target: Tensor
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """The log-odds of a class, and `∂p / ∂(log-odds) = p (1 - p)`.
@@ -56,9 +57,10 @@ def log_odds(
     A gradient of `p` itself loses `1 - p` to rounding where the model is sure; through the
     log-odds it does not.
     """
-    own = outputs.gather(1, target.unsqueeze(1)).squeeze(1)
-    other = outputs.scatter(1, target.unsqueeze(1), -torch.inf).logsumexp(1)
-    return own - other, (own + other).detach().exp()
+    odds = log_odds(outputs, target)
+    # log p (1 - p)
+    slope = torch.nn.functional.logsigmoid(odds) + torch.nn.functional.logsigmoid(-odds)
+    return odds, slope.detach().exp()
 
 
 def _times_input(encoded: Encoded, *, hold_weights: bool) -> Tensor:

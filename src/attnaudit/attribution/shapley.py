@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
@@ -47,20 +49,21 @@ def sampled_shapley(encoded: Encoded, options: Options) -> Attribution:
 def strata(units: int) -> list[tuple[int, int, float]]:
     """The sizes of groups of a text of `units`, with their rounds and shares of the mean.
 
+    A Shapley value is the mean over all sizes; each stratum stands for those that are nearest.
+
     Example:
-        >>> strata(12)
-        [(12, 1, 0.5), (6, 1, 0.25), (3, 2, 0.125), (2, 4, 0.125)]
+        >>> [(size, rounds, round(share, 2)) for size, rounds, share in strata(12)]
+        [(12, 1, 0.32), (6, 1, 0.41), (3, 2, 0.18), (2, 4, 0.09)]
     """
-    found, part = [], 1
-    while part == 1 or units / part >= 1.5:
-        size = max(LEAST, round(units / part))
-        rounds = 1 if part == 1 else min(MOST_ROUNDS, max(1, part // 2))
-        found.append((size, rounds, 1 / (2 * part)))
-        part *= 2
-    # what is left of the sizes belongs to the smallest stratum
-    size, rounds, share = found[-1]
-    found[-1] = (size, rounds, 2 * share)
-    return found
+    sizes = [max(LEAST, units)]
+    while units / 2 ** len(sizes) >= 1.5:
+        sizes.append(max(LEAST, round(units / 2 ** len(sizes))))
+    edges = [sizes[0] + 0.5, *((a + b) / 2 for a, b in pairwise(sizes)), LEAST - 0.5]
+    whole = edges[0] - edges[-1]
+    return [
+        (size, min(MOST_ROUNDS, max(1, 2**step // 2)), (high - low) / whole)
+        for step, (size, (high, low)) in enumerate(zip(sizes, pairwise(edges), strict=True))
+    ]
 
 
 def _values(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:
@@ -79,38 +82,39 @@ def _values(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:
             part.batch.ids, part.units, max(rounds), options.seed, f"shapley {step}"
         )
         left = torch.tensor(rounds, device=total.device).unsqueeze(1)
+        size = torch.tensor(sizes, device=total.device)
         for one in range(max(rounds)):
-            groups = _groups(draws[:, one], part.units, torch.tensor(sizes, device=total.device))
-            found = _in_groups(part, groups, encoded.targets[some], options.token_budget)
+            found = _in_groups(part, draws[:, one], size, encoded.targets[some], options)
             total[some] += share * torch.where(one < left, found / left, 0.0)
     return total
 
 
-def _groups(
-    draws: Float[Tensor, "B L"], units: Bool[Tensor, "B L"], sizes: Tensor
+def _in_groups(
+    encoded: Encoded,
+    draws: Float[Tensor, "B L"],
+    size: Int[Tensor, " B"],
+    targets: Int[Tensor, " B"],
+    options: Options,
 ) -> Float[Tensor, "B L"]:
-    """The number of the random group that each unit is in; the last one takes what is over."""
-    rank = draws.masked_fill(~units, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
-    count = (units.sum(1) // sizes).clamp(min=1)
-    return torch.minimum(rank // sizes.unsqueeze(1), (count - 1).unsqueeze(1))
-
-
-def _in_groups(encoded: Encoded, groups: Tensor, targets: Tensor, budget: int) -> Tensor:
-    """What each unit adds to its own group, `(B, L)`, everything else deleted."""
+    """What each unit adds to a random group of its own, everything else deleted."""
     batch, units = encoded.batch, encoded.units
-    alone = (groups.unsqueeze(1) == groups.unsqueeze(2)) & units.unsqueeze(1)
-    first = alone.to(torch.uint8).argmax(2) == torch.arange(units.shape[1], device=units.device)
-    rows, leader = (first & units).nonzero(as_tuple=True)
-    keep = alone[rows, leader]
+    rank = draws.masked_fill(~units, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
+    count, size = units.sum(1, keepdim=True), size.unsqueeze(1)
+    number = torch.arange(int((-(-count // size)).max()), device=units.device)
+    rows, group = (number < -(-count // size)).nonzero(as_tuple=True)
+    place = rank[rows] - group.unsqueeze(1) * size[rows]
+    # the last group is filled up with units of the first, for which it does not count
+    inside = (place % count[rows] < size[rows]) & units[rows]
+    own = (place >= 0) & (place < size[rows]) & units[rows]
     whole = batch.take(rows)
-    drop = whole.units & ~keep
+    drop = whole.units & ~inside
     small = Encoded(encoded.model, delete(whole, drop, encoded.model))
-    effects = _effects(small, targets[rows], budget)
+    effects = _effects(small, targets[rows], options.token_budget)
     order = torch.argsort((~(whole.present & ~drop)).to(torch.uint8), dim=1, stable=True)
-    placed = torch.zeros(keep.shape, dtype=effects.dtype, device=effects.device)
+    placed = torch.zeros(own.shape, dtype=effects.dtype, device=effects.device)
     placed.scatter_(1, order[:, : effects.shape[1]], effects)
     result = torch.zeros(units.shape, dtype=effects.dtype, device=effects.device)
-    return result.index_add_(0, rows, torch.where(keep, placed, 0.0))
+    return result.index_add_(0, rows, torch.where(own, placed, 0.0))
 
 
 def _effects(encoded: Encoded, targets: Tensor, budget: int) -> Tensor:

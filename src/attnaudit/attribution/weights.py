@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
-from attnaudit.attribution.gradient import log_odds
+from attnaudit.attribution.gradient import odds_and_slope
 from attnaudit.measures.seeded import instance_uniform
 from attnaudit.models.encoded import Encoded
 
@@ -19,7 +19,7 @@ def weights_x_gradient(encoded: Encoded, options: Options) -> Attribution:
     """`α_t · ∂p/∂α_t` of the predicted class, states held fixed (Serrano & Smith 2019)."""
     leaf = encoded.weights.clone().requires_grad_()
     with torch.enable_grad():
-        odds, slope = log_odds(encoded.decode(leaf), encoded.targets)
+        odds, slope = odds_and_slope(encoded.decode(leaf), encoded.targets)
         (gradient,) = torch.autograd.grad(odds.sum(), leaf)
     return Attribution(on_units(encoded.weights * gradient * slope.unsqueeze(1), encoded))
 

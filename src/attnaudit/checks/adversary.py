@@ -200,7 +200,7 @@ def _best_of_permutations(view: View) -> Columns:
     with torch.no_grad():
         last = encoded.decode(opposite).exp()
     candidates = torch.cat([encoded.weights.unsqueeze(1), shuffled, opposite], 1)
-    outputs = torch.cat([encoded.probabilities.unsqueeze(1), outputs, last], 1)
+    outputs = torch.cat([encoded.probabilities.unsqueeze(1), outputs.exp(), last], 1)
     change = total_variation(outputs, encoded.probabilities.unsqueeze(1))
     jsd = jensen_shannon(candidates, encoded.weights.unsqueeze(1))
     attainable = jsd[:, -1]

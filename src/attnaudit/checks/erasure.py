@@ -113,7 +113,6 @@ def conclude(evidence: Instances) -> list[Finding]:
                 estimates=(*estimates, gain, lead, over) if own else (gain, lead),
                 thresholds=settings.used(MARGIN, LEAST_INSTANCES),
                 notes=tuple(notes) if own else (),
-                recommended=better if own and worth else None,
             )
         )
     return findings
@@ -393,12 +392,11 @@ ERASURE = Check(
     kinds=(TEXTS, BAGS),
     asks=Batch(measure_erasure, None, drift=True),
     conclude=conclude,
-    decisive=True,
+    decisive=False,
     caveat="Erased inputs are unlike the data (see the drift), and leave-one-out, which deletes "
     "too, plays at home against the operator 'delete'. Compare the operators.",
     bars=(MARGIN, LEAST_INSTANCES),
     requires=requires,
-    recommends=1,
     lead="erasing by it lowers the predicted probability by {lead} more than erasing by the "
     "weights, mean over instances",
     picture=picture,

@@ -31,6 +31,7 @@ from attnaudit.findings.pictures import (
 from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
 from attnaudit.findings.wording import Statistic, threshold, value_of
 from attnaudit.findings.wording import subject as called
+from attnaudit.measures.attained import attained_share
 from attnaudit.measures.detection import (
     auroc,
     average_precision,
@@ -46,6 +47,12 @@ AUROC = Bar(
     0.8,
     "Instance AUROC against known evidence below which attention is called a silent failure (our "
     "reading of Haab et al. 2022).",
+)
+MASS = Bar(
+    "truth_attained",
+    0.6,
+    "Share of the weight that could lie on known evidence that does, from a random order (0) to "
+    "the best order of the same weights (1). As the bar of the check `effect`. Ours.",
 )
 MARGIN = Bar(
     "truth_margin",
@@ -84,6 +91,8 @@ def measure(view: View) -> Columns:
         own = view.ranked("weights") if statistic == "top_one" else view.encoded.weights
         value = of_weights(own, flags, view.units).double()
         columns[f"{statistic}.weights"] = column(value.masked_fill(unknown, float("nan")))
+    attained = attained_share(view.encoded.weights, flags.double(), view.units)
+    columns["attained_truth.weights"] = column(attained.masked_fill(unknown, float("nan")))
     share = (flags & view.units).sum(1) / view.units.sum(1).clamp(min=1)
     # of the instances that the other statistics are defined on, so that the two compare
     some = unknown | auroc(view.ranked("weights"), flags, view.units).isnan()
@@ -123,6 +132,13 @@ def conclude(evidence: Instances) -> list[Finding]:
         )
         for statistic in OF_WEIGHTS
     ]
+    attained = average(
+        values_of(frame, "attained_truth.weights"),
+        settings,
+        statistic="attained_truth",
+        subject="weights",
+        null=0.0,
+    )
     mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
     leads = _leads(by_method, frame, settings)
@@ -131,6 +147,8 @@ def conclude(evidence: Instances) -> list[Finding]:
     for subject in ("weights", "random", "oracle"):
         headline = by_method[subject]
         verdict = above(headline, settings.bar(AUROC), settings.least)
+        if subject == "weights":
+            verdict = _both(verdict, above(attained, settings.bar(MASS), settings.least))
         findings.append(
             Finding(
                 check="ground_truth",
@@ -139,14 +157,25 @@ def conclude(evidence: Instances) -> list[Finding]:
                 sentence=_sentence(subject, verdict, headline, mass, share)
                 + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
-                estimates=(*estimates, *own, share, _pooled(frame), *kinds, *leads)
+                estimates=(*estimates, *own, attained, share, _pooled(frame), *kinds, *leads)
                 if subject == "weights"
                 else (headline,),
-                thresholds=settings.used(AUROC, MARGIN, LEAST_INSTANCES),
+                thresholds=settings.used(AUROC, MASS, MARGIN, LEAST_INSTANCES),
                 recommended=best if subject == "weights" else None,
             )
         )
     return findings
+
+
+def _both(order: Verdict, place: Verdict) -> Verdict:
+    """A high rank is not enough where nearly all of the weight stands elsewhere.
+
+    Equal weights, or evidence everywhere, leave the second undefined; then the first decides.
+    """
+    if place is Verdict.NOT_APPLICABLE or order is Verdict.NOT_APPLICABLE:
+        return order
+    worst = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+    return min(order, place, key=worst.index)
 
 
 def _pooled(frame: pl.DataFrame) -> Estimate:
@@ -310,7 +339,7 @@ GROUND_TRUTH = Check(
     decisive=True,
     caveat="Human or generated evidence says what should matter. A model may rightly use something "
     "else; then this check fails although the weights are faithful.",
-    bars=(AUROC, MARGIN, LEAST_INSTANCES),
+    bars=(AUROC, MASS, MARGIN, LEAST_INSTANCES),
     bar=AUROC,
     recommends=2,
     lead="its AUROC for the known evidence is {lead} above that of the weights, mean over "
@@ -320,6 +349,9 @@ GROUND_TRUTH = Check(
         "auroc": Statistic("mean AUROC", "of each instance, for the evidence; 0.5 is chance"),
         "auroc_lead": Statistic(
             "mean lead in AUROC", "best other attribution less the weights, paired"
+        ),
+        "attained_truth": Statistic(
+            "mean attained share of evidence", "of the weight that could lie there; 0 is random"
         ),
         "average_precision": Statistic("mean average precision", "chance is the share of evidence"),
         "token_f1": Statistic("mean unit F1", "at as many units as are evidence"),

@@ -125,7 +125,7 @@ class View:
 
     @cached_property
     def permutations(self) -> tuple[Float[Tensor, "B K L"], Float[Tensor, "B K C"]]:
-        """Permuted weights and the probabilities that come of them."""
+        """Permuted weights and the log-probabilities that come of them."""
         encoded, settings = self.encoded, self.settings
         shuffled = permuted(
             encoded.weights,
@@ -136,7 +136,7 @@ class View:
             "permutation",
         )
         with torch.no_grad():
-            return shuffled, encoded.decode(shuffled).exp()
+            return shuffled, encoded.decode(shuffled)
 
     @cached_property
     def single(self) -> Bool[Tensor, " B"]:
