@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from attnaudit.findings.pictures import Figure, Table
 from attnaudit.findings.wording import NOTHING, count, duration, number, typeset
 from attnaudit.report.blocks import StudySection
-from attnaudit.report.markdown import _prose
+from attnaudit.report.markdown import prose
 from attnaudit.report.page import render_page
-from attnaudit.report.summary import _written
+from attnaudit.report.summary import written
 from attnaudit.studies.bai2021.page import sections as bai2021
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.haab2022.page import sections as haab2022
@@ -111,7 +111,7 @@ def summarise_study(finished: Finished) -> StudySummary:
             for c in report.cells
         ),
         options=tuple(
-            (name.replace("_", " "), _written(value)) for name, value in report.options.items()
+            (name.replace("_", " "), written(value)) for name, value in report.options.items()
         ),
         quick=report.quick,
     )
@@ -241,4 +241,4 @@ def _table(table: Table) -> list[str]:
 
 def _cell(text: str) -> str:
     """Text that breaks no table and starts no markup."""
-    return " ".join(_prose(text).split())
+    return " ".join(prose(text).split())
