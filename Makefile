@@ -28,9 +28,10 @@ demo: $(VENV)/.run  ## train and audit on built-in text; no other input
 
 test: check types tests  ## lint, types, doctests and tests
 
-check: $(VENV)/.dev  ## format and lint
+check: $(VENV)/.dev  ## format, lint, dead code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	@! $(VENV)/bin/vulture | grep '^src/'
 
 types: $(VENV)/.dev  ## mypy strict on src/
 	$(VENV)/bin/mypy
