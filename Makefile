@@ -28,9 +28,10 @@ demo: $(VENV)/.run  ## train and audit on built-in text; no other input
 
 test: check types tests  ## lint, types, doctests and tests
 
-check: $(VENV)/.dev  ## format and lint
+check: $(VENV)/.dev  ## format, lint, dead code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	@! $(VENV)/bin/vulture | grep '^src/'
 
 types: $(VENV)/.dev  ## mypy strict on src/
 	$(VENV)/bin/mypy
@@ -53,8 +54,9 @@ parity: $(VENV)/.dev  ## compare with the reference implementation's stored resu
 sst: $(VENV)/.dev  ## train and audit SST, beside the published figures
 	$(PY) -m benchmarks.sst
 
-bench: $(VENV)/.dev  ## measure speed against the published procedures
+bench: $(VENV)/.dev  ## measure speed against the published procedures, and what it takes to start
 	$(PY) -m benchmarks.bench
+	$(PY) -m benchmarks.start
 
 fuzz: $(VENV)/.dev  ## read 2,000 damaged inputs per reader
 	$(PY) -m benchmarks.fuzz

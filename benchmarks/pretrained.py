@@ -17,7 +17,6 @@ from typing import Annotated, Any
 import polars as pl
 import torch
 import typer
-from attnaudit.audit.audit import drawn
 from rich.console import Console
 from rich.table import Table
 from tests.shared import SHARED
@@ -25,6 +24,7 @@ from tests.shared import SHARED
 import attnaudit
 from attnaudit.data.records import Dataset
 from attnaudit.data.sources.resolve import resolve
+from attnaudit.evidence.batch.chunks import drawn
 from attnaudit.models.cut import Model
 from attnaudit.nets.pretrained.frozen import FrozenTransformer
 from attnaudit.nets.pretrained.load import load_transformer

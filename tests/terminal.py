@@ -5,8 +5,7 @@ import io
 import sys
 from unittest.mock import patch
 
-from attnaudit.cli import main
-from attnaudit.cli.app import OUT
+from attnaudit.cli.app import OUT, main
 
 # the console takes its width when it is made, before any test can say one
 OUT.width = 200

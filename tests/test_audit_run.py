@@ -377,7 +377,10 @@ def test_cells_of_another_model_are_not_used(whole: AuditResult, tmp_path: Path)
     folder = tmp_path / "run"
     run_audit(reader(seed=5), toy_data(), FAST, out=folder)
     (folder / "plan.json").unlink()
-    assert findings(run_audit(reader(), toy_data(), FAST, out=folder)) == findings(whole)
+    with pytest.raises(RunError, match="whose they are is not known"):
+        run_audit(reader(), toy_data(), FAST, out=folder)
+    again = run_audit(reader(), toy_data(), FAST, out=folder, overwrite=True)
+    assert findings(again) == findings(whole)
 
 
 def test_units_must_fit_the_text() -> None:

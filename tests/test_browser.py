@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from attnaudit.report.page import write_html
+from attnaudit.report.files import write_text
+from attnaudit.report.page import render_html
 from tests.report_fixture import hostile_result
 
 pytestmark = pytest.mark.browser
@@ -89,7 +91,8 @@ CLASHES = """
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = write_html(hostile_result(), tmp_path_factory.mktemp("report") / "report.html")
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_text(path, render_html(hostile_result()))
     return path.as_uri()
 
 
@@ -174,7 +177,7 @@ def test_no_text_of_a_picture_overlaps_on_the_smallest_screen_with_many_instance
     large = replace(result, report=result.report.model_copy(update={"findings": findings}))
     context = browser.new_context(viewport={"width": SMALLEST, "height": 800})
     page = context.new_page()
-    page.goto(write_html(large, tmp_path / "large.html").as_uri())
+    page.goto(write_text(tmp_path / "large.html", render_html(large)).as_uri())
     expect(page.locator("figure.drawn")).to_have_count(FIGURES)
     found = page.evaluate(CLASHES)
     assert found["clashes"] == []

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
 from attnaudit.attribution import METHODS
+from attnaudit.checks.declaration import ATTENTION
 from attnaudit.checks.registry import CHECKS
-from attnaudit.cli import app
-from attnaudit.cli.app import STOPPED
+from attnaudit.cli.app import COMMANDS, command_of
 from attnaudit.data.generated.reviews import generate_review_splits
 from attnaudit.data.named.sets import NAMED_SETS
 from tests.terminal import run
 
-COMMANDS = ("audit", "demo", "doctor", "explain", "list", "report", "train")
+COLUMNS = ("--column", "text=review", "--column", "label=stars")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "16",
         "--epochs",
         "3",
-        "--text-column",
-        "review",
-        "--label-column",
-        "stars",
+        *COLUMNS,
     )
     assert "kept: best on the development split" in shown
     audit(place)
@@ -63,12 +59,9 @@ def audit(place: Path, *more: str, out: str = "run", code: int = 0) -> str:
         str(place / "data" / "test.csv"),
         "--out",
         str(place / out),
-        "--text-column",
-        "review",
-        "--label-column",
-        "stars",
-        "--costly-limit",
-        "60",
+        *COLUMNS,
+        "--set",
+        "costly_limit=60",
         *more,
         code=code,
     )
@@ -78,10 +71,12 @@ def test_an_audit_leaves_what_people_and_programs_need(folder: Path) -> None:
     names = {path.name for path in (folder / "run").iterdir()}
     assert {"plan.json", "findings.json", "report.html", "card.md", "instances"} <= names
     found = json.loads((folder / "run" / "findings.json").read_text())
-    assert {f["check"] for f in found["findings"]} == set(CHECKS)
+    assert {f["check"] for f in found["findings"]} == {
+        name for name, check in CHECKS.items() if check.group == ATTENTION
+    }
     assert found["judgement"]["headline"]
     assert found["plan"]["settings"]["seed"] == 0
-    assert pl.read_parquet(folder / "run" / "instances" / "*.parquet").height == 120
+    assert pl.read_parquet(folder / "run" / "instances" / "**" / "*.parquet").height == 120
 
 
 def test_the_same_audit_again_is_resumed_and_another_is_refused(folder: Path) -> None:
@@ -95,14 +90,14 @@ def test_the_same_audit_again_is_resumed_and_another_is_refused(folder: Path) ->
 
 def test_settings_from_a_file_and_a_strict_exit_code(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    path.write_text('{"permutations": 10, "thresholds": {"truth_auroc": 0.9}}')
+    path.write_text('{"permutations": 10, "bars": {"truth_auroc": 0.9}}')
     audit(folder, "--settings", str(path), "--strict", out="strict", code=1)
     plan = json.loads((folder / "strict" / "plan.json").read_text())
     assert plan["settings"]["permutations"] == 10
-    assert plan["settings"]["thresholds"]["truth_auroc"] == 0.9
+    assert plan["settings"]["bars"]["truth_auroc"] == 0.9
     assert plan["settings"]["costly_limit"] == 60
-    path.write_text('{"thresholds": {"truth_auroc": 7}}')
-    assert "thresholds.truth_auroc" in audit(folder, "--settings", str(path), code=2)
+    path.write_text('{"bars": {"truth_auroc": 7}}')
+    assert "the bar truth_auroc is 7" in audit(folder, "--settings", str(path), code=2)
     path.write_text("{")
     assert "not valid JSON" in audit(folder, "--settings", str(path), code=2)
 
@@ -112,9 +107,9 @@ def test_the_held_out_split_is_audited_without_naming_it(folder: Path, tmp_path:
         "audit", str(folder / "model"), "--out", str(tmp_path / "run"), "--check", "permutation"
     )
     assert ", test (120 texts)" in shown
-    assert pl.read_parquet(tmp_path / "run" / "instances" / "*.parquet").height == 120
-    refused = run("audit", str(folder / "model"), "--truth-column", "evidence", code=2)
-    assert "--truth-column" in refused
+    assert pl.read_parquet(tmp_path / "run" / "instances" / "**" / "*.parquet").height == 120
+    refused = run("audit", str(folder / "model"), "--column", "truth=evidence", code=2)
+    assert "--column" in refused
     assert "truth_column" not in refused
 
 
@@ -125,10 +120,7 @@ def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: P
         str(folder / "data"),
         "--split",
         "train",
-        "--text-column",
-        "review",
-        "--label-column",
-        "stars",
+        *COLUMNS,
         "--check",
         "permutation",
         "--out",
@@ -147,7 +139,9 @@ def test_texts_that_were_trained_on_are_left_out_aloud(folder: Path, tmp_path: P
         "audit",
         str(folder / "model"),
         str(tmp_path / "all.csv"),
-        *words[5:11],
+        *COLUMNS,
+        "--check",
+        "permutation",
         "--out",
         str(tmp_path / "mixed"),
     )
@@ -196,19 +190,19 @@ def test_training_keeps_ids_and_evidence_and_notes_each_thing_once(tmp_path: Pat
 
 
 STOPPABLE = """
-import sys, time
-import attnaudit.cli.{command} as command
-from attnaudit.cli import main
-from attnaudit.audit.store import Store
-work, write = getattr(command, "train_model", None), Store.write_chunk
-def training(*given, **options):
+import time
+import attnaudit.training.train as training
+from attnaudit.cli.app import main
+from attnaudit.runs.store import Store
+work, write = training.train, Store.finish
+def trained(*given, **options):
     print("ready", flush=True)
     return work(*given, **options)
-def chunk(self, *given):
-    write(self, *given)
+def finished(self, cell, record):
+    write(self, cell, record)
     print("ready", flush=True)
     time.sleep(60)
-command.train_model, Store.write_chunk = training, chunk
+training.train, Store.finish = trained, finished
 main()
 """
 
@@ -216,7 +210,7 @@ main()
 def interrupted(command: str, *words: str) -> tuple[int, str]:
     """The exit code and the complaint of a real process that is stopped with Ctrl-C."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STOPPABLE.format(command=command), command, *words],
+        [sys.executable, "-c", STOPPABLE, command, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -235,7 +229,7 @@ def test_stopping_from_the_keyboard_says_what_is_left(folder: Path, tmp_path: Pa
     words = (str(folder / "model"), "--out", str(tmp_path / "run"), "--settings", str(settings))
     code, said = interrupted("audit", *words)
     assert code == 130
-    assert said.startswith("attnaudit: stopped. Finished instances are kept: run the same command")
+    assert said.startswith("attnaudit: stopped. Finished work is kept: run the same command")
     assert "\n" not in said
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.parquet")}
     assert len(before) == 1
@@ -250,10 +244,7 @@ def test_stopping_training_does_not_promise_to_go_on(folder: Path, tmp_path: Pat
         str(folder / "data"),
         "--out",
         str(tmp_path / "model"),
-        "--text-column",
-        "review",
-        "--label-column",
-        "stars",
+        *COLUMNS,
         "--epochs",
         "5000",
     )
@@ -263,7 +254,8 @@ def test_stopping_training_does_not_promise_to_go_on(folder: Path, tmp_path: Pat
 
 
 def test_every_long_command_has_its_word_on_what_is_left() -> None:
-    assert set(STOPPED) >= {"audit", "demo", "train"}
+    for name in ("audit", "demo", "explain", "study", "train"):
+        assert COMMANDS[name].stopped
 
 
 @pytest.mark.parametrize(
@@ -287,9 +279,9 @@ def test_messages_name_options_and_no_python(folder: Path, tmp_path: Path) -> No
     model = str(folder / "model")
     said = run("audit", model, str(path), code=2)
     assert said.rstrip().endswith("leave such rows out with --drop-unlabelled")
-    said = run("audit", model, str(path), "--label-column", "stars", code=2)
+    said = run("audit", model, str(path), "--column", "label=stars", code=2)
     assert said.rstrip().endswith(
-        "Name it with --label-column; data without labels have --label-column none"
+        "Name it with --column label=…; data without labels have --column label=none"
     )
     said = audit(folder, "--seed", "7", code=2)
     assert "or pass --overwrite to replace it" in said
@@ -299,7 +291,7 @@ def test_report_and_card_of_a_finished_run(folder: Path, tmp_path: Path) -> None
     run("report", str(folder / "run"), "--out", str(tmp_path / "again.html"))
     assert "</html>" in (tmp_path / "again.html").read_text()
     assert "attnaudit" in run("report", str(folder / "run"), "--markdown")
-    assert "no finished run" in run("report", str(tmp_path), code=2)
+    assert "does not hold a finished run" in run("report", str(tmp_path), code=2)
 
 
 def test_explain_shows_units_and_scores(folder: Path) -> None:
@@ -307,7 +299,7 @@ def test_explain_shows_units_and_scores(folder: Path) -> None:
     shown = run("explain", str(folder / "model"), text)
     assert "predicted" in shown
     found = json.loads(
-        run("explain", str(folder / "model"), text, "--json", "--method", "gradient")
+        run("explain", str(folder / "model"), text, "--json", "-", "--method", "gradient")
     )
     assert found["units"][:3] == ["not", "a", "good"]
     assert len(found["scores"]["gradient"]) == len(found["units"])
@@ -330,7 +322,9 @@ def test_explain_shows_units_and_scores(folder: Path) -> None:
     ids=["markup", "right to left", "emoji", "unknown words", "one word", "5000 words"],
 )
 def test_explain_survives_any_text(folder: Path, text: str) -> None:
-    found = json.loads(run("explain", str(folder / "model"), text, "--json", "--method", "weights"))
+    found = json.loads(
+        run("explain", str(folder / "model"), text, "--json", "-", "--method", "weights")
+    )
     assert sum(found["scores"]["weights"]) == pytest.approx(1, abs=1e-4)
     assert "predicted" in run("explain", str(folder / "model"), text)
 
@@ -345,15 +339,15 @@ def test_the_list_says_when_a_check_decides() -> None:
     shown = run("list", "checks")
     for check in CHECKS.values():
         line = next(line for line in shown.splitlines() if line.startswith(f"│ {check.name} "))
-        if check.stands_in_for:
-            assert f"where {check.stands_in_for} cannot" in line
+        if check.defers_to:
+            assert f"where {check.defers_to} cannot" in line
         else:
             assert (" yes " if check.decisive else " cautions ") in line
 
 
 def test_it_starts_as_a_program() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from attnaudit.cli import main; main()", "report", "nowhere"],
+        [sys.executable, "-c", "from attnaudit.cli.app import main; main()", "report", "nowhere"],
         capture_output=True,
         text=True,
         check=False,
@@ -385,6 +379,13 @@ def test_an_absent_device_is_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: str) -> None:
-    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
-    assert shown.exit_code == 0
-    assert len(shown.output) > 300
+    shown = run(command, "--help")
+    assert len(shown) > 300
+    assert "Example: attnaudit " in re.sub(r"\s+", " ", shown)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_list_of_commands_says_what_they_say_themselves(command: str) -> None:
+    said = command_of(command).help or ""
+    assert said.startswith(COMMANDS[command].help)
+    assert COMMANDS[command].help in re.sub(r"[│\s]+", " ", run("--help"))

@@ -39,7 +39,7 @@ def test_a_remedy_is_one_flag(name: str, data: Path, tmp_path: Path) -> None:
     shown = trained(data, tmp_path / "model", "--remedy", name)
     assert "Held out: 40 texts" in shown
     told = run(
-        "explain", str(tmp_path / "model"), "not a good film", "--json", "--method", "weights"
+        "explain", str(tmp_path / "model"), "not a good film", "--json", "-", "--method", "weights"
     )
     assert sum(json.loads(told)["scores"]["weights"]) == pytest.approx(1, abs=1e-4)
 

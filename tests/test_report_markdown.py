@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from attnaudit.console import visible
 from attnaudit.errors import RunError
 from attnaudit.report.evidence import evidence_rows
-from attnaudit.report.markdown import escape, model_index, render_card, to_yaml, write_card
+from attnaudit.report.files import write_text
+from attnaudit.report.markdown import escape, model_index, render_card, to_yaml
 from tests.report_fixture import DATA_NAME, MODEL_NAME, hostile_result
 
 READER = MarkdownIt("commonmark").enable("table")
@@ -104,7 +105,8 @@ def test_yaml_is_read_back_as_it_was(value: object) -> None:
 
 
 def test_the_card_is_written_or_the_reason_is_given(tmp_path: Path) -> None:
-    path = write_card(hostile_result(), tmp_path / "a" / "card.md")
-    assert path.read_text(encoding="utf-8") == render_card(hostile_result())
+    card = render_card(hostile_result())
+    path = write_text(tmp_path / "a" / "card.md", card)
+    assert path.read_text(encoding="utf-8") == card
     with pytest.raises(RunError, match="it is a folder"):
-        write_card(hostile_result(), tmp_path / "a")
+        write_text(tmp_path / "a", card)

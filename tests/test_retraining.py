@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 import torch
-from attnaudit.training.text_loop import TrainOptions
 
 from attnaudit.audits.result import AuditResult, open_audit
 from attnaudit.checks.registry import groups
@@ -32,6 +31,7 @@ from attnaudit.models.text.model import load_classifier
 from attnaudit.runs.execute import waiting_of
 from attnaudit.runs.inputs import holding
 from attnaudit.runs.store import Store
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.retraining_data import finding, folder_of, highest, plain, retrained
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from attnaudit.training.text_loop import TrainOptions
 
 from attnaudit.data.records import Dataset
 from attnaudit.errors import DataError, NotApplicable
@@ -16,6 +15,7 @@ from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.findings.settings import Settings, TrainingSettings
 from attnaudit.models.load import load
 from attnaudit.runs.inputs import holding
+from attnaudit.training.options import TrainOptions
 from attnaudit.training.train import train
 from tests.retraining_data import plain, retrained
 from tests.toys import reader

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from attnaudit.training.text_loop import TrainOptions
 
 from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.runs.engine import Event
+from attnaudit.training.options import TrainOptions
 from tests.retraining_data import folder_of, plain, retrained
 
 RECIPE = Recipe("bilstm", "dot", 4, 6, options=TrainOptions(epochs=2, learning_rate=0.02))

@@ -19,6 +19,7 @@ from attnaudit.remedies.instance_weighting import fit_mask_neutral
 from attnaudit.remedies.random_pretraining import random_attention_pretrain
 from attnaudit.training.fitting import fit_jointly
 from attnaudit.training.options import options_for
+from attnaudit.training.train import train
 from tests.judging import SMALL as FEW
 from tests.judging import finding, judged
 from tests.toys import dataset

@@ -15,7 +15,8 @@ import torch
 
 pytest.importorskip("sentence_transformers", reason="sentence-transformers is absent")
 
-from attnaudit.data.pairs.scored_pairs import ScoredPair, read_scored_split
+from attnaudit.data.pairs.scored_pairs import ScoredPair
+from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.models.siamese.shifted import ShiftedTransformer, load_shifted
 from attnaudit.models.siamese.spearman import similarities, spearman_of
@@ -31,7 +32,7 @@ OPTIONS: dict[str, Any] = {"learning_rate": 3e-3, "epochs": 3}
 
 def tuned(model: Any, pairs: Any, dev: Any = None, top: float | None = None, **options: Any) -> Any:
     """`finetune` with options by name."""
-    pairs = read_scored_split(pairs, "train")
+    pairs = resolve(pairs, "pairs").data()
     splits = {"train": pairs} if dev is None else {"train": pairs, "dev": dev}
     return finetune(splits, options_for("siamese", **options), encoder=model, top=top)
 

@@ -28,12 +28,12 @@ from transformers import (
     XLNetModel,
 )
 
+from attnaudit import explain, similarities
 from attnaudit.audits.pairs import audit_pairs
 from attnaudit.errors import AttnauditError, DataError, ModelError, NotApplicable
 from attnaudit.models.siamese.encoder import SiameseEncoder
 from attnaudit.models.siamese.explainer import PairExplainer
 from attnaudit.models.siamese.modules import modules_of
-from attnaudit.models.siamese.similarity import similarities, similarity
 from attnaudit.models.siamese.supported import check_object
 from attnaudit.nets.pretrained.words import UnknownWordsWarning
 from attnaudit.training.siamese import finetune
@@ -78,15 +78,15 @@ def routed(folder: Path) -> SentenceTransformer:
 @pytest.mark.parametrize("include", [True, False])
 def test_queries_and_documents_have_their_own_prompts(include: bool, tmp_path: Path) -> None:
     model = prompted(tmp_path, include)
-    table = similarity(model, A, B).table
+    table = explain(model, A, B).table
     assert table.score == pytest.approx(own(model), abs=1e-5)
     assert table.adds_up
     assert (table.a.role, table.b.role) == ("query", "document")
     # the same text may be both, and is read as each
-    both = similarity(model, A, A)
+    both = explain(model, A, A)
     assert both.score == pytest.approx(own(model, A, A), abs=1e-5)
     assert both.score < 0.999
-    alike = similarity(model, A, B, prompt="")
+    alike = explain(model, A, B, prompt="")
     plain = model.encode([A, B], prompt="", convert_to_tensor=True)
     assert alike.score == pytest.approx(float(model.similarity(plain[:1], plain[1:])), abs=1e-5)
 
@@ -105,7 +105,7 @@ def test_a_transformer_for_each_side_is_refused(tmp_path: Path) -> None:
         modules=[Router.for_query_document([*query], [*document])], device="cpu"
     )
     with pytest.raises(NotApplicable, match="a transformer each"):
-        similarity(model, A, B)
+        explain(model, A, B)
 
 
 def test_an_audit_of_queries_and_documents_reads_each_as_itself(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_model_that_does_more_than_its_modules_say_is_refused(tmp_path: Path) 
     # as a subclass of a package may do
     model.encode = lambda *args, **more: encode(*args, **more) + 0.3
     with pytest.raises(NotApplicable, match="the model's own score of 'not a good film'"):
-        similarity(model, A, B)
+        explain(model, A, B)
     with pytest.raises(NotApplicable, match="the model's own score"):
         audit_pairs(PairExplainer(SiameseEncoder(model)), [(A, B)], checks=["deletion"])
 
@@ -165,7 +165,7 @@ def test_prompts_that_change_under_an_explainer_are_noticed(tmp_path: Path) -> N
     model.prompts = dict(PROMPTS)
     with pytest.raises(NotApplicable, match="make the explainer again"):
         explainer.table(A, B)
-    assert similarity(model, A, B).score == pytest.approx(own(model), abs=1e-5)
+    assert explain(model, A, B).score == pytest.approx(own(model), abs=1e-5)
 
 
 def test_other_types_of_model_are_refused(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_other_types_of_model_are_refused(tmp_path: Path) -> None:
     base.tokenizer.save_pretrained(tmp_path / "cross")
     cross = CrossEncoder(str(tmp_path / "cross"), device="cpu")
     with pytest.raises(NotApplicable, match="a cross-encoder"):
-        similarity(cross, A, B)
+        explain(cross, A, B)
     head = tiny_siamese(tmp_path / "head")
     (held,) = head[0]._modules
     setattr(head[0], held, BertForSequenceClassification(config))
@@ -210,7 +210,7 @@ def test_saved_models_of_other_types_are_refused(
         module = {"idx": 9, "name": "9", "path": "1_Pooling", "type": added}
         listing.write_text(json.dumps([*json.loads(listing.read_text()), module]))
     with pytest.raises(NotApplicable, match=f"saved holds {said}"):
-        similarity(str(tmp_path / "saved"), A, B)
+        explain(str(tmp_path / "saved"), A, B)
 
 
 OTHERS = {
@@ -238,7 +238,7 @@ def test_models_whose_layers_cannot_be_cut_say_why(name: str, tmp_path: Path) ->
     setattr(model[0], held, OTHERS[name](len(model.tokenizer)).eval())
     # a later release may explain some of these: then this becomes a test of the table's size
     with pytest.raises(NotApplicable, match=r"not one state per token|without a forward deriv"):
-        similarity(model, A, B)
+        explain(model, A, B)
 
 
 def test_quantized_layers_are_refused(tmp_path: Path) -> None:
@@ -255,8 +255,8 @@ def test_texts_beyond_the_positions_are_refused(tmp_path: Path) -> None:
     positions = model[0].auto_model.config.max_position_embeddings
     model.max_seq_length = 2 * positions
     with pytest.raises(ModelError, match=f"the model has {positions} positions"):
-        similarity(model, "film " * (positions + 5), B)
-    assert similarity(model, A, B).table.adds_up
+        explain(model, "film " * (positions + 5), B)
+    assert explain(model, A, B).table.adds_up
 
 
 def test_a_model_may_have_no_limit(tmp_path: Path) -> None:
@@ -270,28 +270,28 @@ def test_a_model_may_have_no_limit(tmp_path: Path) -> None:
 def test_a_text_of_unknown_words_is_told_of(tmp_path: Path) -> None:
     model = tiny_siamese(tmp_path)
     with pytest.warns(UnknownWordsWarning, match="any text of 2 unknown words has the same score"):
-        found = similarity(model, "ฉัน 𐍈𐍈", B)
+        found = explain(model, "ฉัน 𐍈𐍈", B)
     assert found.table.a.unknown
     assert found.to_dict()["unknown_a"]
     with pytest.warns(UnknownWordsWarning):
-        assert found.score == pytest.approx(similarity(model, "ข้าว กิน", B).score, abs=1e-6)
+        assert found.score == pytest.approx(explain(model, "ข้าว กิน", B).score, abs=1e-6)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnknownWordsWarning)
-        assert not similarity(model, f"ฉัน {A}", B).table.a.unknown
+        assert not explain(model, f"ฉัน {A}", B).table.a.unknown
 
 
 def test_odd_python_values(tmp_path: Path) -> None:
     model = tiny_siamese(tmp_path)
-    wanted = similarity(model, A, B, layer=1).table.values
+    wanted = explain(model, A, B, layer=1).table.values
     layer: Any = np.int64(1)
-    torch.testing.assert_close(similarity(model, A, B, layer=layer).table.values, wanted)
+    torch.testing.assert_close(explain(model, A, B, layer=layer).table.values, wanted)
     wrong: list[Any] = [([A], B), (A, 3), (A, ""), (A, "\ud83d")]
     for pair in wrong:
         with pytest.raises(DataError, match=r"the (first|second) text of pair 1"):
             list(similarities(model, [(A, B), pair]))
     for layer in ("one", 1.0, 7):
         with pytest.raises(AttnauditError, match="layer must be from 0 to 1"):
-            similarity(model, A, B, layer=layer)
+            explain(model, A, B, layer=layer)
 
 
 def test_training_reads_texts_as_the_measure_does(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from attnaudit import similarities, similarity
+from attnaudit import explain, similarities
 from tests.terminal import run
 from tests.tiny_siamese import tiny_siamese
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_two_texts_in_the_terminal(folder: str) -> None:
-    shown = run("similarity", folder, A, B)
+    shown = run("explain", folder, A, B)
     score = float(
         SentenceTransformer(folder, device="cpu").similarity(
             *SentenceTransformer(folder, device="cpu").encode([A, B])
@@ -38,7 +38,7 @@ def test_two_texts_in_the_terminal(folder: str) -> None:
 
 def test_a_query_and_several_texts(folder: str, tmp_path: Path) -> None:
     out, page = tmp_path / "out.json", tmp_path / "new" / "page.html"
-    run("similarity", folder, A, B, C, "--json", str(out), "--html", str(page))
+    run("explain", folder, A, B, C, "--json", str(out), "--html", str(page))
     found = json.loads(out.read_text())
     assert [(one["a"], one["b"]) for one in found] == [(A, B), (A, C)]
     for one in found:
@@ -57,41 +57,41 @@ def test_pairs_of_a_file(folder: str, tmp_path: Path) -> None:
     pairs = [(A, B), (B, C), (A, C), (C, C)]
     rows = pl.DataFrame({"one": [a for a, _ in pairs], "two": [b for _, b in pairs]})
     rows.write_csv(tmp_path / "pairs.csv")
-    words = ["similarity", folder, "--file", str(tmp_path / "pairs.csv"), "--a-column", "one"]
+    words = ["explain", folder, "--data", str(tmp_path / "pairs.csv"), "--column", "a=one"]
     out = tmp_path / "out.json"
-    shown = run(*words, "--b-column", "two", "--layer", "1", "--json", str(out))
+    shown = run(*words, "--column", "b=two", "--layer", "1", "--json", str(out))
     assert "1 more pairs" in shown
     assert [(one["a"], one["b"]) for one in json.loads(out.read_text())] == pairs
     assert "two" in run(*words, code=2)
 
 
 def test_a_cut_text_is_told(folder: str) -> None:
-    assert "have no part in the score" in run("similarity", folder, " ".join([A] * 30), B)
+    assert "have no part in the score" in run("explain", folder, " ".join([A] * 30), B)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["{model}", A], "two texts"),
-        (["{model}", A, B, "--file", "x.csv"], "not both"),
+        (["{model}", A, B, "--data", "x.csv"], "not both"),
         (["{model}", A, " "], "empty"),
         (["{model}", A, B, "--score", "euclidean"], "cosine or dot"),
         (["{model}", A, B, "--layer", "7"], "from 0 to 1"),
         (["{model}", A, B, "--tolerance", "2"], "tolerance"),
         (["{model}", A, B, "--reference", "not a token"], "none of padding"),
-        (["{model}", "--file", "nowhere.csv"], "nowhere.csv"),
-        (["/nowhere/at/all", A, B], "could be read"),
+        (["{model}", "--data", "nowhere.csv"], "nowhere.csv"),
+        (["/nowhere/at/all", A, B], "no such folder"),
     ],
 )
 def test_what_cannot_be_done_is_said(folder: str, words: list[str], said: str) -> None:
-    shown = run("similarity", *(word.format(model=folder) for word in words), code=2)
+    shown = run("explain", *(word.format(model=folder) for word in words), code=2)
     assert said in shown.replace("\n", " ")
     assert "Traceback" not in shown
 
 
 def test_the_object_has_frame_plot_and_page(folder: str, tmp_path: Path) -> None:
-    found = similarity(folder, A, B, layer=1)
-    frame = found.frame()
+    found = explain(folder, A, B, layer=1)
+    frame = found.frame
     assert frame["value"].sum() == pytest.approx(found.total)
     assert frame.height == (len(found.table.a) + 1) * (len(found.table.b) + 1)
     assert found.score == pytest.approx(found.total + found.residual)
@@ -100,8 +100,10 @@ def test_the_object_has_frame_plot_and_page(folder: str, tmp_path: Path) -> None
     assert words.total == pytest.approx(found.total)
     assert found.top(3).height == 3
     assert found.side("b")["score"].sum() == pytest.approx(found.total)
+    assert json.loads(found.to_json())["score"] == pytest.approx(found.score)
+    assert "<iframe" in found._repr_html_()
     assert found.plot().to_dict()["mark"]["type"] == "rect"
-    assert found.html(tmp_path / "page.html").stat().st_size > 5_000
+    assert found.to_html(tmp_path / "page.html").stat().st_size > 5_000
 
 
 def test_many_pairs_are_a_stream(folder: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from attnaudit.report.similarity import write_similarity
+from attnaudit.report.files import write_text
+from attnaudit.report.similarity import render_similarity
 from tests.pair_tables import HOSTILE_A, HOSTILE_B, A, B, pieces_of, table_of
 from tests.test_browser import CONTRASTS
 
@@ -27,12 +28,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> str:
         table_of(pieces_of(LONG, cut="w" * 300), "W" * 200, seed=4),
     ]
     path = tmp_path_factory.mktemp("similarity") / "many.html"
-    return write_similarity(tables, path, [("Model", "</script><b>m")]).as_uri()
+    return write_text(path, render_similarity(tables, [("Model", "</script><b>m")])).as_uri()
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_similarity([table_of()], tmp_path_factory.mktemp("one") / "one.html").as_uri()
+    path = tmp_path_factory.mktemp("one") / "one.html"
+    return write_text(path, render_similarity([table_of()])).as_uri()
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from rich.cells import cell_len
 from rich.console import Console
 
+from attnaudit.api.similarity import Similarity
 from attnaudit.console import visible
 from attnaudit.errors import DataError, RunError
 from attnaudit.models.siamese.reading import one_sided, top_pairs
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.models.siamese.tokens import Tokens
 from attnaudit.models.siamese.words import by_words
-from attnaudit.report.similarity import render_similarity, write_similarity
+from attnaudit.report.similarity import render_similarity
 from attnaudit.report.similarity_terminal import show_pair
 from attnaudit.report.similarity_views import MOST_ROWS, in_words, scale_of, view_of
 from tests.pair_tables import HOSTILE_A, HOSTILE_B, A, B, pieces_of, table_of, tables
@@ -203,10 +204,11 @@ def test_texts_without_words_are_shown_all_the_same() -> None:
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = write_similarity([table_of()], tmp_path / "new" / "pair.html")
+    found = Similarity(table_of())
+    path = found.to_html(tmp_path / "new" / "pair.html")
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     with pytest.raises(RunError, match="cannot write"):
-        write_similarity([table_of()], tmp_path)
+        found.to_html(tmp_path)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 132])

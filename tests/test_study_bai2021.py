@@ -141,7 +141,6 @@ def record(name: str, method: str, seed: int, **values: float) -> CellRecord:
     ]
     spec: Mapping[str, Any] = {"setting": name, "method": method, "seed": seed}
     return CellRecord(
-        study="bai2021",
         name=f"{name} {method} {seed}",
         key="",
         spec=dict(spec),

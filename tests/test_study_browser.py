@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from attnaudit.report.files import write_text
 from attnaudit.studies.jain2019 import JAIN2019
-from attnaudit.studies.page import write_study
+from attnaudit.studies.page import render_study
 from attnaudit.studies.run import options_of, prepare, run_study
 from tests.test_browser import CLASHES, CONTRASTS
 
@@ -30,7 +31,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("study")
     options = options_of(JAIN2019, given, quick=True)
     finished = run_study(prepare(JAIN2019, options, place, quick=True))
-    return write_study(finished)["Report"]
+    return write_text(place / "report.html", render_study(finished))
 
 
 @pytest.mark.parametrize("width", [1280, 390, 340])

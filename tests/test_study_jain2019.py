@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from attnaudit.audit.store import Store
 from sklearn.metrics import f1_score
 
+from attnaudit.audits.result import open_audit
 from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.errors import DataError, SettingsError
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
-from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.declaration import Results, find, run_cell
 from attnaudit.studies.jain2019 import JAIN2019
 from attnaudit.studies.jain2019.measure import MUTUAL, TO_GRADIENT, TO_LOO
 from attnaudit.studies.jain2019.paper import Paper
@@ -84,7 +84,7 @@ def finished(place: Path) -> Finished:
 def test_a_quick_run_needs_no_data_and_stores_everything(place: Path) -> None:
     stored = ClaimList.model_validate_json((place / "claims.json").read_text())
     assert {claim.id for claim in stored.claims} == CLAIMS
-    for name in ("study.json", "results.parquet", "report.html", "summary.md"):
+    for name in ("findings.json", "results.parquet", "report.html", "card.md"):
         assert (place / name).stat().st_size > 500
     cells = sorted(p.name for p in (place / "cells").iterdir())
     assert len(cells) == 4
@@ -135,7 +135,7 @@ def test_sets_that_cannot_be_had_are_in_the_report(tmp_path: Path) -> None:
         "--encoder",
         "average",
     )
-    report = json.loads((tmp_path / "run" / "study.json").read_text())
+    report = json.loads((tmp_path / "run" / "findings.json").read_text())
     assert [m["what"] for m in report["missing"]] == ["sst"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert 'id="missing"' in page
@@ -152,7 +152,7 @@ def test_sets_that_cannot_be_had_are_in_the_report(tmp_path: Path) -> None:
         (("study", "jain2019", "--set", "epochs"), "write NAME=VALUE"),
         (("study", "jain2019", "--set", "colour=red"), "Its options are: data"),
         (("study", "jain2019", "--reference", "gone.json"), "gone.json cannot be read"),
-        (("study", "jain2019", "--data-dir", "gone"), "gone is no folder"),
+        (("study", "jain2019", "--data-dir", "gone"), "gone is not a folder"),
     ],
 )
 def test_bad_commands_are_one_clear_line(words: tuple[str, ...], message: str) -> None:
@@ -170,7 +170,7 @@ def test_studies_are_listed() -> None:
 
 
 def instances(finished: Finished, record: CellRecord) -> pl.DataFrame:
-    return Store(finished.results.folder_of(record) / "audit").read_instances()
+    return open_audit(finished.results.folder_of(record) / "audit").instances
 
 
 def test_rows_are_what_the_instances_say(finished: Finished) -> None:
@@ -270,7 +270,6 @@ def made(
         "train_limit": None,
     }
     record: dict[str, Any] = {
-        "study": "jain2019",
         "name": f"{data} {encoder} {attention} {seed}",
         "key": "",
         "spec": spec,
@@ -615,10 +614,10 @@ def test_other_word_vectors_are_another_cell(tmp_path: Path) -> None:
     for vectors in (None, path):
         options = options_of(JAIN2019, {**tiny, "vectors": vectors}, quick=True)
         (cell,) = JAIN2019.plan(options, None).cells
-        keys.add(cell.key(JAIN2019))
+        keys.add(run_cell(JAIN2019, cell, None).key)
     path.write_text("good 0.1 0.2\nbad 0.3 0.5\n")
     (cell,) = JAIN2019.plan(options, None).cells
-    keys.add(cell.key(JAIN2019))
+    keys.add(run_cell(JAIN2019, cell, None).key)
     assert len(keys) == 3
     done = run_study(prepare(JAIN2019, options, tmp_path / "run"))
     assert done.results.records[0].facts["vectors"] == 2

@@ -117,7 +117,7 @@ def finished(place: Path, models: tuple[Path, Path]) -> Finished:
 def test_a_quick_run_needs_no_data_and_stores_everything(place: Path) -> None:
     stored = ClaimList.model_validate_json((place / "claims.json").read_text())
     assert {claim.id for claim in stored.claims} == CLAIMS
-    for name in ("study.json", "results.parquet", "report.html", "summary.md"):
+    for name in ("findings.json", "results.parquet", "report.html", "card.md"):
         assert (place / name).stat().st_size > 500
     parts = pl.read_parquet(place / "results.parquet")["part"].unique().to_list()
     assert set(parts) == {TABLES, STEPS, AGREEMENT}
@@ -438,7 +438,6 @@ def made(
     scores = labels + noise * np.random.default_rng(1).standard_normal(n)
     scatter = {"label": labels.tolist(), "score": scores.tolist()}
     record: dict[str, Any] = {
-        "study": "moeller2023",
         "name": f"{part} {data} {layer} {model}",
         "key": "",
         "spec": spec,

@@ -18,7 +18,7 @@ from attnaudit.audits.result import open_audit
 from attnaudit.data.named.sets import NAMED_SETS
 from attnaudit.findings.findings import Estimate
 from attnaudit.studies import STUDIES
-from attnaudit.studies.declaration import Results, find
+from attnaudit.studies.declaration import Results, find, run_cell
 from attnaudit.studies.page import render_study, render_study_markdown
 from attnaudit.studies.run import Finished, options_of, prepare, run_study
 from attnaudit.studies.schema import CellRecord, ClaimList, Holds
@@ -115,7 +115,7 @@ def test_a_quick_run_needs_no_data_and_stores_everything(place: Path) -> None:
                 assert part.measured.low is not None
                 assert part.measured.high is not None
                 assert part.measured.low <= part.measured.value <= part.measured.high
-    for name in ("study.json", "results.parquet", "report.html", "summary.md"):
+    for name in ("findings.json", "results.parquet", "report.html", "card.md"):
         assert (place / name).stat().st_size > 500
 
 
@@ -158,7 +158,8 @@ def test_an_interrupted_cell_goes_on_with_its_trainings(finished: Finished, tmp_
 def test_other_sizes_are_other_cells_and_the_longest_come_first() -> None:
     few = options(data=("reviews",), epochs=1)
     more = options(data=("reviews",), epochs=2)
-    keys = {WIEGREFFE2019.plan(o, None).cells[0].key(WIEGREFFE2019) for o in (few, more)}
+    first = [WIEGREFFE2019.plan(asked, None).cells[0] for asked in (few, more)]
+    keys = {run_cell(WIEGREFFE2019, cell, None).key for cell in first}
     assert len(keys) == 2
     three = options(data=("reviews",), encoders=("average", "bilstm", "cnn"))
     cells = WIEGREFFE2019.plan(three, None).cells
@@ -305,7 +306,6 @@ def made(
     }
     said = [{"control": "uniform", "subject": "uniform", "verdict": "x", "sentence": "So it is."}]
     record: dict[str, Any] = {
-        "study": "wiegreffe2019",
         "name": f"{data} {encoder} {seed}",
         "key": "",
         "spec": spec,
@@ -652,6 +652,6 @@ def test_a_real_set_runs_unchanged(tmp_path: Path) -> None:
     )
     table = pl.read_parquet(tmp_path / "results.parquet")
     assert {"f1_difference", "accuracy", "mean_jsd"} <= set(table["statistic"].to_list())
-    stored = json.loads((tmp_path / "study.json").read_text())
+    stored = json.loads((tmp_path / "findings.json").read_text())
     assert stored["missing"] == []
     assert STUDIES["wiegreffe2019"].title in (tmp_path / "report.html").read_text()

@@ -335,7 +335,8 @@ def test_predictions_keep_the_order_of_the_sequences():
 
 def test_several_classes_use_the_mean_cross_entropy():
     data = records(30, 3)
-    net = train(config(3), data, data, TrainOptions(epochs=1, learning_rate=1e-12))
-    outputs = predict(net.net, unlabelled([net.vocabulary.encode(record.units) for record in data]))
+    done = train(config(3), data, data, TrainOptions(epochs=1, learning_rate=1e-12))
+    words = done.model.vocabulary
+    outputs = predict(done.model.net, unlabelled([words.encode(record.units) for record in data]))
     expected = -np.mean([outputs[row, record.label] for row, record in enumerate(data)])
-    assert net.history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    assert done.history[0]["loss"] == pytest.approx(expected, rel=1e-5)

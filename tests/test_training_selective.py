@@ -139,7 +139,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         said = run(*wrong, "--encoder", "minilm", option, "7", code=2)
         assert f"{option} does not go with encoder 'minilm'" in said
     assert "one of text, bags" in run(*wrong, "--kind", "image", code=2)
-    assert "the roles here are a, b" in run(
+    assert "(--column truth=…) is about texts and bags" in run(
         *wrong, "--kind", "siamese", "--column", "truth=x", code=2
     )
 
@@ -245,5 +245,5 @@ def test_default_tokens_are_asked_for_again(tmp_path):
     out = str(tmp_path / "model")
     small = ("--hidden", "4", "--embedding-dim", "4", "--limit", "60", "--epochs", "1")
     run("train", "reviews", "--kind", "selector", "--defaults", "only", "--out", out, *small)
-    said = run("shortcut", out, "reviews", "--limit", "60", "--out", str(tmp_path / "s"), code=2)
+    said = run("audit", out, "reviews", "--check", "shortcut", "--limit", "60", code=2)
     assert "--defaults only" in said

@@ -7,6 +7,7 @@ from attnaudit.version import __version__
 
 if TYPE_CHECKING:
     from attnaudit.api import Audit, StudyRun, audit, explain, open_run, study
+    from attnaudit.api.similarity import Similarity, similarities
     from attnaudit.attribution import Attribution
     from attnaudit.audits.explain import Explanation
     from attnaudit.data.records import Dataset
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from attnaudit.findings.settings import Settings
     from attnaudit.models.cut import Model
     from attnaudit.models.load import load
-    from attnaudit.models.siamese.similarity import Similarity, similarities
     from attnaudit.models.wrapped.model import wrap
     from attnaudit.training.train import train
 
@@ -50,7 +50,7 @@ HOMES = {
     "Finding": "findings.findings",
     "Model": "models.cut",
     "Settings": "findings.settings",
-    "Similarity": "models.siamese.similarity",
+    "Similarity": "api.similarity",
     "StudyRun": "api",
     "Verdict": "findings.findings",
     "audit": "api",
@@ -58,7 +58,7 @@ HOMES = {
     "load": "models.load",
     "load_data": "data.sources.resolve",
     "open_run": "api",
-    "similarities": "models.siamese.similarity",
+    "similarities": "api.similarity",
     "study": "api",
     "train": "training.train",
     "wrap": "models.wrapped.model",

@@ -11,6 +11,7 @@ from attnaudit.checks.declaration import Check
 from attnaudit.checks.deletion import DELETION
 from attnaudit.checks.effect import EFFECT
 from attnaudit.checks.ensembles import ENSEMBLES
+from attnaudit.checks.entropy import ENTROPY
 from attnaudit.checks.erasure import ERASURE
 from attnaudit.checks.gap import RELIANCE
 from attnaudit.checks.ground_truth import GROUND_TRUTH
@@ -39,7 +40,7 @@ GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 CHECKS: dict[str, Check] = {
     check.name: check
     for check in (
-        *(EFFECT, AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH),
+        *(EFFECT, AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH, ENTROPY),
         *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
         *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),

@@ -206,5 +206,6 @@ def options_only(message: str) -> str:
         >>> options_only("leave such rows out with drop_empty=True (--drop-empty)")
         'leave such rows out with --drop-empty'
     """
-    message = message.replace("label_column=None", "--label-column none")
+    message = message.replace("columns={'label': None}", "--column label=none")
+    message = re.sub(r"columns=\{[^}]*\} \((--column [a-z_]+=[^)]*)\)", r"\1", message)
     return re.sub(r"\b[a-z_]+=\w* \((--[a-z-]+)\)", r"\1", message)

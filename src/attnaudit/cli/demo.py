@@ -32,6 +32,8 @@ def demo(
 
     The first is trained as usual. The second is trained to be as right while it looks away from
     the words that decide (Pruthi et al. 2020). The reviews are made up, so these words are known.
+
+    Example: attnaudit demo --out runs/demo
     """
     for name in ("plain", "deceptive"):
         check_place(out / name / "model", overwrite=True)

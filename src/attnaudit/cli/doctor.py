@@ -38,7 +38,10 @@ EXTRAS = {
 
 
 def doctor() -> None:
-    """Show versions and devices, and say which extras are missing."""
+    """Show versions and devices, and say which extras are missing.
+
+    Example: attnaudit doctor
+    """
     table = Table(title="attnaudit doctor", title_justify="left")
     for name in ("what", "found", "note"):
         table.add_column(name, overflow="fold")

@@ -35,7 +35,10 @@ class What(StrEnum):
 
 
 def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL) -> None:
-    """List checks, attributions, models, data sets, and what there is for bags."""
+    """List checks, attributions, models, data sets, and what there is for bags.
+
+    Example: attnaudit list checks
+    """
     tables = {
         What.CHECKS: _checks,
         What.ATTRIBUTIONS: _attributions,

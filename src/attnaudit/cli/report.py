@@ -27,7 +27,12 @@ def report(
         bool, typer.Option("--markdown", help="Print the card for a model card instead.")
     ] = False,
 ) -> None:
-    """Write the report of a finished run again, and print its findings."""
+    """Write the report of a finished run again, and print its findings.
+
+    The run may be an audit or a study; nothing is computed again.
+
+    Example: attnaudit report runs/audit --markdown
+    """
     if out is not None and not markdown:
         check_output(out, "--out", overwrite=overwrite)
     result = api.open_run(run)

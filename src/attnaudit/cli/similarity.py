@@ -49,8 +49,8 @@ def show_similarity(
         RunError: A file or the cache cannot be written.
     """
     # sentence-transformers takes seconds to import
-    from attnaudit.models.siamese.similarity import similarities
-    from attnaudit.report.similarity import write_similarity
+    from attnaudit.api.similarity import similarities
+    from attnaudit.report.similarity import render_similarity
     from attnaudit.report.similarity_terminal import show_pair
 
     if (file is None) == (len(texts) < 2):
@@ -89,8 +89,8 @@ def show_similarity(
         write_json([one.to_dict() for one in found], json_path, overwrite=overwrite)
     if html is not None:
         about = (("Model", model), ("Layer", str(layer)), ("Reference", reference))
-        page = write_similarity([one.table for one in found], html, about)
-        OUT.print_place("Page", page)
+        page = render_similarity([one.table for one in found], about)
+        OUT.print_place("Page", write_text(html, page))
 
 
 def _check_places(

@@ -192,6 +192,8 @@ def train(
 
     siamese: a similarity whose token pairs add up exactly (Möller et al. 2023), fine-tuned on pairs
     of texts that people scored. attnaudit train pairs.csv --kind siamese --encoder minilm
+
+    Example: attnaudit train reviews.csv --out model --column label=stars
     """
     own = {name: value for name, value in locals().items() if value is not None}
     for name in ("data", "kind", "out", "overwrite"):
@@ -223,7 +225,9 @@ def train(
     OUT.print_place("Model", out)
     test = done.splits.get("test")
     if agreed is not None:
-        OUT.print_line(f"Does the choice tell the answer? attnaudit shortcut {out} {data}")
+        OUT.print_line(
+            f"Does the choice tell the answer? attnaudit audit {out} {data} --check shortcut"
+        )
     elif test is not None:
         what = "bags" if chosen == "bags" else "texts"
         OUT.print_line(

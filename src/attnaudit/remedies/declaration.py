@@ -27,7 +27,6 @@ class Remedy:
         paper: Where it comes from.
         changes: What it changes, in one sentence.
         promises: What its authors expect of it.
-        switch_on: How to train with it.
         caveat: What it costs, or where it does not apply.
         encoder: The encoder that it puts in the place of the recurrent one, or None.
         penalty: From its weight λ to a further loss term, or None.
@@ -40,7 +39,6 @@ class Remedy:
     paper: str
     changes: str
     promises: str
-    switch_on: str
     caveat: str
     encoder: str | None = None
     penalty: Callable[[float], Penalty] | None = None

@@ -35,7 +35,6 @@ DIVERSITY = Remedy(
     paper="Mohankumar et al. 2020, section 4",
     changes="a loss term: λ times the conicity of each text's states",
     promises="states that differ from each other, so that it matters which of them has the weight",
-    switch_on="--remedy diversity",
     caveat="a low conicity is what it is trained for, and so no evidence that it helped",
     penalty=diversity_penalty,
     weight=WEIGHT,
@@ -46,7 +45,6 @@ ORTHOGONAL = Remedy(
     paper="Mohankumar et al. 2020, section 4",
     changes="the encoder: each state is made orthogonal to the mean of the states before it",
     promises="the same as the diversity LSTM, by construction and without a λ",
-    switch_on="--remedy orthogonal",
     caveat="no fast leave-one-out: its audits take longer",
     encoder="orthogonal",
 )

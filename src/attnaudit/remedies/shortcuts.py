@@ -62,7 +62,6 @@ RANDOM_PRETRAINING = Remedy(
     "decoder frozen, what gives the weights",
     promises="a decoder that cannot read the label from the weights, since it has never seen "
     "weights that depend on it",
-    switch_on="--remedy random_pretraining",
     caveat="the weights learn to play on chance quirks of a frozen decoder: check again with "
     "`attnaudit audit --check shortcut`, whose judge is another decoder",
     refit=pretrain,
@@ -74,7 +73,6 @@ HELD_OUT_PRETRAINING = Remedy(
     changes="as random pretraining, with the training texts halved: decoders of one half train "
     "what gives the weights, those of the other choose its epoch and answer in the end",
     promises="weights that have played on the quirks of one decoder are of no use to another",
-    switch_on="--remedy held_out_pretraining",
     caveat="decoders learn from half of the texts each; what accuracy is lost where nothing else "
     "than a code in the weights can do the task is lost on purpose",
     refit=pretrain_held_out,
@@ -85,7 +83,6 @@ INSTANCE_WEIGHTING = Remedy(
     paper=PAPER,
     changes="the loss: each instance counts P(y) / P(y | weights), estimated anew each epoch",
     promises="training as if the weights told nothing of the label",
-    switch_on="--remedy instance_weighting",
     caveat="it removes only what the estimator sees, the weights by position and size, not which "
     "words were chosen; a few instances can come to count for most",
     refit=weigh,

@@ -69,7 +69,6 @@ TYING = Remedy(
     paper="Tutek & Šnajder 2020",
     changes="a loss term: λ times the squared distance of each state from its own word's vector",
     promises="states that stay true to their words, so that a weight on a state is one on a word",
-    switch_on="--remedy tying",
     caveat="costs accuracy, the more the larger λ: choose λ on development data",
     penalty=tying_penalty,
     weight=WEIGHT,

@@ -61,21 +61,21 @@ def distributions(chart: Distributions) -> Spec:
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     x_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     layers = [
-        *_guides(guides, y, x_scale, len(rows), HEAD / ROW, (0.34, 0.94)),
-        _chart(bars)
+        *guide_layers(guides, y, x_scale, len(rows), HEAD / ROW, (0.34, 0.94)),
+        chart_of(bars)
         .mark_bar(opacity=0.45, strokeWidth=0)
         .encode(
-            _x("x", chart.axis, x_scale),
+            x_axis("x", chart.axis, x_scale),
             alt.X2("x2"),
             y,
             alt.Y2("y2"),
             alt.Color("colour:N", scale=None, legend=None),
             tooltip=["row:N", "from to:N", "instances:N"],
         ),
-        *_names(names, y, x_scale, domain),
+        *name_axis(names, y, x_scale, domain),
         *_intervals(means, y, x_scale),
     ]
-    return _assembled(layers, height + HEAD * len(guides))
+    return assembled(layers, height + HEAD * len(guides))
 
 
 def intervals(chart: Intervals) -> Spec:
@@ -97,11 +97,13 @@ def intervals(chart: Intervals) -> Spec:
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[len(rows), top_of], nice=False, zero=False))
     x_scale = alt.Scale(domain=list(chart.domain), nice=False, zero=False)
     layers = [
-        *_guides(guides, y, x_scale, len(rows), HEAD / height, (HEAD / height, 1 - 2 / height)),
-        *_names(names, y, x_scale, chart.domain),
+        *guide_layers(
+            guides, y, x_scale, len(rows), HEAD / height, (HEAD / height, 1 - 2 / height)
+        ),
+        *name_axis(names, y, x_scale, chart.domain),
         *_intervals(points, y, x_scale, axis=chart.axis, nulls=chart.nulls),
     ]
-    return _assembled(layers, height * len(rows) + HEAD * len(guides))
+    return assembled(layers, height * len(rows) + HEAD * len(guides))
 
 
 def _name(y: float, label: str, short: str, estimate: Estimate | None, size: str = "") -> Spec:
@@ -122,11 +124,13 @@ def _name(y: float, label: str, short: str, estimate: Estimate | None, size: str
     }
 
 
-def _chart(values: list[Spec]) -> alt.Chart:
+def chart_of(values: list[Spec]) -> alt.Chart:
+    """An empty chart of some rows."""
     return alt.Chart(alt.InlineData(values=values))
 
 
-def _x(name: str, title: str | None, scale: alt.Scale) -> alt.X:
+def x_axis(name: str, title: str | None, scale: alt.Scale) -> alt.X:
+    """The axis of values, with few ticks."""
     axis = alt.Axis(title=title, grid=True, tickCount=6)
     return alt.X(f"{name}:Q", scale=scale, axis=axis)
 
@@ -160,8 +164,8 @@ def _intervals(
 ) -> list[alt.Chart]:
     colour = alt.Color("colour:N", scale=None, legend=None)
     tooltip = ["row:N", "mean:N", "interval:N", "n:N", "by chance:N"]
-    x = alt.X("x:Q", scale=scale) if axis is None else _x("x", axis, scale)
-    base = _chart(points)
+    x = alt.X("x:Q", scale=scale) if axis is None else x_axis("x", axis, scale)
+    base = chart_of(points)
     layers = [
         base.mark_rule(strokeWidth=2.5).encode(
             alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip
@@ -176,13 +180,13 @@ def _intervals(
     return layers
 
 
-def _names(
+def name_axis(
     names: list[Spec], y: alt.Y, scale: alt.Scale, domain: tuple[float, float]
 ) -> list[alt.Chart]:
     """Names at the left and numbers at the right, each over a halo that lines do not cross."""
     left = alt.X(datum=domain[0], type="quantitative", scale=scale)
     right = alt.X(datum=domain[1], type="quantitative", scale=scale)
-    base, numbers = _chart(names), _chart([row for row in names if row["words"]])
+    base, numbers = chart_of(names), chart_of([row for row in names if row["words"]])
 
     def text(x: alt.X, size: float, field: str, color: str, halo: float) -> alt.Chart:
         chart: alt.Chart = (
@@ -211,7 +215,7 @@ def _names(
     ]
 
 
-def _guides(
+def guide_layers(
     guides: Sequence[Guide],
     y: alt.Y,
     scale: alt.Scale,
@@ -241,10 +245,10 @@ def _guides(
         share = (guide.value - low) / (high - low)
         left = share > (0.5 if len(guides) == 1 else 0.3 if place == 0 else 0.75)
         layers += [
-            _chart(line)
+            chart_of(line)
             .mark_rule(color=MUTED, strokeDash=[3, 3] if guide.dashed else [1, 0], strokeWidth=1)
             .encode(x, y, alt.Y2("y2")),
-            _chart(words)
+            chart_of(words)
             .mark_text(
                 align="right" if left else "left",
                 fontSize=TEXT - 1,
@@ -256,7 +260,8 @@ def _guides(
     return layers
 
 
-def _assembled(layers: list[alt.Chart], height: float) -> Spec:
+def assembled(layers: list[alt.Chart], height: float) -> Spec:
+    """Layers as one picture, in the style of the page."""
     font = "system-ui, sans-serif"
     chart = (
         alt.layer(*layers)

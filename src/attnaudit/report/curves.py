@@ -18,13 +18,13 @@ from attnaudit.findings.pictures import (
 )
 from attnaudit.findings.wording import count, number
 from attnaudit.report.charts import (
-    _assembled,
-    _chart,
-    _guides,
-    _names,
-    _x,
+    assembled,
+    chart_of,
     distributions,
+    guide_layers,
     intervals,
+    name_axis,
+    x_axis,
 )
 from attnaudit.report.vega import Spec
 
@@ -73,20 +73,20 @@ def violins(chart: Violins) -> Spec:
     scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     colour = alt.Color("colour:N", scale=None, legend=None)
     layers = [
-        *_guides(guides, y, scale, len(rows), HEAD / ROW, (0.26, 0.98)),
-        _chart(areas)
+        *guide_layers(guides, y, scale, len(rows), HEAD / ROW, (0.26, 0.98)),
+        chart_of(areas)
         .mark_area(opacity=0.4, line=False, interpolate="monotone")
         .encode(
-            _x("x", chart.axis, scale),
+            x_axis("x", chart.axis, scale),
             y,
             alt.Y2("y2"),
             colour,
             alt.Detail("id:N"),
         ),
         *_boxes(marks, y, scale),
-        *_names(names, y, scale, domain),
+        *name_axis(names, y, scale, domain),
     ]
-    return _assembled(layers, ROW * len(rows) + HEAD * len(guides))
+    return assembled(layers, ROW * len(rows) + HEAD * len(guides))
 
 
 def curves(chart: Curves) -> Spec:
@@ -117,7 +117,7 @@ def curves(chart: Curves) -> Spec:
         kind = {"zero": False} if scale == "linear" else {"type": "log"}
         return alt.Scale(domain=list(domain), nice=False, **kind)
 
-    across = _x("x", axes[0], scaled(chart.x))
+    across = x_axis("x", axes[0], scaled(chart.x))
     up = alt.Y(
         "y:Q",
         scale=scaled(chart.y),
@@ -126,10 +126,10 @@ def curves(chart: Curves) -> Spec:
     colour = alt.Color("colour:N", scale=None, legend=None)
     lines = [v for v in values if v["row"] in joined]
     layers = [
-        _chart(lines)
+        chart_of(lines)
         .mark_line(strokeWidth=2)
         .encode(across, up, colour, alt.Detail("row:N"), alt.Order("place:Q")),
-        _chart(values)
+        chart_of(values)
         .mark_point(size=70, filled=True, opacity=1)
         .encode(
             across,
@@ -139,7 +139,7 @@ def curves(chart: Curves) -> Spec:
             tooltip=["row:N", "what:N", f"{_escaped(axes[0])}:N", f"{_escaped(axes[1])}:N"],
         ),
     ]
-    return _assembled(layers, chart.height)
+    return assembled(layers, chart.height)
 
 
 def _area(half: Half, base: float, side: int, name: str) -> list[Spec]:
@@ -187,10 +187,10 @@ def _boxes(marks: list[Spec], y: alt.Y, scale: alt.Scale) -> list[alt.Chart]:
     colour = alt.Color("colour:N", scale=None, legend=None)
     tooltip = ["row:N", "instances:N", "from:N", "median:N", "quartiles:N"]
     return [
-        _chart(marks)
+        chart_of(marks)
         .mark_rule(strokeWidth=2)
         .encode(alt.X("low:Q", scale=scale), alt.X2("high"), y, colour, tooltip=tooltip),
-        _chart(marks)
+        chart_of(marks)
         .mark_point(size=48, filled=True, opacity=1, stroke=PAPER, strokeWidth=1)
         .encode(
             alt.X("x:Q", scale=scale),

@@ -38,14 +38,14 @@ def render_card(result: AuditResult) -> str:
     judgement, plan = report.judgement, report.plan
     parts = [
         f"## {QUESTIONS.get(plan.data.reads, QUESTION)}",
-        f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {_prose(judgement.headline)}",
-        f"**What to do.** {_prose(judgement.advice)}",
+        f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {prose(judgement.headline)}",
+        f"**What to do.** {prose(judgement.advice)}",
     ]
     if why := failing(report):
-        parts += ["**Why**", "\n".join(f"- {_prose(f'{name}: {said}')}" for name, said in why)]
+        parts += ["**Why**", "\n".join(f"- {prose(f'{name}: {said}')}" for name, said in why)]
     parts.append(_table(report))
     if judgement.cautions:
-        parts += ["**Keep in mind**", "\n".join(f"- {_prose(c)}" for c in judgement.cautions)]
+        parts += ["**Keep in mind**", "\n".join(f"- {prose(c)}" for c in judgement.cautions)]
     facts = (
         (
             "Model",
@@ -154,11 +154,11 @@ def _table(report: AuditReport) -> str:
         title = f"calibration: {row.title}" if row.calibration else row.title
         verdict = f"{SIGNS[row.verdict]} {row.verdict}" + (f" ({row.remark})" if row.remark else "")
         cells = (title, verdict, row.measured, row.needs, row.value, row.interval, row.n, row.null)
-        lines.append("| " + " | ".join(_prose(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(prose(cell) for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Our own sentences, which may name things from the data."""
     return re.sub(r"\\([()+!-])", r"\1", escape(typeset(text).replace("\u00a0", " ")))
 

@@ -43,6 +43,12 @@ def render_html(result: AuditResult) -> str:
     )
 
 
+def framed(document: str) -> str:
+    """A document in a frame of its own, for notebooks: its style stays inside."""
+    style = "width:100%;height:44rem;border:1px solid #8886"
+    return f'<iframe title="attnaudit report" style="{style}" srcdoc="{escape(document)}"></iframe>'
+
+
 def render_page(
     template: str,
     figures: Sequence[Figure],

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from attnaudit.errors import DataError
 from attnaudit.findings.wording import typeset
 from attnaudit.models.siamese.table import PairTable
-from attnaudit.report.files import write_text
 from attnaudit.report.page import render_page
 from attnaudit.report.similarity_views import in_words, view_of
 from attnaudit.version import __version__
@@ -44,15 +42,3 @@ def render_similarity(tables: Sequence[PairTable], about: Sequence[tuple[str, st
         typeset=typeset,
         version=__version__,
     )
-
-
-def write_similarity(
-    tables: Sequence[PairTable], path: Path, about: Sequence[tuple[str, str]] = ()
-) -> Path:
-    """Write the page whole or not at all, and say where.
-
-    Raises:
-        DataError: There is no pair.
-        RunError: The file cannot be written; the message says why.
-    """
-    return write_text(Path(path), render_similarity(tables, about))

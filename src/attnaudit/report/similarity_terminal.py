@@ -13,7 +13,7 @@ from attnaudit.findings.wording import shortened, typeset
 from attnaudit.models.siamese.table import PairTable
 from attnaudit.report.heat import Unit
 from attnaudit.report.similarity_views import Matrix, PairView, TextView, in_words, view_of
-from attnaudit.report.terminal import AGAINST, DARK, FOR, _item, _style
+from attnaudit.report.terminal import AGAINST, DARK, FOR, item, style_of
 
 MOST_ROWS = 10
 """A matrix in the terminal shows so many words of each text and sums up the others."""
@@ -61,7 +61,7 @@ def render_pair(
     parts += [Text("\nStrongest pairs", style="bold"), _top(view)]
     if view.cautions:
         parts.append(Text("\nKeep in mind", style="bold"))
-        parts += [_item(Text(typeset(caution))) for caution in view.cautions]
+        parts += [item(Text(typeset(caution))) for caution in view.cautions]
     return Group(*parts)
 
 
@@ -82,7 +82,7 @@ def _shaded(side: TextView) -> Text:
     for unit in side.units:
         gap = unit.gap if unit.role == "word" else " "
         text.append(gap if text and not text.plain.endswith(" ") else "")
-        style = _style(Unit(unit.text, shade=unit.shade))
+        style = style_of(Unit(unit.text, shade=unit.shade))
         text.append(unit.text, style=style if unit.role == "word" else f"{style} italic".strip())
         if unit.role != "word":
             text.append(" ")
@@ -96,7 +96,8 @@ def _matrix(matrix: Matrix, width: int) -> list[RenderableType]:
     names = [shortened(row.heading.name, LONGEST_NAME) for row in matrix.rows]
     columns = [shortened(column.name, LONGEST_COLUMN) for column in matrix.columns] + ["sum"]
     entries = [
-        [(cell.text, _style(Unit("", shade=cell.shade))) for cell in row.cells] + [(row.sum, "dim")]
+        [(cell.text, style_of(Unit("", shade=cell.shade))) for cell in row.cells]
+        + [(row.sum, "dim")]
         for row in matrix.rows
     ]
     entries.append([(total, "dim") for total in (*matrix.sums, matrix.total)])
@@ -133,6 +134,6 @@ def _top(view: PairView) -> Table:
         grid.add_column(name, justify="right", no_wrap=True)
     for top in view.top[:STRONGEST]:
         first, second = (Text(shortened(name)) for name in (top.a, top.b))
-        adds = Text(top.value, style=_style(Unit("", shade=top.shade)))
+        adds = Text(top.value, style=style_of(Unit("", shade=top.shade)))
         grid.add_row(first, second, adds, *([top.of_score] if view.shares else []), top.of_all)
     return grid

@@ -276,8 +276,8 @@ def _rows_of(group: BaseModel, prefix: str) -> list[Setting]:
 def _row_of(name: str, value: object, given: FieldInfo) -> Setting:
     return Setting(
         name=name.replace("_", " "),
-        value=_written(value),
-        standard=None if value == given.default else _written(given.default),
+        value=written(value),
+        standard=None if value == given.default else written(given.default),
         meaning=prose(given.description),
     )
 
@@ -329,7 +329,8 @@ def _run(report: AuditReport) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """A value as a table shows it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -337,5 +338,5 @@ def _written(value: object) -> str:
     if isinstance(value, float):
         return threshold(value)
     if isinstance(value, tuple | list):
-        return ", ".join(_written(v) for v in value)
+        return ", ".join(written(v) for v in value)
     return str(value).replace("_", " ")

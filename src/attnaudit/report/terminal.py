@@ -78,7 +78,7 @@ def _list(heading: str, sentences: Sequence[str]) -> list[RenderableType]:
         return []
     # rich breaks lines at hard spaces as well
     said = [visible(typeset(sentence)).replace("\u00a0=\u00a0", "=") for sentence in sentences]
-    items = [_item(Text(sentence)) for sentence in said]
+    items = [item(Text(sentence)) for sentence in said]
     return [Text(heading, style="bold"), *items]
 
 
@@ -169,12 +169,13 @@ def _evidence(report: AuditReport) -> Table:
 def _shaded(row: HeatRow) -> Text:
     text = Text()
     for unit in row.units:
-        text.append(visible(unit.text), style=_style(unit))
+        text.append(visible(unit.text), style=style_of(unit))
         text.append(" ")
     return text
 
 
-def _style(unit: Unit) -> str:
+def style_of(unit: Unit) -> str:
+    """The style of rich that a unit is printed in."""
     if unit.gap:
         return "dim"
     strength = abs(unit.shade)
@@ -192,7 +193,8 @@ def _largest(row: HeatRow) -> Text:
     return text
 
 
-def _item(content: RenderableType) -> Table:
+def item(content: RenderableType) -> Table:
+    """An item of a list."""
     grid = Table.grid(padding=(0, 1))
     grid.add_row("•", content)
     return grid

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from attnaudit.errors import RunError
 from attnaudit.files import digest_of
 from attnaudit.findings.findings import Estimate
 from attnaudit.progress import Report
@@ -159,14 +160,37 @@ def home_of(work: Callable[..., object]) -> str:
 
 
 def with_needs(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells and all that they need, each once, in an order in which they can be run."""
-    found: dict[str, Cell] = {}
+    """Cells and all that they need, each once, in an order in which they can be run.
 
-    def add(cell: Cell) -> None:
+    Raises:
+        RunError: Cells that need each other in a circle, or of which not each has a name and a key
+            of its own: what needs one of them would wait for ever.
+    """
+    found: dict[str, Cell] = {}
+    names: dict[str, str] = {}
+    seen: set[int] = set()
+
+    def add(cell: Cell, above: tuple[str, ...]) -> None:
+        if cell.name in above:
+            circle = " needs ".join(map(repr, (*above[above.index(cell.name) :], cell.name)))
+            raise RunError(f"the plan cannot be run: {circle}.")
+        if id(cell) in seen:
+            return
         for needed in cell.needs:
-            add(needed)
-        found.setdefault(cell.key, cell)
+            add(needed, (*above, cell.name))
+        seen.add(id(cell))
+        same = found.setdefault(cell.key, cell)
+        if same.name != cell.name:
+            raise RunError(
+                f"the plan cannot be run: {same.name!r} and {cell.name!r} are the same work; give "
+                "them one name."
+            )
+        if names.setdefault(cell.name, cell.key) != cell.key:
+            raise RunError(
+                f"the plan cannot be run: two cells with different work are called {cell.name!r}; "
+                "give each a name of its own."
+            )
 
     for cell in cells:
-        add(cell)
+        add(cell, ())
     return list(found.values())

@@ -66,7 +66,8 @@ def run_cells(
 
     Raises:
         AttnauditError: A vital cell failed.
-        RunError: The run folder cannot be used.
+        RunError: The plan cannot be run to its end, as `with_needs` says, or the run folder cannot
+            be used.
     """
     run = _Run(store, device, watch or _unheard)
     engine = engine or Inline()
@@ -107,6 +108,8 @@ class _Run:
                     self._end(event)
             elif elsewhere:
                 time.sleep(PATIENCE)
+            elif waiting and not ready:
+                raise RunError(_stuck(waiting, self.records))
 
     def release(self) -> None:
         """Give back the cells that are held."""
@@ -166,6 +169,12 @@ def watched(report: Report) -> Watch:
             report(event.stage, event.done, event.total)
 
     return watch
+
+
+def _stuck(waiting: Sequence[Cell], known: Mapping[str, CellRecord]) -> str:
+    lacks = {c.name: [n.name for n in c.needs if n.name not in known] for c in waiting}
+    said = "; ".join(f"{name!r} needs {', '.join(map(repr, of))}" for name, of in lacks.items())
+    return f"the plan cannot be run: {said}, which nothing in it gives."
 
 
 def _step(watch: Watch, cell: Cell, stage: str, done: int, total: int) -> None:

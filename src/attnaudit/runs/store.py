@@ -7,6 +7,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from attnaudit.errors import DamagedWarning, RunError
 from attnaudit.files import parse_json, tidy
-from attnaudit.manifest import MANIFEST, ChangedError, changes, known_manifest, read_noted
+from attnaudit.manifest import ChangedError, changes, known_manifest, read_noted, write_manifest
 from attnaudit.runs import disk
 from attnaudit.runs.cell import Cell, CellRecord
 from attnaudit.runs.disk import explained, lock, read_sure, write_noted
@@ -61,7 +62,8 @@ class Store:
         Args:
             plan: What is asked; stored as `plan.json`.
             difference: How it differs from the plan that the folder holds, if it does.
-            fresh: Forget everything that the folder holds of an earlier run.
+            fresh: Forget the plan and findings that the folder holds of an earlier run; cells are
+                told apart by their keys.
 
         Raises:
             RunError: It holds another run, something else, or it cannot be written.
@@ -70,7 +72,6 @@ class Store:
         with self.held():
             if fresh:
                 unclaim(self.folder, self.kind)
-                self.keep_only(())
             elif difference:
                 raise RunError(
                     f"{self.folder} holds another run: {difference}. Choose another folder, or "
@@ -83,10 +84,16 @@ class Store:
         """The plan that the folder holds; None where it holds none.
 
         Raises:
-            RunError: It is not what was written, so that whose results these are is not known.
+            RunError: It is not what was written, or gone, so that whose results these are is not
+                known.
         """
         path = self.folder / PLAN
         if not path.is_file():
+            if next(self.folder.glob(f"*/*/{CELL}"), None) is not None:
+                raise RunError(
+                    f"{self.folder} holds results but no {PLAN}, so whose they are is not known. "
+                    "Choose another folder, or pass overwrite=True (--overwrite) to replace them."
+                )
             return None
         try:
             # not noted, or by a damaged manifest: it is told apart from other plans all the same
@@ -161,9 +168,13 @@ class Store:
             return None
 
     def forget(self, cell: Cell) -> None:
-        """Take away the record of a cell, so that it is run again."""
-        for name in (CELL, MANIFEST):
-            (self.folder / cell.place / name).unlink(missing_ok=True)
+        """Take away the record of a cell, so that it is run again; what else it stored stays."""
+        folder = self.folder / cell.place
+        (folder / CELL).unlink(missing_ok=True)
+        known = known_manifest(folder)
+        if CELL in known.files:
+            kept = {name: digest for name, digest in known.files.items() if name != CELL}
+            write_manifest(folder, replace(known, files=kept))
 
     def finish(self, cell: Cell, record: CellRecord) -> None:
         """Store what came of a cell.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from attnaudit.findings.findings import Estimate
 from attnaudit.progress import Report
@@ -23,7 +23,7 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Options(BaseModel):
-    """What every study can be told; a study adds its own.
+    """What every study can be told; a study adds its own. One value may stand for several.
 
     Attributes:
         data: Names of data sets.
@@ -44,6 +44,15 @@ class Options(BaseModel):
     train_limit: Limit = None
     test_limit: Limit = None
     device: str = "cpu"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_is_several(cls, given: object, info: ValidationInfo) -> object:
+        """`--set layers=3` gives one text, and `--set steps=` an empty one."""
+        field = cls.model_fields[str(info.field_name)]
+        if get_origin(field.annotation) is tuple and isinstance(given, str | int | float):
+            return () if given == "" else (given,)
+        return given
 
 
 @dataclass(frozen=True)

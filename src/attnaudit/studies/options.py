@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar, get_origin
-
-from pydantic import ValidationInfo, field_validator
+from typing import ClassVar
 
 from attnaudit.errors import SettingsError
 from attnaudit.studies.declaration import Options
 
 
-class ListOptions(Options):
-    """Options of which one value may stand for several."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _one_is_several(cls, given: object, info: ValidationInfo) -> object:
-        """`--set layers=3` gives one text, and `--set steps=` an empty one."""
-        field = cls.model_fields[str(info.field_name)]
-        if get_origin(field.annotation) is tuple and isinstance(given, str | int | float):
-            return () if given == "" else (given,)
-        return given
-
-
-class UntrainedOptions(ListOptions):
+class UntrainedOptions(Options):
     """Options of a study that has no encoders, attentions and seeds of texts."""
 
     encoders: ClassVar[None] = None  # type: ignore[misc]

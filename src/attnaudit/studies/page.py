@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from attnaudit.findings.pictures import Figure, Table
 from attnaudit.findings.wording import NOTHING, count, duration, number, typeset
 from attnaudit.report.blocks import StudySection
-from attnaudit.report.markdown import _prose
+from attnaudit.report.markdown import prose
 from attnaudit.report.page import render_page
-from attnaudit.report.summary import _written
+from attnaudit.report.summary import written
 from attnaudit.studies.bai2021.page import sections as bai2021
 from attnaudit.studies.declaration import Results
 from attnaudit.studies.haab2022.page import sections as haab2022
 from attnaudit.studies.jain2019.page import sections as jain2019
 from attnaudit.studies.moeller2023.page import sections as moeller2023
 from attnaudit.studies.run import Finished
-from attnaudit.studies.schema import Claim, Holds, Measured, Part, StudyReport
+from attnaudit.studies.schema import Claim, Holds, Measured, StudyReport
 from attnaudit.studies.wiegreffe2019.page import sections as wiegreffe2019
 
 PAGES: dict[str, Callable[[Results], Iterator[StudySection]]] = {
@@ -39,34 +39,6 @@ ANSWERS = {
 
 
 @dataclass(frozen=True)
-class PartRow:
-    """What a claim rests on, in words."""
-
-    of: str
-    answer: str
-    tone: str
-    measured: str
-    paper: str
-    counts: bool
-
-
-@dataclass(frozen=True)
-class ClaimRow:
-    """One claim in words."""
-
-    id: str
-    claim: str
-    answer: str
-    tone: str
-    measured: str
-    unit: str
-    paper: str
-    rule: str
-    note: str
-    parts: tuple[PartRow, ...]
-
-
-@dataclass(frozen=True)
 class StudySummary:
     """All that the page of a study shows."""
 
@@ -75,7 +47,7 @@ class StudySummary:
     citation: str
     headline: str
     subtitle: tuple[tuple[str, str], ...]
-    claims: tuple[ClaimRow, ...]
+    claims: tuple[Claim, ...]
     missing: tuple[tuple[str, str], ...]
     sections: tuple[StudySection, ...]
     cells: tuple[tuple[str, str, str], ...]
@@ -103,7 +75,7 @@ def summarise_study(finished: Finished) -> StudySummary:
             ("cells", f"{sum(c.status == 'done' for c in report.cells)} of {len(report.cells)}"),
             ("finished", f"{report.created.day} {report.created:%B %Y}"),
         ),
-        claims=tuple(_claim(c) for c in report.claims),
+        claims=report.claims,
         missing=tuple((m.what, m.reason) for m in report.missing),
         sections=tuple(section for section in made if section.blocks),
         cells=tuple(
@@ -111,7 +83,7 @@ def summarise_study(finished: Finished) -> StudySummary:
             for c in report.cells
         ),
         options=tuple(
-            (name.replace("_", " "), _written(value)) for name, value in report.options.items()
+            (name.replace("_", " "), written(value)) for name, value in report.options.items()
         ),
         quick=report.quick,
     )
@@ -125,6 +97,10 @@ def render_study(finished: Finished) -> str:
         summary.figures,
         styles=("study.css",),
         s=summary,
+        answers=ANSWERS,
+        measured_words=measured_words,
+        number=number,
+        typeset=typeset,
         version=finished.report.attnaudit_version,
     )
 
@@ -137,21 +113,21 @@ def render_study_markdown(finished: Finished) -> str:
         lines += [
             f"### {_cell(claim.claim)}",
             "",
-            f"**{claim.answer}**. {_cell(claim.paper)}",
+            f"**{ANSWERS[claim.holds][0]}**. {_cell(typeset(claim.paper))}",
             "",
-            f"Rule: {_cell(claim.rule)}",
+            f"Rule: {_cell(typeset(claim.rule))}",
             "",
         ]
         if claim.parts:
             lines += ["| where | here | the paper | answer | counts |", "|---|---|---|---|---|"]
             lines += [
-                f"| {_cell(p.of)} | {p.measured} | {p.paper} | {p.answer} | "
-                f"{'yes' if p.counts else 'no'} |"
+                f"| {_cell(p.of)} | {measured_words(p.measured)} | {number(p.paper)} | "
+                f"{ANSWERS[p.holds][0]} | {'yes' if p.counts else 'no'} |"
                 for p in claim.parts
             ]
             lines.append("")
         if claim.note:
-            lines += [_cell(claim.note), ""]
+            lines += [_cell(typeset(claim.note)), ""]
     if s.missing:
         lines += ["## Not measured", ""]
         lines += [f"- {_cell(what)}: {_cell(why)}" for what, why in s.missing] + [""]
@@ -200,29 +176,6 @@ def _headline(report: StudyReport) -> str:
     return head
 
 
-def _claim(claim: Claim) -> ClaimRow:
-    answer, tone = ANSWERS[claim.holds]
-    return ClaimRow(
-        id=claim.id,
-        claim=claim.claim,
-        answer=answer,
-        tone=tone,
-        measured=measured_words(claim.measured) if claim.measured else "",
-        unit=claim.measured.unit if claim.measured else "",
-        paper=typeset(claim.paper),
-        rule=typeset(claim.rule),
-        note=typeset(claim.note),
-        parts=tuple(_part(p) for p in claim.parts),
-    )
-
-
-def _part(part: Part) -> PartRow:
-    answer, tone = ANSWERS[part.holds]
-    return PartRow(
-        part.of, answer, tone, measured_words(part.measured), number(part.paper), part.counts
-    )
-
-
 def _table(table: Table) -> list[str]:
     """A table as Markdown."""
     lines = [f"**{_cell(table.title)}**", ""]
@@ -241,4 +194,4 @@ def _table(table: Table) -> list[str]:
 
 def _cell(text: str) -> str:
     """Text that breaks no table and starts no markup."""
-    return " ".join(_prose(text).split())
+    return " ".join(prose(text).split())

@@ -113,11 +113,6 @@ def shown_of(results: Results, titles: Mapping[str, str], kind: type[S]) -> Iter
             yield kind(name, title, tuple(records), main, results.folder_of(main))
 
 
-def _first(record: CellRecord) -> tuple[bool, bool, int]:
-    encoder, attention = map(str.__ne__, parts_of(record), PAPERS)
-    return encoder, attention, record.spec["seed"]
-
-
 def model_of(record: CellRecord) -> str:
     """Encoder and attention of a cell, as people write them."""
     encoder, attention = parts_of(record)

@@ -46,7 +46,7 @@ def source_of(name: str, data_dir: Path | None) -> str:
         return GENERATED
     folder = folder_of(name, data_dir)
     named_splits(name, folder)
-    return f"hub {find_named(name).hub}" if folder is None else _digest(folder)
+    return f"hub {find_named(name).hub}" if folder is None else digest_of_file(folder)
 
 
 def splits_of(
@@ -117,7 +117,7 @@ def _loaded(
     return resolve(name, **where, **dict(reading)).splits()
 
 
-def _digest(folder: Path) -> str:
+def digest_of_file(folder: Path) -> str:
     """A digest of the data files of a folder, by name and content."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):

@@ -16,8 +16,7 @@ from attnaudit.findings.findings import Estimate, Finding
 from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.runs.execute import watched
-from attnaudit.studies.declaration import Cell, Limit, Place
-from attnaudit.studies.options import ListOptions
+from attnaudit.studies.declaration import Cell, Limit, Options, Place
 from attnaudit.studies.schema import Spec
 from attnaudit.studies.sources import GENERATED, splits_of
 
@@ -29,7 +28,7 @@ TRAIN_COST, TEST_COST = 3.5e-5, 0.018
 """CPU seconds of a training unit (300 numbers a word, 128 hidden) and of an audited text."""
 
 
-class TextOptions(ListOptions):
+class TextOptions(Options):
     """Options of a study that trains text classifiers.
 
     Attributes:

@@ -93,7 +93,7 @@ class _CutLearner(Learner[list[int], Model]):
         frozen_modes: bool,
     ) -> None:
         self.model, self.trained, self.options = model, trained, options
-        self.masks, self.dev_masks, self.frozen = masks, dev_masks, frozen_modes
+        self.masks, self.dev_masks = masks, dev_masks
         self.seeds, self.parameters = (model.name,), list(trained.values())
         modules = [] if frozen_modes else [*modules_of(model).values()]
         self.modes = [(module, module.training) for part in modules for module in part.modules()]

@@ -128,7 +128,7 @@ def _labels(
         raise DataError(
             f"{place(absent[0])}, column {column!r}: the label is missing."
             f"{missing_label(given, absent)} Fill it in, or read bags without labels with "
-            f"columns={{'label': None}} (--column label=none){also(absent, place)}"
+            f"columns={{'label': None}}{also(absent, place)}"
         )
     scheme = Scheme(None if classes is None else tuple(classes))
     found = scheme.classes or found_classes(keys, column, rows.name)

@@ -8,8 +8,10 @@ opinion about other things: none of these depends on the label.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from attnaudit.data.generated.opinions import (
@@ -18,6 +20,7 @@ from attnaudit.data.generated.opinions import (
     general_opinions,
     with_misspellings,
 )
+from attnaudit.data.generated.tasks import task_splits
 from attnaudit.data.generated.topics import TOPICS
 from attnaudit.data.generated.writer import Writer, unmarked
 from attnaudit.data.records import Dataset, Text
@@ -27,7 +30,6 @@ from attnaudit.errors import SettingsError
 CLASSES = ("negative", "positive")
 SHORTEST, LONGEST = 5, 60
 
-_MOST_TRIES = 1000
 # A review is full when no other sentence fits, or when so many were too long.
 _SHORTEST_SENTENCE, _MOST_MISSES = 4, 12
 
@@ -102,22 +104,12 @@ def _generate(
         raise SettingsError(f"topics must be some of {', '.join(TOPICS)}; got {names}")
     if not 0 <= difficulty <= 1:
         raise SettingsError(f"difficulty must be from 0 to 1, got {difficulty}")
-    for split, n in sizes.items():
-        if n < 2:
-            raise SettingsError(f"{split}: 2 or more reviews are needed for two classes, got {n}")
-    rng = random.Random(seed)
-    seen: set[str] = set()
-    made = {}
-    for split, n in sizes.items():
-        labels = [index % 2 for index in range(n)]
-        rng.shuffle(labels)
-        records = []
-        for number, label in enumerate(labels):
-            text, truth = _new_review(rng, names, label, difficulty, seen)
-            records.append(text_record(f"{split}-{number}", text, label, truth))
-        notes = _notes(records, seed, difficulty)
-        made[split] = Dataset("reviews", tuple(records), CLASSES, split, notes)
-    return made
+    write = functools.partial(_new_review, topics=names, difficulty=difficulty)
+    made = task_splits("reviews", CLASSES, sizes, seed, write)
+    return {
+        split: replace(data, notes=_notes(data.records, seed, difficulty))
+        for split, data in made.items()
+    }
 
 
 def _notes(records: Sequence[Text], seed: int, difficulty: float) -> tuple[str, ...]:
@@ -131,19 +123,13 @@ def _notes(records: Sequence[Text], seed: int, difficulty: float) -> tuple[str, 
     )
 
 
-def _new_review(
-    rng: random.Random, topics: Sequence[str], label: int, difficulty: float, seen: set[str]
-) -> tuple[str, list[bool]]:
-    """A review whose text is not in `seen`, and its truth."""
-    for _ in range(_MOST_TRIES):
+def _new_review(rng: random.Random, label: int, topics: Sequence[str], difficulty: float) -> Text:
+    """A review of a length in bounds."""
+    while True:
         topic = TOPICS[rng.choice(topics)]
         text, truth = _review(Writer(rng, topic, difficulty), POSITIVE if label else NEGATIVE)
-        if text not in seen and SHORTEST <= len(truth) <= LONGEST:
-            seen.add(text)
-            return text, truth
-    raise SettingsError(
-        f"no new review was found after {len(seen)} different ones: ask for fewer, or more topics"
-    )
+        if SHORTEST <= len(truth) <= LONGEST:
+            return text_record("", text, label, truth)
 
 
 def _review(writer: Writer, polarity: int) -> tuple[str, list[bool]]:

@@ -222,8 +222,8 @@ class GroupWork:
         """Train them, and store networks, weights and outputs in the cell's folder."""
         splits = self.network.scaled(bags_of(self.splits.get()))
 
-        def told(_: str, epoch: int, epochs: int) -> None:
-            place.progress(cell.name, epoch, epochs)
+        def told(_: str, done: int, total: int) -> None:
+            place.progress(cell.name, done, total)
 
         fits = train_many(
             self.network.config,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from attnaudit.errors import NotApplicable
 from attnaudit.nets.text.attentions import masked_softmax
 
 LEAST_SHARE = 1e-12
@@ -72,7 +73,6 @@ class BagPool(nn.Module, ABC):
         """
         return hidden, {}
 
-    @abstractmethod
     def attend(
         self,
         hidden: Float[Tensor, "B N S"],
@@ -84,15 +84,24 @@ class BagPool(nn.Module, ABC):
         Raises:
             NotApplicable: The pool has none.
         """
+        raise NotApplicable(self._no_weights)
 
-    @abstractmethod
     def pool(
         self,
         hidden: Float[Tensor, "B N S"],
         weights: Float[Tensor, "B K N"],
         extra: Mapping[str, Tensor],
     ) -> Float[Tensor, "B K W"]:
-        """The pooled vectors for `K` weights a bag; its own weights give the model's own."""
+        """The pooled vectors for `K` weights a bag; its own weights give the model's own.
+
+        Raises:
+            NotApplicable: The pool has no weights.
+        """
+        raise NotApplicable(self._no_weights)
+
+    @property
+    def _no_weights(self) -> str:
+        return f"the pool {self.name!r} has no weights, so there is nothing to show or to replace"
 
     def linear(
         self, hidden: Float[Tensor, "B N S"], extra: Mapping[str, Tensor]

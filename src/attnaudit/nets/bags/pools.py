@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from attnaudit.errors import NotApplicable
 from attnaudit.nets.bags.pooling import (
     BagPool,
     HeadsPool,
@@ -153,34 +152,6 @@ class MaxPool(BagPool):
         largest = hidden.masked_fill(~mask.unsqueeze(-1), lowest).amax(1)
         return hidden, {"pooled": torch.where(mask.any(1, keepdim=True), largest, 0.0)}
 
-    def attend(
-        self,
-        hidden: Float[Tensor, "B N H"],
-        mask: Bool[Tensor, "B N"],
-        extra: Mapping[str, Tensor],
-    ) -> Float[Tensor, "B N"]:
-        """There are none.
-
-        Raises:
-            NotApplicable: Always.
-        """
-        raise NotApplicable(NO_WEIGHTS)
-
-    def pool(
-        self,
-        hidden: Float[Tensor, "B N H"],
-        weights: Float[Tensor, "B K N"],
-        extra: Mapping[str, Tensor],
-    ) -> Float[Tensor, "B K H"]:
-        """There is nothing to weigh.
-
-        Raises:
-            NotApplicable: Always.
-        """
-        raise NotApplicable(NO_WEIGHTS)
-
-
-NO_WEIGHTS = "the pool 'max' has no weights, so there is nothing to show or to replace"
 
 BAG_POOLS: dict[str, type[BagPool]] = {
     pool.name: pool

@@ -18,8 +18,8 @@ from attnaudit.studies.bai2021.settings import (
     WEIGHT,
     Setting,
 )
-from attnaudit.studies.declaration import Cell, Limit, Names, Planned
-from attnaudit.studies.options import ListOptions, check_names
+from attnaudit.studies.declaration import Cell, Limit, Names, Options, Planned
+from attnaudit.studies.options import check_names
 from attnaudit.studies.sources import GENERATED, known_sets
 
 COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 3.0, WEIGHT: 1.4}
@@ -27,7 +27,7 @@ COSTS = {JOINT: 1.0, PRETRAIN: 1.4, HELD_OUT: 3.0, WEIGHT: 1.4}
 Whole = Annotated[int, Field(ge=1)]
 
 
-class BaiOptions(ListOptions):
+class BaiOptions(Options):
     """Options of this study.
 
     Attributes:

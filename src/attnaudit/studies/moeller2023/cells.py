@@ -18,7 +18,7 @@ from attnaudit.nets.pretrained.load import place_of
 from attnaudit.studies.declaration import Cell, Names, Planned
 from attnaudit.studies.options import UntrainedOptions, check_names
 from attnaudit.studies.schema import Missing, Spec
-from attnaudit.studies.sources import GENERATED, GIVE, _digest
+from attnaudit.studies.sources import GENERATED, GIVE, digest_of_file
 
 DATA = ("stsb", GENERATED)
 TABLES, STEPS, AGREEMENT = "tables", "steps", "agreement"
@@ -207,7 +207,7 @@ def _sources(names: Sequence[str], data_dir: Path | None) -> tuple[dict[str, str
                 hub_splits(PAIR_SETS[name])
                 found[name] = f"hub {PAIR_SETS[name]}"
             elif folder.is_dir():
-                found[name] = _digest(folder)
+                found[name] = digest_of_file(folder)
             else:
                 missing.append(Missing(what=name, reason=f"{folder} is no folder. {GIVE}"))
         except (AttnauditError, OSError) as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 import polars as pl
 from pydantic import JsonValue
 
+from attnaudit.console import printable_json
 from attnaudit.models.siamese.contributions import TOLERANCE
 from attnaudit.models.siamese.explainer import PairExplainer
 from attnaudit.models.siamese.load import load_siamese
@@ -18,6 +19,10 @@ from attnaudit.models.siamese.table import PairTable, ScoreKind
 from attnaudit.models.siamese.tokens import Span
 from attnaudit.models.siamese.words import by_words
 from attnaudit.progress import bars
+from attnaudit.report.files import write_text
+from attnaudit.report.page import framed
+from attnaudit.report.similarity import render_similarity
+from attnaudit.report.similarity_charts import matrix_chart
 
 if TYPE_CHECKING:
     import altair as alt
@@ -56,6 +61,7 @@ class Similarity:
         """The same between words, and between phrases that you name; the sum stays."""
         return Similarity(by_words(self.table, phrases_a, phrases_b))
 
+    @property
     def frame(self) -> pl.DataFrame:
         """One line a pair: `i`, `j` (null for a reference), `a`, `b` and `value`."""
         a = [*self.table.a.shown, REFERENCE]
@@ -78,16 +84,30 @@ class Similarity:
 
     def plot(self) -> alt.Chart:
         """The matrix as a chart of Altair."""
-        # a second to import, for a method that few call
-        from attnaudit.report.similarity_charts import matrix_chart
-
         return matrix_chart(self.table)
 
-    def html(self, path: str | Path) -> Path:
-        """Write a page with both texts, linked, and the matrix; it loads nothing."""
-        from attnaudit.report.similarity import write_similarity
+    def html(self) -> str:
+        """A page with both texts, linked, and the matrix; it loads nothing."""
+        return render_similarity([self.table])
 
-        return write_similarity([self.table], Path(path))
+    def to_html(self, path: str | Path) -> Path:
+        """Write that page, whole or not at all.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        return write_text(Path(path), self.html())
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """All of it as JSON, written to `path` where one is given."""
+        text = printable_json(self.to_dict(), indent=None)
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, for notebooks."""
+        return framed(self.html())
 
     def to_dict(self) -> dict[str, JsonValue]:
         """All of it as JSON values."""
