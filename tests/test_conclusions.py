@@ -50,10 +50,12 @@ def estimate(finding, statistic, subject="weights", group="all"):
     ],
 )
 def test_permutation(change, rows, verdict):
-    frame = table(rows, median_tvd=change, largest_tvd=change, flip_share=0.25)
+    frame = table(
+        rows, drawn=True, median_tvd=change, largest_tvd=change, flip_share=0.25, moved=change
+    )
     finding = concluded("permutation", frame)["weights"]
     assert finding.verdict is verdict
-    assert finding.headline == estimate(finding, "median_tvd")
+    assert finding.headline == estimate(finding, "moved")
     if verdict is not Verdict.NOT_APPLICABLE:
         assert finding.headline.value == pytest.approx(sum(change) / 2)
         assert estimate(finding, "flip_share").value == pytest.approx(0.25)
@@ -65,7 +67,8 @@ def test_permutation(change, rows, verdict):
 
 def test_permutation_counts_equal_weights_apart():
     change = [0.5, math.nan, 0.5, 0.5]
-    finding = concluded("permutation", table(median_tvd=change, flip_share=change))["weights"]
+    frame = table(drawn=True, median_tvd=change, flip_share=change, moved=change)
+    finding = concluded("permutation", frame)["weights"]
     assert (finding.headline.n, finding.headline.undefined) == (30, 10)
     assert finding.headline.value == pytest.approx(0.5)
     assert estimate(finding, "same_prediction_share").n == 30
@@ -178,23 +181,24 @@ def erasure(rows=ROWS, drawn=True, **falls):
 
 
 @pytest.mark.parametrize(
-    ("weights", "rival", "rows", "verdict", "recommended"),
+    ("weights", "rival", "rows", "verdict"),
     [
-        ([0.29, 0.31], 0.3, ROWS, Verdict.PASS, None),
-        ([0.29, 0.31], 0.5, ROWS, Verdict.FAIL, "leave_one_out"),  # a rival is far ahead
-        ([0.07, 0.09], 0.11, ROWS, Verdict.FAIL, None),  # less than random units
-        ([0.0, 0.2], 0.3, ROWS, Verdict.FAIL, "leave_one_out"),  # as random ones, a rival is not
-        ([0.29, 0.31], 0.3, 20, Verdict.INCONCLUSIVE, None),
-        (math.nan, 0.3, ROWS, Verdict.NOT_APPLICABLE, None),
+        ([0.29, 0.31], 0.3, ROWS, Verdict.PASS),
+        ([0.29, 0.31], 0.5, ROWS, Verdict.FAIL),  # a rival is far ahead
+        ([0.07, 0.09], 0.11, ROWS, Verdict.FAIL),  # less than random units
+        ([0.0, 0.2], 0.3, ROWS, Verdict.FAIL),  # as random ones, a rival is not
+        ([0.29, 0.31], 0.3, 20, Verdict.INCONCLUSIVE),
+        (math.nan, 0.3, ROWS, Verdict.NOT_APPLICABLE),
     ],
 )
-def test_erasure(weights, rival, rows, verdict, recommended):
+def test_erasure(weights, rival, rows, verdict):
     falls = {"weights": weights, "leave_one_out": rival, "|leave_one_out|": rival}
     found = erasure(rows, **falls, **{"|gradient|": 0.1})
     assert set(found) == {"weights", "random"}
     own = found["weights"]
-    assert (own.verdict, own.recommended) == (verdict, recommended)
-    assert found["random"].recommended is None
+    assert own.verdict is verdict
+    # it plays at home: what it puts ahead is shown and not recommended
+    assert own.recommended is None
     assert (own.headline.subject, own.headline.group) == ("weights", "delete")
     if verdict is Verdict.NOT_APPLICABLE:
         return
@@ -218,12 +222,13 @@ def test_erasure_is_of_what_was_drawn():
     assert own.headline.value == pytest.approx(0.3)
 
 
-def evidence(weights, rows=ROWS, drawn=True, **methods):
+def evidence(weights, rows=ROWS, drawn=True, attained=0.9, **methods):
     """The weights by their AUROC; two of four units are evidence and have 0.8 of the weight."""
     aurocs = {"weights": weights, "random": 0.5, "oracle": 1.0, **methods}
     columns = {
         f"{s}.{m}": v for m, v in aurocs.items() for s in ("auroc", "average_precision", "token_f1")
     }
+    columns["attained_truth.weights"] = attained
     columns |= {f"{s}.weights": 0.8 for s in ("mass_on_evidence", "top_one", "lift", "coverage")}
     lists = {"truth": [[1.0, 1.0, 0.0, 0.0]], "scores.weights": [[0.5, 0.3, 0.2, 0.0]]}
     frame = table(rows, drawn=drawn, evidence_share=[0.25, 0.75], **columns, **lists)
@@ -257,6 +262,20 @@ def test_ground_truth(weights, rival, rows, verdict, recommended):
         assert own.headline.value == pytest.approx(sum(weights) / 2)
         lead = estimate(own, "auroc_lead", "gradient-weights")
         assert lead.value == pytest.approx(rival - sum(weights) / 2)
+
+
+@pytest.mark.parametrize(
+    ("auroc", "attained", "verdict"),
+    [
+        (0.95, 0.9, Verdict.PASS),
+        (0.95, 0.1, Verdict.FAIL),  # second in rank, and nearly all of the weight is elsewhere
+        (0.5, 0.9, Verdict.FAIL),
+        (0.95, [0.0, 1.2], Verdict.INCONCLUSIVE),
+        (0.95, math.nan, Verdict.PASS),  # evidence everywhere, or equal weights
+    ],
+)
+def test_a_high_rank_without_weight_finds_no_evidence(auroc, attained, verdict):
+    assert evidence(auroc, attained=attained)["weights"].verdict is verdict
 
 
 def test_costly_methods_find_evidence_where_they_were_computed():

@@ -54,7 +54,7 @@ def test_a_deceptive_model_is_caught(splits: dict[str, Dataset]) -> None:
         splits["test"],
         settings=FAST,
         progress=False,
-        checks=("agreement", "permutation", "adversary", "erasure"),
+        checks=("effect", "permutation", "adversary", "erasure"),
     )
     assert blind.verdict is Verdict.FAIL
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from attnaudit.audits.judgement import judge
-from attnaudit.checks.erasure import conclude as erasure
+from attnaudit.checks.effect import conclude as effect
 from attnaudit.checks.ground_truth import conclude as ground_truth
 from attnaudit.evidence.batch.chunks import Instances
 from attnaudit.findings.findings import Finding, Verdict
@@ -21,53 +21,36 @@ def seen(frame: pl.DataFrame, **bars: float) -> Instances:
     return Instances(frame, ("a", "b"), Settings(resamples=200, operators=("delete",), bars=bars))
 
 
-def erased(lead: float, noise: float, n: int = N) -> pl.DataFrame:
-    """An erasure table in which leave-one-out is ahead of the weights by `lead` on average."""
-    swing = np.linspace(-noise, noise, n)
-    own = np.full(n, 0.2)
-    ahead = own + lead + swing
-    falls = {"weights": own, "random": own * 0, "null": own * 0}
-    falls |= {"leave_one_out": ahead, "|leave_one_out|": ahead}
-    columns: dict[str, np.ndarray] = {}
-    for name, values in falls.items():
-        columns[f"comprehensiveness.delete.{name}"] = values
-        columns[f"sufficiency.delete.{name}"] = values
-        for flip in ("flip_fraction", "flip_mass", "never_flipped"):
-            columns[f"{flip}.{name}"] = np.full(n, 0.5)
-    for name in ("delta_js", "flip_top", "flip_other"):
-        columns[name] = np.zeros(n)
+def attained(share: float, noise: float, n: int = N) -> pl.DataFrame:
+    """A table of effects in which the weights attain some share on average."""
+    own = share + np.linspace(-noise, noise, n)
+    columns = {"attained.weights": own, "attained.random": own * 0, "either_way": own}
+    columns |= {"against": own * 0, "left_out": own * 0, "length": np.arange(n)}
+    columns |= {"predicted": np.zeros(n), "probability.0": np.full(n, 0.9)}
+    columns["probability.1"] = 1 - columns["probability.0"]
     return pl.DataFrame({**columns, "drawn": np.ones(n, dtype=bool)})
 
 
 @pytest.mark.parametrize(
-    ("lead", "noise", "n", "recommended"),
+    ("share", "noise", "n", "recommended"),
     [
-        (0.08, 0.01, N, "leave_one_out"),
-        (0.0004, 0.0, N, None),  # certain, and 0.00 in the report
-        (0.03, 0.001, N, None),  # certain, and below the margin
-        (0.06, 1.0, N, None),  # beyond the margin, and not certain
-        (0.08, 0.01, 20, None),  # on too few instances
-        (0.06, 0.41, N, None),  # certain, but for the digits that the report shows
+        (0.3, 0.01, N, "shapley"),
+        (0.9, 0.01, N, None),  # nothing to better
+        (0.6, 1.0, N, None),  # not certain
+        (0.3, 0.01, 20, None),  # on too few instances
     ],
 )
-def test_erasure_recommends_by_the_margin(
-    lead: float, noise: float, n: int, recommended: str | None
+def test_effects_recommend_where_weights_miss_them(
+    share: float, noise: float, n: int, recommended: str | None
 ) -> None:
-    found = erasure(seen(erased(lead, noise, n)))[0]
+    found = effect(seen(attained(share, noise, n)))[0]
     assert found.recommended == recommended
     result = judge(GATE, [found])
     assert result.recommended == recommended
     if recommended:
-        assert "leave-one-out instead: erasing by it lowers" in result.advice
-        assert "0.08 (0.08 to 0.08, n = 60) more" in result.advice
-    else:
-        assert "leave-one-out" not in result.advice
-        assert "further" not in " ".join(found.notes)
-
-
-def test_a_margin_of_nothing_recommends_nothing_that_is_shown_as_nothing() -> None:
-    assert erasure(seen(erased(0.004, 0.0), erasure_margin=0.0))[0].recommended is None
-    assert erasure(seen(erased(0.006, 0.0), erasure_margin=0.0))[0].recommended is not None
+        assert (
+            "Shapley values instead: the weights miss 0.70 (0.70 to 0.70, n = 60)" in result.advice
+        )
 
 
 def known(lead: float) -> pl.DataFrame:
@@ -81,6 +64,7 @@ def known(lead: float) -> pl.DataFrame:
     for name in ("mass_on_evidence", "top_one", "lift", "coverage"):
         columns[f"{name}.weights"] = np.full(N, 0.5)
     columns["evidence_share"] = np.full(N, 0.5)
+    columns["attained_truth.weights"] = np.full(N, 0.1)
     columns["truth"] = [[1, 0]] * N
     columns["scores.weights"] = [[0.5, 0.5]] * N
     return pl.DataFrame({**columns, "drawn": np.ones(N, dtype=bool)})

@@ -40,12 +40,12 @@ def test_one_decisive_failure_forbids(name: str) -> None:
     assert CHECKS[name].title.lower() in result.headline
 
 
-def test_known_evidence_judges_in_place_of_agreement() -> None:
-    result = answer(**{**KNOWN, "agreement": F})
+def test_known_evidence_judges_in_place_of_effects() -> None:
+    result = answer(**{**KNOWN, "effect": F})
     assert result.verdict is P
-    assert any("agreement says fail" in caution for caution in result.cautions)
+    assert any("effect says fail" in caution for caution in result.cautions)
     assert answer(**{**KNOWN, "ground_truth": F}).verdict is F
-    assert answer(**{**KNOWN, "ground_truth": I, "agreement": F}).verdict is F
+    assert answer(**{**KNOWN, "ground_truth": I, "effect": F}).verdict is F
 
 
 @pytest.mark.parametrize("name", [n for n, c in USUAL.items() if not c.decisive])
@@ -56,8 +56,8 @@ def test_an_advisory_failure_is_a_caution(name: str) -> None:
 
 
 def test_failure_outweighs_doubt_and_doubt_outweighs_passing() -> None:
-    assert answer(**{**ALL, "agreement": F, "erasure": I}).verdict is F
-    assert answer(**{**ALL, "agreement": I}).verdict is I
+    assert answer(**{**ALL, "effect": F, "permutation": I}).verdict is F
+    assert answer(**{**ALL, "effect": I}).verdict is I
 
 
 def test_a_model_near_chance_is_not_good_enough() -> None:
@@ -70,13 +70,13 @@ def test_a_model_near_chance_is_not_good_enough() -> None:
 def test_a_gate_in_doubt_never_passes_but_may_fail(gate: Verdict) -> None:
     assert answer(performance=gate, **ALL).verdict is I
     assert answer(performance=gate, **ALL).cautions
-    assert answer(performance=gate, **{**ALL, "erasure": F}).verdict is F
+    assert answer(performance=gate, **{**ALL, "effect": F}).verdict is F
 
 
 def test_a_partial_audit_never_passes() -> None:
     result = answer(permutation=P)
     assert result.verdict is I
-    assert CHECKS["erasure"].title.lower() in result.headline
+    assert CHECKS["effect"].title.lower() in result.headline
     assert answer(adversary=F).verdict is I
     assert answer(permutation=F).verdict is F
 
@@ -87,7 +87,7 @@ def test_not_applicable_checks_do_not_count() -> None:
 
 
 def test_a_check_that_random_scores_pass_is_void() -> None:
-    findings = [finding(n, v) for n, v in ALL.items()] + [finding("agreement", P, "random")]
+    findings = [finding(n, v) for n, v in ALL.items()] + [finding("effect", P, "random")]
     result = judge(finding("performance", P, "model"), findings)
     assert result.verdict is I
     assert any("void" in caution for caution in result.cautions)
@@ -106,9 +106,9 @@ def test_what_is_to_be_kept_in_mind_of_the_data_comes_first() -> None:
         assert any("adversary says fail" in caution for caution in cautions)
 
 
-def test_known_evidence_recommends_before_erasure() -> None:
+def test_known_evidence_recommends_before_effects() -> None:
     findings = [
-        finding("erasure", F, recommended="leave_one_out"),
+        finding("effect", F, recommended="shapley"),
         finding("ground_truth", F, recommended="gradient"),
     ]
     result = judge(finding("performance", P, "model"), findings)
@@ -119,8 +119,8 @@ def test_known_evidence_recommends_before_erasure() -> None:
 @pytest.mark.parametrize(
     ("failed", "said"),
     [
-        (("erasure",), "because of: erasure."),
-        (("erasure", "ground_truth"), "because of: erasure and known evidence."),
+        (("effect",), "because of: weight where the effect is."),
+        (("permutation", "ground_truth"), "because of: known evidence and permuted weights."),
     ],
 )
 def test_what_failed_is_named_in_the_headline(failed: tuple[str, ...], said: str) -> None:
@@ -130,4 +130,4 @@ def test_what_failed_is_named_in_the_headline(failed: tuple[str, ...], said: str
 
 def test_of_many_names_the_last_has_and() -> None:
     headline = answer(permutation=P).headline
-    assert headline.endswith(", erasure and known evidence.")
+    assert headline.endswith("weight where the effect is and known evidence.")

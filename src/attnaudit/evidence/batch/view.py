@@ -80,13 +80,13 @@ class View:
 
     def _on_sample(self, method: Method) -> Attribution:
         """A costly method on the chosen rows, NaN on the others."""
-        scores = torch.full_like(self.encoded.weights, torch.nan)
+        scores = torch.full_like(self.encoded.weights, torch.nan, dtype=torch.float64)
         error = torch.full_like(scores[:, 0], torch.nan)
         if len(self.rows):
             some = method.compute(self.sample, self._options)
-            scores[self.rows] = some.scores
+            scores[self.rows] = some.scores.double()
             if some.error is not None:
-                error[self.rows] = some.error
+                error[self.rows] = some.error.to(error)
         else:
             self.encoded.model.embed(self.encoded.batch)  # raises where the method cannot apply
         return Attribution(scores, error)
