@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 PYTHON ?= python3
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: help demo test check types tests lowest docs parity sst bench fuzz clean
+.PHONY: help demo test check types tests lowest docs parity sst prove bench fuzz clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -53,6 +53,9 @@ parity: $(VENV)/.dev  ## compare with the reference implementation's stored resu
 
 sst: $(VENV)/.dev  ## train and audit SST, beside the published figures
 	$(PY) -m benchmarks.sst
+
+prove: $(VENV)/.dev  ## audit models whose right verdict is known by construction
+	$(PY) -m benchmarks.proving_ground --workers 2 --record
 
 bench: $(VENV)/.dev  ## measure speed against the published procedures, and what it takes to start
 	$(PY) -m benchmarks.bench

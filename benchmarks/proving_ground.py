@@ -19,12 +19,15 @@ from pathlib import Path
 import torch
 
 import attnaudit
+from attnaudit.audits import record
 from attnaudit.data.bags.records import BagDataset
 from attnaudit.measures.bootstrap import wilson_interval
 from benchmarks.proving.constructions import (
     BAGS,
+    DISHONEST,
     HALF_SET,
     HAND,
+    HONEST,
     MILD,
     SMALL,
     Case,
@@ -37,6 +40,7 @@ CONSTRUCTIONS: dict[str, Construction] = {
     c.name: c for c in (*HAND, *HALF_SET, *BAGS, *TRAINED, *SMALL, *MILD)
 }
 AUROC = "ground_truth/auroc."
+RECORD = Path(record.__file__).with_name(record.FILE)
 VERDICTS = ("pass", "fail", "inconclusive", "not applicable")
 
 
@@ -192,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", help="names of constructions")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/proving-ground"))
+    parser.add_argument("--record", action="store_true", help="keep the counts in the package")
     chosen = parser.parse_args(arguments)
     names = [
         name
@@ -208,6 +213,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = f"{table(outcomes)}\n\n{by_construction(outcomes)}\n\nCPU seconds per audit: {cpu:.1f}\n"
     (chosen.out / "tables.md").write_text(page, encoding="utf-8")
     print(page)
+    if chosen.record:
+        text = json.dumps(counts_of(outcomes), indent=1, sort_keys=True)
+        RECORD.write_text(f"{text}\n", encoding="utf-8")
+
+
+def counts_of(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, Counter[str]]]]:
+    """Verdicts on the half that no rule was made on, as `attnaudit.audits.record` reads them."""
+    found: dict[str, dict[str, dict[str, Counter[str]]]] = {}
+    for outcome in outcomes:
+        if outcome.made_on or outcome.right not in (HONEST, DISHONEST):
+            continue
+        reads = "bags" if outcome.construction.startswith("bag-") else "texts"
+        known = "known" if outcome.evidence else "unknown"
+        counts = found.setdefault(reads, {}).setdefault(known, {})
+        counts.setdefault(outcome.right, Counter())[outcome.verdict] += 1
+    return found
 
 
 def _all(jobs: Sequence[tuple[str, int]], workers: int) -> Iterable[Outcome]:

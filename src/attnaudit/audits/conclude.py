@@ -9,6 +9,7 @@ import polars as pl
 from attnaudit.audits.held_out import cautions_on
 from attnaudit.audits.judgement import judge
 from attnaudit.audits.plan import Planned, asked_of
+from attnaudit.audits.record import how_sure
 from attnaudit.audits.result import AuditResult, Pictures, instances_of
 from attnaudit.audits.schema import AuditReport, CellLine, Plan
 from attnaudit.checks.declaration import Check
@@ -47,13 +48,14 @@ def conclude(asked: Planned, store: Store, done: Done) -> AuditResult:
     instances = instances_of(store, lines)
     known = (note for one in gates for note in one.notes)
     cautions = [*cautions_on(plan.data), *dict.fromkeys(known), *_too_long(plan, instances)]
+    judgement = judge(gate, findings, cautions, KINDS[plan.data.reads])
     report = AuditReport(
         plan=plan,
         created=datetime.now(UTC),
         seconds=done.seconds,
         performance=gate,
         findings=tuple(findings),
-        judgement=judge(gate, findings, cautions, KINDS[plan.data.reads]),
+        judgement=judgement.model_copy(update={"record": how_sure(judgement, plan)}),
         cells=lines,
     )
     frames = {

@@ -131,6 +131,7 @@ class Judgement(_Frozen):
         cautions: What to keep in mind all the same.
         recommended: The attribution to show instead, if one is clearly more faithful.
         advice: What to do next, in one sentence.
+        record: How often such a verdict was right on models whose right answer is known.
     """
 
     verdict: Verdict
@@ -140,6 +141,7 @@ class Judgement(_Frozen):
     cautions: tuple[str, ...] = ()
     recommended: str | None = None
     advice: str
+    record: str = ""
 
 
 class CellLine(_Frozen):

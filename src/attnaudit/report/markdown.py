@@ -40,6 +40,7 @@ def render_card(result: AuditResult) -> str:
         f"## {QUESTIONS.get(plan.data.reads, QUESTION)}",
         f"**{SIGNS[judgement.verdict]} {judgement.verdict}.** {prose(judgement.headline)}",
         f"**What to do.** {prose(judgement.advice)}",
+        *([f"**How sure.** {prose(judgement.record)}"] if judgement.record else []),
     ]
     if why := failing(report):
         parts += ["**Why**", "\n".join(f"- {prose(f'{name}: {said}')}" for name, said in why)]

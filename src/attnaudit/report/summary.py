@@ -126,6 +126,7 @@ class Summary:
     verdict: Verdict
     headline: str
     advice: str
+    record: str
     recommended: str | None
     reasons: tuple[ReasonRow, ...]
     cautions: tuple[str, ...]
@@ -157,6 +158,7 @@ def summarise(result: AuditResult) -> Summary:
         verdict=judgement.verdict,
         headline=typeset(judgement.headline),
         advice=typeset(judgement.advice),
+        record=typeset(judgement.record),
         recommended=None if recommended is None else subject(recommended),
         reasons=tuple(
             ReasonRow(

@@ -57,6 +57,7 @@ def render_terminal(report: AuditReport) -> Group:
         visible(typeset(judgement.headline)),
         ("\n\nWhat to do. ", "bold"),
         visible(typeset(judgement.advice)),
+        *([("\n\nHow sure. ", "bold"), typeset(judgement.record)] if judgement.record else []),
         (about, "dim"),
     )
     parts: list[RenderableType] = [
