@@ -57,7 +57,8 @@ def render_terminal(report: AuditReport) -> Group:
         visible(typeset(judgement.headline)),
         ("\n\nWhat to do. ", "bold"),
         visible(typeset(judgement.advice)),
-        *([("\n\nHow sure. ", "bold"), typeset(judgement.record)] if judgement.record else []),
+        ("\n\nHow sure. " if judgement.record else "", "bold"),
+        typeset(judgement.record),
         (about, "dim"),
     )
     parts: list[RenderableType] = [
