@@ -139,7 +139,7 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         said = run(*wrong, "--encoder", "minilm", option, "7", code=2)
         assert f"{option} does not go with encoder 'minilm'" in said
     assert "one of text, bags" in run(*wrong, "--kind", "image", code=2)
-    assert "(--column truth=…) is about texts and bags" in run(
+    assert "--column truth=… is about texts and bags" in run(
         *wrong, "--kind", "siamese", "--column", "truth=x", code=2
     )
 

@@ -149,9 +149,9 @@ def _said_plainly() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # typer keeps the class of these errors to itself
-        if isinstance(getattr(error, "message", None), str):
-            error.message = visible(error.message)  # type: ignore[attr-defined]
+        # typer keeps the class of these errors to itself; others have messages of their own
+        if type(error).__module__.startswith(("typer", "click")) and hasattr(error, "message"):
+            error.message = visible(str(error.message))
         raise
 
 
