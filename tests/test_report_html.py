@@ -238,7 +238,7 @@ def test_every_decided_check_says_what_it_needs() -> None:
         "agreement": f"at least {in_force:.2f}"
         if in_force < bars["agreement_tau"]
         else f"at least {bars['agreement_tau']:g}",
-        "permutation": f"at least {bars['permutation_tvd']:g}",
+        "permutation": f"at least {bars['permutation_moved']:g}",
         "adversary": "below 50%",
         "erasure": f"above chance, and less than {bars['erasure_margin']:g} below the best",
         "ground_truth": f"at least {bars['truth_auroc']:g}",
@@ -273,7 +273,7 @@ def test_what_speaks_against_is_said_to_readers_and_not_written_into_the_text(
 def test_thresholds_stand_with_their_sources(page: Page) -> None:
     for name in (
         "agreement_tau",
-        "permutation_tvd",
+        "permutation_moved",
         "adversary_share",
         "erasure_margin",
         "skill",
@@ -285,7 +285,7 @@ def test_thresholds_stand_with_their_sources(page: Page) -> None:
 def test_a_changed_threshold_is_marked() -> None:
     result = bare(hostile_result())
     findings = tuple(
-        f.model_copy(update={"thresholds": {**f.thresholds, "permutation_tvd": 0.25}})
+        f.model_copy(update={"thresholds": {**f.thresholds, "permutation_moved": 0.25}})
         if f.check == "permutation"
         else f
         for f in result.report.findings
