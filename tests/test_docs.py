@@ -207,7 +207,7 @@ def test_the_tables_of_the_readme_are_up_to_date() -> None:
 def test_everything_declared_is_in_the_documentation() -> None:
     everything = "\n".join(map(written, PAGES))
     bars = [bar.name for check in CHECKS.values() for bar in check.bars]
-    own = [name for name in Settings.model_fields if name not in SECTIONS]
+    own = [name for name in Settings.model_fields if name not in {*SECTIONS, "bars"}]
     names = [*CHECKS, *METHODS, *NAMED_SETS, *own, *bars]
     assert [name for name in names if f"`{name}`" not in everything] == []
     assert [name for name in COMMANDS if f"$ attnaudit {name}" not in everything] == []
