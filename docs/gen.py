@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
+from pydantic import BaseModel
 
 from attnaudit import errors
 from attnaudit.attribution import METHODS
 from attnaudit.audits.frame import COLUMNS
 from attnaudit.checks.declaration import Check
-from attnaudit.checks.registry import CHECKS, GATES
-from attnaudit.cli import app
+from attnaudit.checks.registry import CHECKS, GATES, groups
+from attnaudit.cli.app import command_of
 from attnaudit.data import NAMED_SETS, TOKENIZERS
 from attnaudit.evidence.batch.erasing import OPERATORS
-from attnaudit.findings.settings import Bar, Settings
+from attnaudit.findings.settings import SECTIONS, Bar, Settings
 from attnaudit.findings.wording import STATISTICS
 from attnaudit.nets.text.attentions import ATTENTIONS
 from attnaudit.nets.text.encoders import ENCODERS
@@ -62,21 +62,31 @@ def consequence(check: Check) -> str:
 
 
 def checks() -> str:
-    """Every check with its question and its paper."""
+    """Every check with its question and its paper, group by group."""
     header = ("check", "question", "decides", "needs", "paper")
-    return table(
-        header,
-        (
-            _check_row(check, f"[`{check.name}`]({check.name.replace('_', '-')}.md)")
-            for check in CHECKS.values()
-        ),
-    )
+    parts = []
+    for group, names in groups().items():
+        rows = (
+            _check_row(CHECKS[name], f"[`{name}`]({name.replace('_', '-')}.md)") for name in names
+        )
+        parts.append(f"### {GROUPS[group]}: `--check {group}`\n\n{table(header, rows)}")
+    return "\n\n".join(parts)
+
+
+GROUPS = {
+    "attention": "One trained model",
+    "retraining": "The model trained again",
+    "seeds": "Many seeds on bags",
+    "pairs": "Pairs of texts",
+    "shortcut": "Shortcuts through the weights",
+}
 
 
 def checks_plain() -> str:
     """The same without links, for the README."""
     header = ("check", "question", "decides", "needs", "paper")
-    return table(header, (_check_row(check, code(check.name)) for check in CHECKS.values()))
+    usual = (check for check in CHECKS.values() if check.group == "attention")
+    return table(header, (_check_row(check, code(check.name)) for check in usual))
 
 
 def attributions() -> str:
@@ -107,12 +117,15 @@ def settings() -> str:
     """Every setting of an audit but its bars."""
     return table(
         ("setting", "default", "meaning"),
-        (
-            (code(name), code(field.default), field.description or SETTINGS.get(name, ""))
-            for name, field in Settings.model_fields.items()
-            if name != "bars"
-        ),
+        ((code(name), code(default), meaning) for name, default, meaning in every_setting()),
     )
+
+
+def every_setting() -> Iterator[tuple[str, object, str]]:
+    """Every setting but the bars: name, default, meaning."""
+    yield from _fields("", Settings)
+    for section in sorted(SECTIONS):
+        yield from _fields(f"{section}.", type(Settings.model_fields[section].default))
 
 
 # What the code leaves without a description.
@@ -121,7 +134,8 @@ SETTINGS = {
     "confidence": "Of every interval.",
     "resamples": "Of the bootstrap over instances.",
     "checks": "Which checks run.",
-    "permutations": "Random orders of the weights per instance.",
+    "permutations": "Random orders of the weights per instance; of judges, shuffled labels.",
+    "folds": "Folds of cross-fitted probes.",
     "search_candidates": "Adversaries that the published search seeks at once.",
     "search_steps": "Optimiser steps of the published search.",
     "operators": "How units are erased; the first one gives the verdict.",
@@ -260,7 +274,7 @@ def bars(name: str) -> str:
 
 def command(name: str) -> str:
     """One command of the command line."""
-    found: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    found = command_of(name)
     said = re.sub(r"\s*Example: .*", "", found.help or "", flags=re.DOTALL)
     parts = [said.replace("\n\n", "\n").replace("\n", " ")]
     rows = [_parameter(p) for p in found.params if not p.hidden]
@@ -333,6 +347,12 @@ def _bars(bars: Iterable[Bar], *, users: bool) -> str:
             for bar in bars
         ),
     )
+
+
+def _fields(prefix: str, model: type[BaseModel]) -> Iterator[tuple[str, object, str]]:
+    for name, field in model.model_fields.items():
+        if name != "bars" and name not in SECTIONS:
+            yield f"{prefix}{name}", field.default, field.description or SETTINGS.get(name, "")
 
 
 def _users(bar: Bar) -> str:

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attnaudit
+from attnaudit.checks.declaration import ATTENTION
+from attnaudit.checks.registry import CHECKS
 from attnaudit.data.records import Dataset, TextPair
 from attnaudit.data.texts.tokens import text_record
 from attnaudit.errors import DataError, SettingsError
@@ -198,6 +200,6 @@ def test_training_saving_and_every_check_of_the_audit(tmp_path):
         settings=attnaudit.Settings(costly_limit=30, search_steps=40, permutations=20),
     )
     verdicts = {f.check: f.verdict.value for f in audit.findings if f.subject == "weights"}
-    assert set(verdicts) == {"agreement", "permutation", "adversary", "erasure", "ground_truth"}
+    assert set(verdicts) == {name for name, check in CHECKS.items() if check.group == ATTENTION}
     assert "not applicable" not in verdicts.values()
     assert verdicts["permutation"] == "pass"

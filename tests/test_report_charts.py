@@ -44,14 +44,10 @@ def points(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_check_has_its_picture(figures: dict[str, Figure]) -> None:
-    assert list(figures) == [
-        "agreement",
-        "permutation",
-        "adversary",
-        "comprehensiveness",
-        "sufficiency",
-        "ground_truth",
-    ]
+    assert [*figures][:3] == ["agreement", "permutation", "adversary"]
+    pictures = hostile_result().pictures
+    drawn = {check for check, blocks in pictures.items() if blocks}
+    assert drawn == {f.check for f in hostile_result().report.findings}
     for figure in figures.values():
         assert figure.title
         assert figure.caption
