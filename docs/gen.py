@@ -17,13 +17,16 @@ from pydantic import BaseModel
 from attnaudit import errors
 from attnaudit.attribution import METHODS
 from attnaudit.audits.frame import COLUMNS
+from attnaudit.audits.record import record
 from attnaudit.checks.declaration import Check
 from attnaudit.checks.registry import CHECKS, GATES, groups
 from attnaudit.cli.app import command_of
 from attnaudit.data import NAMED_SETS, TOKENIZERS
 from attnaudit.evidence.batch.erasing import OPERATORS
+from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import SECTIONS, Bar, Settings
 from attnaudit.findings.wording import STATISTICS
+from attnaudit.measures.bootstrap import wilson_interval
 from attnaudit.nets.text.attentions import ATTENTIONS
 from attnaudit.nets.text.encoders import ENCODERS
 from attnaudit.remedies import REMEDIES
@@ -240,6 +243,26 @@ def faults() -> str:
     return table(("error", "when"), ((code(kind.__name__), _first(kind)) for kind in kinds))
 
 
+def proven() -> str:
+    """Verdicts on models whose right answer is known."""
+    rows = []
+    for reads, by_evidence in record().items():
+        for evidence, counts in sorted(by_evidence.items()):
+            for right in ("honest", "dishonest"):
+                said = counts.get(right, {})
+                n = sum(said.values())
+                cells = (_wilson(said.get(v.value, 0), n) for v in Verdict)
+                rows.append((reads, evidence, right, n, *cells))
+    return table(("models of", "evidence", "they are", "audits", *(v.value for v in Verdict)), rows)
+
+
+def _wilson(hits: int, n: int) -> str:
+    found = wilson_interval(hits, n, 0.95)
+    if found.low is None or found.high is None:
+        return "–"
+    return f"{hits / n:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
 def papers() -> str:
     """The papers behind checks and attributions."""
     return "\n".join(f"- **{name}.** {reference}" for name, reference in PAPERS.items())
@@ -300,6 +323,7 @@ TABLES: dict[str, Callable[[], str]] = {
         frame,
         faults,
         papers,
+        proven,
     )
 }
 KINDS: dict[str, Callable[[str], str]] = {

@@ -35,7 +35,7 @@ from attnaudit.findings.pictures import (
     told,
 )
 from attnaudit.findings.settings import EPSILON, LEAST_INSTANCES, Bar
-from attnaudit.findings.wording import Statistic, shortened, value_of
+from attnaudit.findings.wording import Statistic, shortened, threshold, value_of
 from attnaudit.measures.divergence import total_variation
 from attnaudit.measures.odds import log_odds
 
@@ -176,6 +176,7 @@ def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
             rows.append(row(f"{label}, {short}", group, of_class, colour, f"{size}, {short}"))
     rows = [row for row in rows if sum(row.counts)]
     mean = estimate_of(finding, "median_tvd", "weights")
+    same = finding.thresholds[EPSILON.name]
     return [
         Figure(
             "permutation",
@@ -191,6 +192,7 @@ def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
                 domain=(0, 1),
                 bins=BINS_DRAWN,
                 axis="median output change (total variation, 0 to 1)",
+                guides=(Guide(same, f"no change {threshold(same)}"),),
             ),
             told(rows),
         )

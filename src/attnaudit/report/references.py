@@ -16,6 +16,10 @@ PAPERS = {
     "Quantitative Assessment On Sets. XKDD 2022. arXiv 2207.13018.",
     "Jain & Wallace 2019": "Jain & Wallace. Attention is not Explanation. NAACL 2019. "
     "arXiv 1902.10186.",
+    "Shapley 1953": "Shapley. A Value for n-Person Games. Contributions to the Theory of Games "
+    "II, Princeton 1953.",
+    "Štrumbelj & Kononenko 2010": "Štrumbelj & Kononenko. An Efficient Explanation of Individual "
+    "Classifications using Game Theory. JMLR 11, 2010.",
     "Mohankumar et al. 2020": "Mohankumar, Nema, Narasimhan, Khapra, Srinivasan & Ravindran. "
     "Towards Transparent and Explainable Attention Models. ACL 2020. arXiv 2004.14243.",
     "Serrano & Smith 2019": "Serrano & Smith. Is Attention Interpretable? ACL 2019. "
