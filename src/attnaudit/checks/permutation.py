@@ -31,6 +31,7 @@ from attnaudit.findings.pictures import (
     Distribution,
     Distributions,
     Figure,
+    Guide,
     histogram,
     told,
 )
