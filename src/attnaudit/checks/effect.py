@@ -43,6 +43,7 @@ YARDSTICK = "shapley"
 DOUBTFUL = 0.2
 """Above this share, what weights say for something else, or leave out, is worth a sentence."""
 BINS_DRAWN = 40
+HALVES = ("shorter half", "longer half", "less sure half", "surer half")
 
 
 def measure(view: View) -> Columns:
@@ -161,10 +162,10 @@ def _groups(frame: pl.DataFrame, classes: Sequence[str]) -> Iterator[tuple[str, 
     """All instances, those of each predicted class, the shorter and longer, the surer and less."""
     yield from by_predicted(frame, classes)
     certainty = pl.max_horizontal(pl.col(f"probability.{c}") for c in range(len(classes)))
-    for name, value in (("length", pl.col("length")), ("certainty", certainty)):
+    for value, (low, high) in ((pl.col("length"), HALVES[:2]), (certainty, HALVES[2:])):
         middle = value.median()
-        yield f"{name} up to the median", frame.filter(value <= middle)
-        yield f"{name} above the median", frame.filter(value > middle)
+        yield low, frame.filter(value <= middle)
+        yield high, frame.filter(value > middle)
 
 
 def _notes(headline: Estimate) -> tuple[str, ...]:
@@ -192,18 +193,19 @@ def _sentence(
         Verdict.INCONCLUSIVE: "Whether the weights stand on the units that the prediction rests "
         f"on cannot be decided: {reached}.",
     }[verdict]
-    return said + _apart(verdict, headline, apart) + _on_sides(verdict, sides)
+    return said + _apart(headline, apart) + _on_sides(verdict, sides)
 
 
-def _apart(verdict: Verdict, headline: Estimate, apart: list[Estimate]) -> str:
+def _apart(headline: Estimate, apart: list[Estimate]) -> str:
     """Which groups of instances the weights are wrong for, where it is not all of them."""
-    somewhere = [e for e in apart if headline.value is not None and (e.value or 0) < headline.value]
-    if not somewhere:
-        return ""
-    names = " and ".join(
-        f"{e.group.replace('predicted=', 'predicted class ')} {spoken(e)}" for e in somewhere
-    )
-    return f" They are wrong above all for: {names}."
+    mean = headline.value
+    somewhere = [e for e in apart if mean is not None and e.value is not None and e.value < mean]
+    names = [
+        f"the {e.group}" if e.group in HALVES else f"those {e.group.replace('=', ' as ')}"
+        for e in somewhere
+    ]
+    figures = (f"{name} {spoken(e)}" for name, e in zip(names, somewhere, strict=True))
+    return f" They are wrong above all for {' and '.join(figures)}." if somewhere else ""
 
 
 def _on_sides(verdict: Verdict, sides: list[Estimate]) -> str:

@@ -60,6 +60,11 @@ MARGIN = Bar(
     "How much AUROC for known evidence another attribution must have over the weights to be "
     "recommended, mean over instances. As the erasure margin. Ours.",
 )
+WORSE = {
+    Verdict.PASS: (Verdict.FAIL, Verdict.INCONCLUSIVE),
+    Verdict.INCONCLUSIVE: (Verdict.FAIL,),
+}
+"""What counts where order and place of the weights say different things."""
 STATISTICS = {"auroc": auroc, "average_precision": average_precision, "token_f1": token_f1}
 OF_WEIGHTS = {
     "mass_on_evidence": mass_on_truth,
@@ -148,13 +153,16 @@ def conclude(evidence: Instances) -> list[Finding]:
         headline = by_method[subject]
         verdict = above(headline, settings.bar(AUROC), settings.least)
         if subject == "weights":
-            verdict = _both(verdict, above(attained, settings.bar(MASS), settings.least))
+            place = above(attained, settings.bar(MASS), settings.least)
+            # a high rank is no use where nearly all of the weight stands elsewhere
+            if place in WORSE.get(verdict, ()):
+                verdict, headline = place, attained
         findings.append(
             Finding(
                 check="ground_truth",
                 subject=subject,
                 verdict=verdict,
-                sentence=_sentence(subject, verdict, headline, mass, share)
+                sentence=_sentence(subject, verdict, by_method[subject], mass, share)
                 + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
                 estimates=(*estimates, *own, attained, share, _pooled(frame), *kinds, *leads)
@@ -165,17 +173,6 @@ def conclude(evidence: Instances) -> list[Finding]:
             )
         )
     return findings
-
-
-def _both(order: Verdict, place: Verdict) -> Verdict:
-    """A high rank is not enough where nearly all of the weight stands elsewhere.
-
-    Equal weights, or evidence everywhere, leave the second undefined; then the first decides.
-    """
-    if place is Verdict.NOT_APPLICABLE or order is Verdict.NOT_APPLICABLE:
-        return order
-    worst = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
-    return min(order, place, key=worst.index)
 
 
 def _pooled(frame: pl.DataFrame) -> Estimate:
@@ -289,6 +286,14 @@ def _sentence(
     )
 
 
+def requires(finding: Finding) -> str:
+    """What it takes to pass: of what the verdict rests on."""
+    headline, bars = finding.headline, finding.thresholds
+    of_mass = headline is not None and headline.statistic == "attained_truth"
+    bar = bars.get(MASS.name if of_mass else AUROC.name)
+    return "" if bar is None else f"at least {threshold(bar)}"
+
+
 def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
     """How well every attribution finds the known evidence."""
     finding = findings[0]
@@ -304,7 +309,7 @@ def picture(evidence: Instances, findings: Sequence[Finding]) -> list[Figure]:
         Figure(
             "ground_truth",
             "How well each attribution finds the known evidence: the weights "
-            f"{value_of(finding.headline)}",
+            f"{value_of(found.get('weights') or finding.headline)}",
             "Mean AUROC of an instance's units, with its interval: the chance that a unit of "
             "evidence scores above another unit. Random scores and the evidence itself are there "
             "for calibration.",
@@ -341,6 +346,7 @@ GROUND_TRUTH = Check(
     "else; then this check fails although the weights are faithful.",
     bars=(AUROC, MASS, MARGIN, LEAST_INSTANCES),
     bar=AUROC,
+    requires=requires,
     recommends=2,
     lead="its AUROC for the known evidence is {lead} above that of the weights, mean over "
     "instances",
