@@ -11,7 +11,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -181,6 +181,44 @@ def by_construction(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def by_check(outcomes: Sequence[Outcome]) -> str:
+    """What the answer would be without each check that decides, and with others that caution."""
+    lines = [
+        "| checks that decide | dishonest that pass | honest that pass | honest that fail |",
+        "|---|---|---|---|",
+    ]
+    rules = {
+        "as it is": DECIDE,
+        **{f"without {name}": DECIDE - {name} for name in sorted(DECIDE)},
+        **{f"and {name} too": DECIDE | {name} for name in ("agreement", "erasure", "adversary")},
+    }
+    for title, names in rules.items():
+        cells = []
+        for right, verdict in ((DISHONEST, "pass"), (HONEST, "pass"), (HONEST, "fail")):
+            some = [o for o in outcomes if o.right == right and not gated(o)]
+            cells.append(_share(sum(decided(o.checks, names) == verdict for o in some), len(some)))
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+DECIDE = frozenset({"effect", "permutation", "ground_truth"})
+
+
+def gated(outcome: Outcome) -> bool:
+    """Whether the gate kept the checks from deciding."""
+    return outcome.verdict != decided(outcome.checks, DECIDE)
+
+
+def decided(checks: Mapping[str, str], names: Collection[str]) -> str:
+    """The rule of the judgement, on the verdicts of some checks."""
+    asked = {name: verdict for name, verdict in checks.items() if name in names}
+    if asked.get("ground_truth") in ("pass", "fail"):
+        asked.pop("effect", None)
+    found = set(asked.values()) - {"not applicable"}
+    order = ("fail", "inconclusive", "pass")
+    return next((verdict for verdict in order if verdict in found), "not applicable")
+
+
 def is_worse(outcome: Outcome) -> bool:
     """Whether what is recommended finds the evidence less well than the weights."""
     other = outcome.recommended_auroc
@@ -210,7 +248,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = json.dumps([asdict(o) for o in outcomes], indent=1)
     (chosen.out / "outcomes.json").write_text(text, encoding="utf-8")
     cpu = sum(o.seconds for o in outcomes) / max(1, len(outcomes))
-    page = f"{table(outcomes)}\n\n{by_construction(outcomes)}\n\nCPU seconds per audit: {cpu:.1f}\n"
+    reported = [o for o in outcomes if not o.made_on]
+    parts = [
+        f"## The half on which no rule was made\n\n{table(reported)}",
+        f"## Both halves\n\n{table(outcomes)}",
+        f"## What each check adds, on both halves\n\n{by_check(outcomes)}",
+        f"## By construction\n\n{by_construction(outcomes)}",
+        f"CPU seconds per audit: {cpu:.1f}\n",
+    ]
+    page = "\n\n".join(parts)
     (chosen.out / "tables.md").write_text(page, encoding="utf-8")
     print(page)
     if chosen.record:

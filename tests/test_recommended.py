@@ -25,7 +25,13 @@ def attained(share: float, noise: float, n: int = N) -> pl.DataFrame:
     """A table of effects in which the weights attain some share on average."""
     own = share + np.linspace(-noise, noise, n)
     columns = {"attained.weights": own, "attained.random": own * 0, "either_way": own}
-    columns |= {"against": own * 0, "left_out": own * 0, "length": np.arange(n)}
+    columns |= {
+        "against": own * 0,
+        "left_out": own * 0,
+        "idle_peaks": own * 0,
+        "idle_peaks": own * 0,
+        "length": np.arange(n),
+    }
     columns |= {"predicted": np.zeros(n), "probability.0": np.full(n, 0.9)}
     columns["probability.1"] = 1 - columns["probability.0"]
     return pl.DataFrame({**columns, "drawn": np.ones(n, dtype=bool)})

@@ -40,8 +40,12 @@ ATTAINED = Bar(
     "(docs/verdict.md). Ours.",
 )
 YARDSTICK = "shapley"
+IDLE = 0.1
+"""Units with less than this share of the largest effect do next to nothing."""
 DOUBTFUL = 0.2
 """Above this share, what weights say for something else, or leave out, is worth a sentence."""
+SIDES = {"either_way": 0.0, "against": None, "left_out": None, "idle_peaks": None}
+"""Further statistics of the weights, with what they are by chance where that is known."""
 BINS_DRAWN = 40
 HALVES = ("shorter half", "longer half", "less sure half", "surer half")
 
@@ -77,9 +81,16 @@ def _sides(weights: Tensor, values: Tensor, units: Tensor) -> Columns:
     marked = weights * (helpful + harmful)
     below = units & (weights < 1 / count)
     missed = (helpful * below).sum(1) / helpful.sum(1)
+    # what stands out of an even share, and of that what stands on units that do next to nothing
+    peaks = torch.where(units, (weights - 1 / count).clamp(min=0), 0.0)
+    size = helpful + harmful
+    idle = peaks * (size < IDLE * size.amax(1, keepdim=True))
     return {
         "against": column((weights * harmful).sum(1) / marked.sum(1)),
         "left_out": column(missed),
+        "idle_peaks": column(
+            (idle.sum(1) / peaks.sum(1)).masked_fill(size.amax(1) <= 0, torch.nan)
+        ),
     }
 
 
@@ -126,7 +137,7 @@ def _finding(subject: str, evidence: Instances) -> Finding:
         )
     sides = [
         average(values_of(frame, name), settings, statistic=name, subject="weights", null=null)
-        for name, null in (("either_way", 0.0), ("against", None), ("left_out", None))
+        for name, null in SIDES.items()
     ]
     known = [f"attained.{name}" for name in ("oracle",) if f"attained.{name}" in frame.columns]
     others = [
@@ -210,12 +221,17 @@ def _apart(headline: Estimate, apart: list[Estimate]) -> str:
 
 def _on_sides(verdict: Verdict, sides: list[Estimate]) -> str:
     """What is to be said of weights that mix for and against, or leave units out."""
-    _, against, left_out = sides
+    _, against, left_out, idle = sides
     said = ""
     if against.low is not None and against.low > DOUBTFUL:
         said += (
             f" Of the effect under the weights {spoken(against)} speaks against the prediction; "
             "weights have no sign and cannot say so."
+        )
+    if verdict is Verdict.PASS and idle.low is not None and idle.low > DOUBTFUL:
+        said += (
+            f" But {spoken(idle)} of the weight that stands out lies on units that do next to "
+            "nothing: look at the highest weight of an instance, and less at the others."
         )
     if verdict is Verdict.PASS and left_out.low is not None and left_out.low > 2 * DOUBTFUL:
         said += (
@@ -300,6 +316,11 @@ EFFECT = Check(
         ),
         "left_out": Statistic(
             "effect left out", "on units with less than an even share of the weight", percent=True
+        ),
+        "idle_peaks": Statistic(
+            "idle peaks",
+            "weight above an even share on units that do next to nothing",
+            percent=True,
         ),
         "attained_lead": Statistic("mean share missed", "1 less the attained share"),
     },
