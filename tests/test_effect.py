@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from benchmarks.proving.constructions import BAGS, HALF_SET, HAND, HONEST, MILD, Case
+from benchmarks.proving.proof import prove
 
 import attnaudit
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.settings import Settings
-from benchmarks.proving.constructions import BAGS, HALF_SET, HAND, HONEST, MILD, Case
-from benchmarks.proving.proof import prove
 
 BUILT = {c.name: c for c in (*HAND, *HALF_SET, *BAGS, *MILD)}
 FAST = Settings(resamples=300, checks=("effect", "permutation", "ground_truth"))

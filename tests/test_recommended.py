@@ -29,7 +29,6 @@ def attained(share: float, noise: float, n: int = N) -> pl.DataFrame:
         "against": own * 0,
         "left_out": own * 0,
         "idle_peaks": own * 0,
-        "idle_peaks": own * 0,
         "length": np.arange(n),
     }
     columns |= {"predicted": np.zeros(n), "probability.0": np.full(n, 0.9)}
