@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from attnaudit.attribution.contract import Attribution, Options, on_units
 from attnaudit.attribution.leave_one_out import deleted_outputs, too_long
 from attnaudit.measures.odds import log_odds
 from attnaudit.measures.seeded import instance_uniform
-from attnaudit.models.edits import delete
+from attnaudit.models.cut import Batch
 from attnaudit.models.encoded import Encoded
 
 LEAST = 2
 """Units of the smallest groups: of one alone, leaving it out leaves nothing."""
 MOST_ROUNDS = 16
+POSITIONS = 1 << 15
+"""Positions of groups in one block: bounds memory and has no influence on the result."""
 
 
 def sampled_shapley(encoded: Encoded, options: Options) -> Attribution:
@@ -66,55 +70,94 @@ def strata(units: int) -> list[tuple[int, int, float]]:
     ]
 
 
+@dataclass(frozen=True)
+class _Groups:
+    """Random groups of the units of some instances, one row each.
+
+    Attributes:
+        rows: `(G,)`, the instance that each is of.
+        index: `(G, S)`, the positions that stay, in their order: units of the group, and markers.
+        stays: `(G, S)`, False where a row is shorter.
+        own: `(G, S)`, the units that the group counts for.
+    """
+
+    rows: Int[Tensor, " G"]
+    index: Int[Tensor, "G S"]
+    stays: Bool[Tensor, "G S"]
+    own: Bool[Tensor, "G S"]
+
+
 def _values(encoded: Encoded, options: Options) -> Float[Tensor, "B L"]:
     plans = [strata(n) for n in encoded.units.sum(1).tolist()]
-    total = torch.zeros(encoded.units.shape, dtype=torch.float64, device=encoded.units.device)
-    for step in range(max(len(plan) for plan in plans)):
+    whole = torch.tensor([plan[0][2] for plan in plans], dtype=torch.float64)
+    total = whole.to(encoded.units.device).unsqueeze(1) * _effects(
+        encoded, encoded.targets, options.token_budget
+    )
+    for step in range(1, max(map(len, plans))):
         rows = [row for row, plan in enumerate(plans) if step < len(plan)]
         some = torch.tensor(rows, device=total.device)
         sizes, rounds, shares = zip(*(plans[row][step] for row in rows), strict=True)
-        share = torch.tensor(shares, dtype=torch.float64, device=total.device).unsqueeze(1)
-        if step == 0:
-            total[some] += share * _effects(encoded, encoded.targets, options.token_budget)[some]
-            continue
-        part = Encoded(encoded.model, encoded.batch.take(some))
-        draws = instance_uniform(
-            part.batch.ids, part.units, max(rounds), options.seed, f"shapley {step}"
-        )
-        left = torch.tensor(rounds, device=total.device).unsqueeze(1)
-        size = torch.tensor(sizes, device=total.device)
+        ids, units = [encoded.batch.ids[row] for row in rows], encoded.units[some]
+        draws = instance_uniform(ids, units, max(rounds), options.seed, f"shapley {step}")
         for one in range(max(rounds)):
-            found = _in_groups(part, draws[:, one], size, encoded.targets[some], options)
-            total[some] += share * torch.where(one < left, found / left, 0.0)
+            active = [k for k in range(len(rows)) if one < rounds[k]]
+            orders = draws[active, one].masked_fill(~units[active], 2.0).argsort(dim=1, stable=True)
+            groups = _grouped(encoded.batch, some[active], orders, [sizes[k] for k in active])
+            found = torch.zeros_like(total)
+            _add(found, encoded, groups, options)
+            for k in active:
+                total[rows[k]] += shares[k] / rounds[k] * found[rows[k]]
     return total
 
 
-def _in_groups(
-    encoded: Encoded,
-    draws: Float[Tensor, "B L"],
-    size: Int[Tensor, " B"],
-    targets: Int[Tensor, " B"],
-    options: Options,
-) -> Float[Tensor, "B L"]:
-    """What each unit adds to a random group of its own, everything else deleted."""
-    batch, units = encoded.batch, encoded.units
-    rank = draws.masked_fill(~units, 2.0).argsort(dim=1, stable=True).argsort(dim=1)
-    count, size = units.sum(1, keepdim=True), size.unsqueeze(1)
-    number = torch.arange(int((-(-count // size)).max()), device=units.device)
-    rows, group = (number < -(-count // size)).nonzero(as_tuple=True)
-    place = rank[rows] - group.unsqueeze(1) * size[rows]
-    # the last group is filled up with units of the first, for which it does not count
-    inside = (place % count[rows] < size[rows]) & units[rows]
-    own = (place >= 0) & (place < size[rows]) & units[rows]
-    whole = batch.take(rows)
-    drop = whole.units & ~inside
-    small = Encoded(encoded.model, delete(whole, drop, encoded.model))
-    effects = _effects(small, targets[rows], options.token_budget)
-    order = torch.argsort((~(whole.present & ~drop)).to(torch.uint8), dim=1, stable=True)
-    placed = torch.zeros(own.shape, dtype=effects.dtype, device=effects.device)
-    placed.scatter_(1, order[:, : effects.shape[1]], effects)
-    result = torch.zeros(units.shape, dtype=effects.dtype, device=effects.device)
-    return result.index_add_(0, rows, torch.where(own, placed, 0.0))
+def _grouped(batch: Batch, rows: Tensor, orders: Tensor, sizes: Sequence[int]) -> _Groups:
+    """The units of each instance cut into groups of its size, in a random order.
+
+    Where a number is left over, the last group is filled up with units of the first, for which it
+    does not count.
+    """
+    parts: list[tuple[int, Tensor, Tensor]] = []
+    for row, order, size in zip(rows.tolist(), orders, sizes, strict=True):
+        n = int(batch.units[row].sum())
+        markers = (batch.present[row] & ~batch.units[row]).nonzero().squeeze(1)
+        for start in range(0, n, size):
+            place = torch.arange(start, start + size, device=order.device)
+            index = torch.cat([order[:n][place % n], markers])
+            own = torch.cat([place < n, torch.zeros_like(markers, dtype=torch.bool)])
+            index, by = index.sort()
+            parts.append((row, index, own[by]))
+    width = max(len(index) for _, index, _ in parts)
+    padded = [torch.nn.functional.pad(index, (0, width - len(index))) for _, index, _ in parts]
+    owned = [torch.nn.functional.pad(own, (0, width - len(own))) for *_, own in parts]
+    counts = torch.tensor([len(index) for _, index, _ in parts], device=rows.device)
+    return _Groups(
+        torch.tensor([row for row, *_ in parts], device=rows.device),
+        torch.stack(padded),
+        torch.arange(width, device=rows.device) < counts.unsqueeze(1),
+        torch.stack(owned),
+    )
+
+
+def _add(found: Tensor, encoded: Encoded, groups: _Groups, options: Options) -> None:
+    """Add what each unit adds to its own group, everything else deleted; in blocks."""
+    batch, model = encoded.batch, encoded.model
+    step = max(1, POSITIONS // groups.index.shape[1])
+    for start in range(0, len(groups.rows), step):
+        block = slice(start, start + step)
+        rows, index, stays = groups.rows[block], groups.index[block], groups.stays[block]
+        at = rows.unsqueeze(1)
+        inputs = batch.inputs[at, index]
+        shown = stays if inputs.dim() == 2 else stays.unsqueeze(-1)
+        small = Batch(
+            tuple(batch.ids[row] for row in rows.tolist()),
+            torch.where(shown, inputs, torch.full_like(inputs, model.pad_value)),
+            stays,
+            batch.units[at, index] & stays,
+            {name: value[rows] for name, value in batch.extra.items()},
+        )
+        effects = _effects(Encoded(model, small), encoded.targets[rows], options.token_budget)
+        own = groups.own[block]
+        found.index_put_((at.expand_as(index)[own], index[own]), effects[own])
 
 
 def _effects(encoded: Encoded, targets: Tensor, budget: int) -> Tensor:
