@@ -270,7 +270,7 @@ def test_ground_truth(weights, rival, rows, verdict, recommended):
         (0.95, 0.9, Verdict.PASS),
         (0.95, 0.1, Verdict.FAIL),  # second in rank, and nearly all of the weight is elsewhere
         (0.5, 0.9, Verdict.FAIL),
-        (0.95, [0.0, 1.2], Verdict.INCONCLUSIVE),
+        (0.95, [0.0, 0.6], Verdict.INCONCLUSIVE),
         (0.95, math.nan, Verdict.PASS),  # evidence everywhere, or equal weights
     ],
 )

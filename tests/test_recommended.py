@@ -68,6 +68,7 @@ def known(lead: float) -> pl.DataFrame:
         columns[f"{name}.weights"] = np.full(N, 0.5)
     columns["evidence_share"] = np.full(N, 0.5)
     columns["attained_truth.weights"] = np.full(N, 0.1)
+    columns["predicted"] = np.zeros(N)
     columns["truth"] = [[1, 0]] * N
     columns["scores.weights"] = [[0.5, 0.5]] * N
     return pl.DataFrame({**columns, "drawn": np.ones(N, dtype=bool)})

@@ -15,7 +15,14 @@ from attnaudit.checks.declaration import ATTENTION, Check, estimate_of
 from attnaudit.data.kinds import BAGS, TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, column
-from attnaudit.findings.estimates import above, average, spoken, values_of, worth_recommending
+from attnaudit.findings.estimates import (
+    above,
+    average,
+    by_predicted,
+    spoken,
+    values_of,
+    worth_recommending,
+)
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.pictures import (
     ACCENT,
@@ -50,9 +57,10 @@ AUROC = Bar(
 )
 MASS = Bar(
     "truth_attained",
-    0.6,
+    0.3,
     "Share of the weight that could lie on known evidence that does, from a random order (0) to "
-    "the best order of the same weights (1). As the bar of the check `effect`. Ours.",
+    "the best order of the same weights (1), over all and over each predicted class: with less, "
+    "a high rank of evidence is a second place. Ours.",
 )
 MARGIN = Bar(
     "truth_margin",
@@ -137,13 +145,17 @@ def conclude(evidence: Instances) -> list[Finding]:
         )
         for statistic in OF_WEIGHTS
     ]
-    attained = average(
-        values_of(frame, "attained_truth.weights"),
-        settings,
-        statistic="attained_truth",
-        subject="weights",
-        null=0.0,
-    )
+    attained = [
+        average(
+            values_of(part, "attained_truth.weights"),
+            settings,
+            statistic="attained_truth",
+            subject="weights",
+            group=group,
+            null=0.0,
+        )
+        for group, part in by_predicted(frame, evidence.classes)
+    ]
     mass, kinds = own[0], _kinds(frame, settings)
     by_method = {e.subject: e for e in estimates if e.statistic == "auroc"}
     leads = _leads(by_method, frame, settings)
@@ -153,10 +165,12 @@ def conclude(evidence: Instances) -> list[Finding]:
         headline = by_method[subject]
         verdict = above(headline, settings.bar(AUROC), settings.least)
         if subject == "weights":
-            place = above(attained, settings.bar(MASS), settings.least)
             # a high rank is no use where nearly all of the weight stands elsewhere
-            if place in WORSE.get(verdict, ()):
-                verdict, headline = place, attained
+            for place in attained:
+                said = above(place, settings.bar(MASS), settings.least)
+                over_all = place.group == "all" or said is Verdict.FAIL
+                if over_all and said in WORSE.get(verdict, ()):
+                    verdict, headline = said, place
         findings.append(
             Finding(
                 check="ground_truth",
@@ -165,7 +179,7 @@ def conclude(evidence: Instances) -> list[Finding]:
                 sentence=_sentence(subject, verdict, by_method[subject], mass, share)
                 + (_on_kinds(kinds) if subject == "weights" else ""),
                 headline=headline,
-                estimates=(*estimates, *own, attained, share, _pooled(frame), *kinds, *leads)
+                estimates=(*estimates, *own, *attained, share, _pooled(frame), *kinds, *leads)
                 if subject == "weights"
                 else (headline,),
                 thresholds=settings.used(AUROC, MASS, MARGIN, LEAST_INSTANCES),
