@@ -181,7 +181,8 @@ def test_progress_moves_inside_a_chunk() -> None:
 
 def test_only_attributions_that_somebody_looks_at_are_computed() -> None:
     for checks, expected in (
-        (("permutation",), {"weights", "leave_one_out"}),
+        (("entropy",), {"weights", "leave_one_out"}),
+        (("permutation",), {"weights", "leave_one_out", "shapley"}),
         (("agreement", "adversary"), {"weights", "leave_one_out", "gradient", "random"}),
         (("erasure",), set(METHODS)),
     ):

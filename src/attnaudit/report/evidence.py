@@ -159,7 +159,7 @@ def needs_of(finding: Finding) -> str:
 
     Example:
         >>> needs_of(Finding(check="permutation", subject="weights", verdict=Verdict.PASS,
-        ...                  sentence="", thresholds={"permutation_tvd": 0.1}))
+        ...                  sentence="", thresholds={"permutation_moved": 0.1}))
         'at least 0.1'
     """
     check = declared(finding.check)
@@ -189,7 +189,7 @@ def decides_of(check: Check) -> str:
     """Whether a failure of the check decides an audit, in words.
 
     Example:
-        >>> [decides_of(CHECKS[name]) for name in ("erasure", "agreement", "adversary")]
+        >>> [decides_of(CHECKS[name]) for name in ("permutation", "effect", "adversary")]
         ['yes', 'where ground_truth cannot', 'cautions']
     """
     if not check.decisive:
