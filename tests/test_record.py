@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
+from benchmarks.proving_ground import Outcome, by_check, by_construction, counts_of, run, table
 
 from attnaudit.audits.record import how_sure, record
 from attnaudit.audits.result import AuditResult
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings
 from attnaudit.measures.bootstrap import wilson_interval
-from benchmarks.proving_ground import Outcome, by_check, by_construction, counts_of, run, table
 from tests.report_fixture import hostile_result
 
 
