@@ -59,8 +59,14 @@ MASS = Bar(
     "truth_attained",
     0.3,
     "Share of the weight that could lie on known evidence that does, from a random order (0) to "
-    "the best order of the same weights (1), over all and over each predicted class: with less, "
-    "a high rank of evidence is a second place. Ours.",
+    "the best order of the same weights (1): with less, a high rank of evidence is a second "
+    "place. Ours.",
+)
+CLASS = Bar(
+    "truth_class",
+    0.1,
+    "The same for each predicted class: below it, its evidence is found about as well as by a "
+    "random order, whatever the other classes do. Ours.",
 )
 MARGIN = Bar(
     "truth_margin",
@@ -167,7 +173,8 @@ def conclude(evidence: Instances) -> list[Finding]:
         if subject == "weights":
             # a high rank is no use where nearly all of the weight stands elsewhere
             for place in attained:
-                said = above(place, settings.bar(MASS), settings.least)
+                bar = MASS if place.group == "all" else CLASS
+                said = above(place, settings.bar(bar), settings.least)
                 over_all = place.group == "all" or said is Verdict.FAIL
                 if over_all and said in WORSE.get(verdict, ()):
                     verdict, headline = said, place
@@ -182,7 +189,7 @@ def conclude(evidence: Instances) -> list[Finding]:
                 estimates=(*estimates, *own, *attained, share, _pooled(frame), *kinds, *leads)
                 if subject == "weights"
                 else (headline,),
-                thresholds=settings.used(AUROC, MASS, MARGIN, LEAST_INSTANCES),
+                thresholds=settings.used(AUROC, MASS, CLASS, MARGIN, LEAST_INSTANCES),
                 recommended=best if subject == "weights" else None,
             )
         )
@@ -303,8 +310,10 @@ def _sentence(
 def requires(finding: Finding) -> str:
     """What it takes to pass: of what the verdict rests on."""
     headline, bars = finding.headline, finding.thresholds
-    of_mass = headline is not None and headline.statistic == "attained_truth"
-    bar = bars.get(MASS.name if of_mass else AUROC.name)
+    name = AUROC.name
+    if headline is not None and headline.statistic == "attained_truth":
+        name = MASS.name if headline.group == "all" else CLASS.name
+    bar = bars.get(name)
     return "" if bar is None else f"at least {threshold(bar)}"
 
 
@@ -358,7 +367,7 @@ GROUND_TRUTH = Check(
     decisive=True,
     caveat="Human or generated evidence says what should matter. A model may rightly use something "
     "else; then this check fails although the weights are faithful.",
-    bars=(AUROC, MASS, MARGIN, LEAST_INSTANCES),
+    bars=(AUROC, MASS, CLASS, MARGIN, LEAST_INSTANCES),
     bar=AUROC,
     requires=requires,
     recommends=2,
