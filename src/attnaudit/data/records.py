@@ -47,6 +47,21 @@ class TextPair(Text):
     allowed: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TextAt(Text):
+    """A text of which one word is asked about: its tag, or what it is where it is hidden.
+
+    `units` are the other words: the word itself cannot be erased and gets no weight.
+
+    Attributes:
+        asked: The word as it stands in the text.
+        asked_offset: Where it stands.
+    """
+
+    asked: str = ""
+    asked_offset: tuple[int, int] = (0, 0)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Records with the names of their classes.
@@ -94,6 +109,8 @@ class Dataset:
             digest.update(repr((record.id, record.units, record.label, record.truth)).encode())
             if isinstance(record, TextPair):
                 digest.update(repr((record.question_units, record.allowed)).encode())
+            if isinstance(record, TextAt):
+                digest.update(repr((record.asked, record.asked_offset)).encode())
         return digest.hexdigest()
 
     def select(self, records: Sequence[Text], split: str | None = None) -> Dataset:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attnaudit.data.records import Text
 from attnaudit.errors import DataError, SettingsError
-from attnaudit.nets.positions import positions_of
+from attnaudit.nets.pretrained.bounds import bound_of
 from attnaudit.nets.pretrained.words import WordPieces
 
 NONE = -1
@@ -56,8 +56,7 @@ class FrozenTransformer(nn.Module):
         _drop_layers(transformer, layers, self.layer + 1)
         self.transformer = transformer.eval().requires_grad_(False)
         self.width = int(config.hidden_size)
-        bounds = [bound for bound in (words.most, _positions(transformer)) if bound is not None]
-        self.most = min(bounds, default=None)
+        self.most = bound_of(transformer, words)
 
     @property
     def device(self) -> torch.device:
@@ -192,12 +191,3 @@ def _drop_layers(transformer: Any, layers: int, kept: int) -> None:
             if isinstance(child, nn.ModuleList) and len(child) == layers:
                 setattr(module, name, child[:kept])
     transformer.config.num_hidden_layers = kept
-
-
-def _positions(transformer: Any) -> int | None:
-    """How many places have a position vector, or the configuration's bound, or None."""
-    most = getattr(transformer.config, "max_position_embeddings", None)
-    bounds = [int(most)] if most and most > 0 else []
-    table = positions_of(transformer)
-    bounds += [] if table is None else [table]
-    return min(bounds, default=None)

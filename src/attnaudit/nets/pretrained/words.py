@@ -95,6 +95,21 @@ class WordPieces:
         self.most = int(most) if most and most < UNBOUNDED else None
         self._warned = False
 
+    def template(self, *, pair: bool) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The markers before, between and after one text or two.
+
+        Example: `([CLS], (), [SEP])` for one text and `([CLS], [SEP], [SEP])` for two.
+        """
+        if not pair:
+            return self.prefix, (), self.suffix
+        whole = self.tokenizer("a", "a", return_special_tokens_mask=True)
+        ids, special = list(whole["input_ids"]), list(whole["special_tokens_mask"])
+        plain = [place for place, flag in enumerate(special) if not flag]
+        # the two texts are runs of plain pieces with the markers between them
+        gap = next((p for p in plain if special[p + 1 : p + 2] == [1]), plain[0])
+        second = next(p for p in plain if p > gap)
+        return tuple(ids[: plain[0]]), tuple(ids[gap + 1 : second]), tuple(ids[plain[-1] + 1 :])
+
     def __call__(self, records: Sequence[Text]) -> list[list[list[int]]]:
         """The ids of the pieces of each unit of each record, at least one a unit.
 

@@ -1,0 +1,1 @@
+"""Transformers of the package `transformers`, cut at a site of their attention."""
