@@ -22,10 +22,10 @@ from attnaudit.models.transformer.registry import EAGER, installed
 from attnaudit.models.transformer.rerun import Cut, Mode
 from attnaudit.models.transformer.sites import Site, call_of, every_site
 from attnaudit.models.transformer.stack import Stack, stack_of
-from attnaudit.models.transformer.tasks import Task, logits_of, stub_of, task_of
+from attnaudit.models.transformer.tasks import logits_of, stub_of, task_of
 from attnaudit.models.wrapped.model import module_fingerprint
-from attnaudit.nets.pretrained.frozen import NONE
 from attnaudit.nets.pretrained.bounds import bound_of
+from attnaudit.nets.pretrained.frozen import NONE
 from attnaudit.nets.pretrained.words import WordPieces
 
 CANDIDATES = 8
@@ -153,9 +153,12 @@ class TransformerModel(Model):
 
     def fingerprint(self) -> str:
         """A hash of parameters, tokenizer, site and reading."""
-        return self._parameters + hashlib.sha256(
-            repr((self.site, self.target, self.reader.question_first)).encode()
-        ).hexdigest()
+        return (
+            self._parameters
+            + hashlib.sha256(
+                repr((self.site, self.target, self.reader.question_first)).encode()
+            ).hexdigest()
+        )
 
     @cached_property
     def _parameters(self) -> str:

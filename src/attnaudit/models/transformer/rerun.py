@@ -191,9 +191,7 @@ class _Reader:
 class _Writer:
     """A watch and a step that put other weights at the cut."""
 
-    def __init__(
-        self, cut: Cut, kept: Mapping[str, Tensor], weights: Tensor, rows: Tensor
-    ) -> None:
+    def __init__(self, cut: Cut, kept: Mapping[str, Tensor], weights: Tensor, rows: Tensor) -> None:
         self.cut, self.kept, self.rows = cut, kept, rows
         self.count = weights.shape[1]
         self.weights = weights.flatten(0, 1)
