@@ -56,7 +56,7 @@ sst: $(VENV)/.dev  ## train and audit SST, beside the published figures
 
 prove: $(VENV)/.dev  ## audit models whose right verdict is known by construction
 	$(PY) -m benchmarks.proving_ground --workers 2 --record
-	$(VENV)/bin/python -m benchmarks.proving_others
+	$(PY) -m benchmarks.proving_others
 
 bench: $(VENV)/.dev  ## measure speed against the published procedures, and what it takes to start
 	$(PY) -m benchmarks.bench

@@ -106,5 +106,22 @@ def fetched(name: str, check: Callable[[Path], object], cache: str | None = None
     return folder
 
 
+def has_file(name: str, file: str) -> bool:
+    """Whether a model of the hub has a file: by what was fetched before, else by asking the hub.
+
+    Where nothing was fetched and the hub cannot be asked, it has not.
+    """
+    library = _library()
+    try:
+        if isinstance(library.try_to_load_from_cache(name, file), str):
+            return True
+        if isinstance(library.try_to_load_from_cache(name, "config.json"), str):
+            return False
+        return reachable() and bool(library.file_exists(name, file))
+    # not a name that the hub could have, no such model, no access
+    except Exception:
+        return False
+
+
 def _library() -> Any:
     return importlib.import_module("huggingface_hub")

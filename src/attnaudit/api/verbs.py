@@ -20,6 +20,8 @@ from attnaudit.errors import SettingsError
 from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
+from attnaudit.models.transformer.options import Options
+from attnaudit.models.transformer.site import Site
 from attnaudit.progress import Report, bars
 from attnaudit.runs.execute import Watch, watched
 from attnaudit.runs.folders import kind_of
@@ -27,12 +29,14 @@ from attnaudit.studies import STUDIES
 from attnaudit.studies.run import open_study, options_of, prepare, run_study
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from attnaudit.api.similarity import Similarity
     from attnaudit.models.siamese.explainer import PairExplainer
 
 
 def audit(
-    model: Model | PairExplainer | str | Path,
+    model: Model | PairExplainer | PreTrainedModel | str | Path,
     data: Place | None = None,
     *,
     settings: Settings | None = None,
@@ -47,6 +51,10 @@ def audit(
     layer: int = 0,
     reference: str = "padding",
     tolerance: float = 1e-3,
+    site: str | Site | None = None,
+    target: str | None = None,
+    dtype: str = "fp32",
+    tokenizer: Any = None,
     device: str | None = None,
     progress: Report | bool | None = None,
     **reading: Any,
@@ -56,7 +64,8 @@ def audit(
     Args:
         model: A model with the cut (`train`, `load`, `wrap`), or the folder of one; for pairs of
             texts a sentence-transformers model by folder or hub name, `minilm`, or a
-            `PairExplainer`.
+            `PairExplainer`; or a model with a head of the package `transformers`, as an object
+            (then with `tokenizer`), by folder or by hub name.
         data: What `resolve` takes: a data set, a file, a frame, a name. None takes the test split
             that was held out when the model was trained and saved. Checks that train something
             need the data that the model was trained on, with its splits (or these by name).
@@ -74,6 +83,12 @@ def audit(
         layer: Where tables of token pairs start; 0 for the input.
         reference: Their reference: `padding`, `mask`, `zero`, `mean`, or a token.
         tolerance: How far they may be from adding up.
+        site: Of a transformer: where attention is read, such as `layer=10,head=5`; by default what
+            people show (last layer, mean of heads).
+        target: Of a transformer whose labels do not exclude each other: the label to explain.
+        dtype: Precision in which a transformer is loaded: `fp32`, `bf16` or `fp16`.
+        tokenizer: The tokenizer of a transformer that is given as an object; else how texts are
+            cut into units.
         device: Where the model is put, and where others are trained.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
             terminal).
@@ -89,6 +104,8 @@ def audit(
     if checks is not None:
         names = (checks,) if isinstance(checks, str) else tuple(checks)
         chosen = Settings.model_validate({**chosen.model_dump(), "checks": names})
+    if isinstance(tokenizer, str):
+        reading["tokenizer"] = tokenizer
     question = Question(
         model,
         data,
@@ -101,6 +118,8 @@ def audit(
         layer=layer,
         reference=reference,
         tolerance=tolerance,
+        transformer=Options(site, target, dtype),
+        model_tokenizer=tokenizer,
         device=device,
         out=None if out is None else Path(out),
         workers=workers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,15 +29,21 @@ from attnaudit.evidence.seeds.network import Network, network_of
 from attnaudit.evidence.trainings.base import parts_of
 from attnaudit.evidence.trainings.design import Recipe
 from attnaudit.findings.settings import Settings
+from attnaudit.hub import has_file
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.models.text.model import TextClassifier
+from attnaudit.models.transformer.options import Options
 from attnaudit.training.recipe import read_training
 from attnaudit.training.selective import refuse_other_tokens, with_default_tokens
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from attnaudit.models.siamese.explainer import PairExplainer
 
+MODULES = "modules.json"
+"""The file that makes a folder one of sentence-transformers."""
 PAIRS_READ = 100
 """Pairs that are audited where no limit is named: a table costs as much as hundreds of texts."""
 
@@ -58,12 +65,14 @@ class Question:
         layer: Of a similarity: where the tables start.
         reference: Of a similarity: the reference of the tables.
         tolerance: Of a similarity: how far tables may be from adding up.
+        transformer: Of a model of the package `transformers`: site, target, precision.
+        model_tokenizer: The tokenizer of such a model that is given as an object.
         device: Where the model is put.
         out: The run folder; None keeps nothing.
         workers: Cells at a time.
     """
 
-    model: Model | PairExplainer | str | Path
+    model: Model | PairExplainer | PreTrainedModel | str | Path
     data: Place | None = None
     settings: Settings = field(default_factory=Settings)
     reading: Mapping[str, Any] | None = None
@@ -74,6 +83,8 @@ class Question:
     layer: int = 0
     reference: str = "padding"
     tolerance: float = 1e-3
+    transformer: Options | None = None
+    model_tokenizer: object = None
     device: str | None = None
     out: Path | None = None
     workers: int = 1
@@ -88,12 +99,19 @@ def ask(question: Question) -> Iterator[Asked]:
     """
     if isinstance(question.model, Model):
         model = question.model
+    elif is_of_transformers(question.model):
+        # the library takes seconds to import
+        from attnaudit.models.transformer.load import wrapped
+
+        model = wrapped(question.model, question.model_tokenizer, question.transformer)
+        if question.device is not None:
+            model.to(question.device)
     elif not isinstance(question.model, str | Path) or is_similarity(question.model):
         with _of_pairs(question) as asked:
             yield asked
         return
     else:
-        model = load(question.model, question.device)
+        model = load(question.model, question.device, question.transformer)
     checks = checks_of(question.settings, model.kind)
     if any(check.group in WITH_SPLITS for check in checks):
         splits, tokens, chosen = _splits(question, model)
@@ -123,9 +141,16 @@ def ask(question: Question) -> Iterator[Asked]:
 def is_similarity(place: str | Path) -> bool:
     """Whether a place is a sentence-transformers model: by its files, or by a name of the hub."""
     folder = Path(place)
-    if (folder / "modules.json").is_file() or str(place) == "minilm":
+    if (folder / MODULES).is_file() or str(place) == "minilm":
         return True
-    return str(place).count("/") == 1 and not folder.exists()
+    named = str(place).count("/") == 1 and not folder.exists()
+    return named and has_file(str(place), MODULES)
+
+
+def is_of_transformers(model: object) -> bool:
+    """Whether an object is a model of the package `transformers`, without importing that."""
+    library = sys.modules.get("transformers")
+    return library is not None and isinstance(model, library.PreTrainedModel)
 
 
 @contextlib.contextmanager

@@ -55,6 +55,7 @@ def explain_record(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(METHODS)}.")
+    record = model.prepared(record)
     encoded = Encoded(model, model.collate([record]))
     scores, left_out, error = {}, {}, None
     options = Options(seed=seed, longest=longest)

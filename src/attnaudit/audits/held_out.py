@@ -110,7 +110,8 @@ def _data(model: Model, source: Place | None, options: dict[str, Any]) -> AnyDat
     if isinstance(source, Dataset | BagDataset):
         return source
     if source is not None:
-        options = {"classes": model.classes, **options}
+        if model.own_labels:
+            options = {"classes": model.classes, **options}
         data: AnyDataset = resolve(source, model.kind.instances, **options).data()
         return data
     given = Reading(**options).given

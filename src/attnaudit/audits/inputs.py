@@ -48,7 +48,8 @@ def sent_to(
     """How cells in other processes get a model and data by way of the run folder."""
     root = folder / INPUTS
     every = [*([] if data is None else [data]), *(splits or {}).values()]
-    save: Callable[[Path], object] | None = getattr(model, "save", None)
+    remade = None if model is None else model.remade()
+    save: Callable[[Path], object] | None = None if remade else getattr(model, "save", None)
     place = root / ("model" if model is None else f"model-{model.fingerprint()[:16]}")
 
     def write() -> None:
@@ -62,8 +63,9 @@ def sent_to(
                     write_splits(part, {"test": one})
 
     parts = {name: _place(root, part) for name, part in (splits or {}).items()}
+    saved = None if save is None or model is None else partial(load, place, str(model.device))
     return Sent(
-        None if save is None or model is None else partial(load, place, str(model.device)),
+        remade or saved,
         None if data is None else partial(_read, _place(root, data)),
         partial(_read_all, parts) if parts else None,
         write,

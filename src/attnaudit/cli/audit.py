@@ -23,6 +23,7 @@ from attnaudit.cli.options import (
     DropEmpty,
     DropUnlabelled,
     DryRun,
+    Dtype,
     Layer,
     Limit,
     MaxLength,
@@ -30,8 +31,10 @@ from attnaudit.cli.options import (
     Pipeline,
     Reference,
     Seed,
+    SiteAt,
     Split,
     StrictBounds,
+    Target,
     Tokenizer,
     Tolerance,
     Workers,
@@ -42,6 +45,7 @@ from attnaudit.cli.output import show_result, told, watching
 from attnaudit.errors import SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.findings.settings import Settings, read_settings
+from attnaudit.models.transformer.options import Options
 from attnaudit.runs.folders import check_run
 from attnaudit.training.selective import DEFAULT_TOKENS
 
@@ -53,8 +57,9 @@ def audit(
     model: Annotated[
         str,
         typer.Argument(
-            help="Folder of a model that `attnaudit train` wrote; or, for pairs of texts, a "
-            "sentence-transformers model: folder, hub name, or minilm."
+            help="Folder of a model that `attnaudit train` wrote; a transformer with a head: "
+            "folder or hub name; or, for pairs of texts, a sentence-transformers model: folder, hub name, "
+            "or minilm."
         ),
     ],
     data: Annotated[
@@ -123,6 +128,9 @@ def audit(
         bool,
         panel(DATA, "Keep texts that the model was trained on.", "--include-training-texts"),
     ] = False,
+    site: SiteAt = None,
+    target: Target = None,
+    dtype: Dtype = "fp32",
     layer: Layer = 0,
     reference: Reference = "padding",
     tolerance: Tolerance = 1e-3,
@@ -163,6 +171,7 @@ def audit(
         layer=layer,
         reference=reference,
         tolerance=tolerance,
+        transformer=Options(site, target, dtype),
         device=device,
         out=out,
         workers=workers,

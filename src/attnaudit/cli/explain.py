@@ -14,10 +14,13 @@ from attnaudit.cli.app import OUT
 from attnaudit.cli.options import (
     Columns,
     Device,
+    Dtype,
     Layer,
     Limit,
     Reference,
     Seed,
+    SiteAt,
+    Target,
     Tokenizer,
     Tolerance,
     panel,
@@ -29,6 +32,7 @@ from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
+from attnaudit.models.transformer.options import Options
 from attnaudit.report.terminal import render_explanation
 
 ONE, SIMILARITY = "One text or bag", "Similarity"
@@ -38,8 +42,8 @@ def explain(
     model: Annotated[
         str,
         typer.Argument(
-            help="Folder of a model that `attnaudit train` wrote; or a sentence-transformers "
-            "model: folder, hub name, or minilm."
+            help="Folder of a model that `attnaudit train` wrote; a transformer with a head: "
+            "folder or hub name; or a sentence-transformers model: folder, hub name, or minilm."
         ),
     ],
     text: Annotated[
@@ -81,6 +85,9 @@ def explain(
     longest: Annotated[
         int, panel(ONE, "Units above which costly leave-one-out is left out.", min=1)
     ] = LONGEST,
+    site: SiteAt = None,
+    target: Target = None,
+    dtype: Dtype = "fp32",
     layer: Layer = 0,
     reference: Reference = "padding",
     tolerance: Tolerance = 1e-3,
@@ -125,7 +132,7 @@ def explain(
             device=device,
         )
         return
-    loaded = load(model, device)
+    loaded = load(model, device, Options(site, target, dtype))
     explanation = api.explain(
         loaded,
         _record(loaded, text or [], data, column, id_),

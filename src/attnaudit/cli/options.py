@@ -10,6 +10,7 @@ import typer
 from attnaudit.data.named.paper import PIPELINES
 from attnaudit.data.reading import parse_columns
 from attnaudit.data.texts.tokens import TOKENIZERS
+from attnaudit.models.transformer.options import DTYPES
 
 DATA, RUN = "Data", "Run"
 
@@ -60,6 +61,21 @@ Workers = Annotated[int, panel(RUN, "Cells of the work at a time; numbers stay e
 DryRun = Annotated[
     bool, panel(RUN, "Say what would be run and how long; run nothing.", "--dry-run")
 ]
+TRANSFORMER = "Transformer"
+SiteAt = Annotated[
+    str | None,
+    panel(
+        TRANSFORMER,
+        "Where attention is read: layer=10,head=5, head=0+3 for the mean of two, cross for "
+        "cross-attention; by default the last layer, mean of heads.",
+        "--site",
+    ),
+]
+Target = Annotated[
+    str | None,
+    panel(TRANSFORMER, "The label to explain, where labels do not exclude each other.", "--target"),
+]
+Dtype = Annotated[str, panel(TRANSFORMER, f"Precision: {', '.join(DTYPES)}.", "--dtype")]
 Layer = Annotated[
     int,
     panel(

@@ -14,7 +14,7 @@ and apart from them the *sink mass*; weights that replace them leave the sinks a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,6 +180,9 @@ class Model(ABC):
             out.
         features: The names of the features of instances in the order in which they are read, or
             nothing.
+        own_labels: Data name their labels as the classes are called; where False, the names may
+            only resemble each other.
+        partial: The output has other ways than the weights, such as the rest of a transformer.
     """
 
     name: str
@@ -189,6 +192,8 @@ class Model(ABC):
     mask_value: float | None = None
     trained_on: SeenTexts | None = None
     features: tuple[str, ...] = ()
+    own_labels: bool = True
+    partial: bool = False
 
     @abstractmethod
     def collate(self, records: Sequence[Any]) -> Batch:  # each kind reads records of its own
@@ -219,6 +224,14 @@ class Model(ABC):
         """Log-probabilities of the whole model."""
         states = self.encode(batch)
         return self.decode(states, self.attend(states))
+
+    def prepared(self, record: Any) -> Any:  # each kind reads records of its own
+        """A record of the data as this model is asked about it; the record itself here."""
+        return record
+
+    def remade(self) -> Callable[[], Model] | None:
+        """How another process gets the model from where it came, or None where it is sent."""
+        return None
 
     def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
         """Log-probabilities of the unmodified model, by its own forward pass and not by the cut.

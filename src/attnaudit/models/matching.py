@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from attnaudit.data.bags.records import BagDataset
@@ -23,7 +24,9 @@ def fitted(data: AnyDataset, model: Model) -> AnyDataset:
         raise DataError(
             f"{data.name} holds {kind.instances}, and {model.name} reads {model.kind.instances}"
         )
-    return data.in_order_of(model.features) if isinstance(data, BagDataset) else data
+    if isinstance(data, BagDataset):
+        return data.in_order_of(model.features)
+    return data.select([model.prepared(record) for record in data.records])
 
 
 def aligned(data: Data, model: Model) -> Data:
@@ -52,7 +55,7 @@ def aligned(data: Data, model: Model) -> Data:
     labels = [None if number is None else int(number) for number in numbers]
     if data.classes == model.classes or all(label is None for label in labels):
         return data.relabelled(labels, model.classes)
-    index = {name: position for position, name in enumerate(model.classes)}
+    index = _numbers(data.classes, model)
     used = {data.classes[label] for label in labels if label is not None}
     unknown = sorted(used - set(index))
     if unknown:
@@ -62,3 +65,21 @@ def aligned(data: Data, model: Model) -> Data:
         )
     known = [None if label is None else index[data.classes[label]] for label in labels]
     return data.relabelled(known, model.classes)
+
+
+def _numbers(names: Sequence[str], model: Model) -> dict[str, int]:
+    """The model's number of each label, by its name.
+
+    Models of others call their classes `LABEL_0`, or `NEGATIVE` where the data have `negative`:
+    where the names are not the model's own, case does not count, and numbers stand for themselves.
+    """
+    index = {name: position for position, name in enumerate(model.classes)}
+    if model.own_labels or set(names) <= set(index):
+        return index
+    loose = {name.casefold(): position for name, position in index.items()}
+    loose |= {str(position): position for position in index.values()}
+    found = {name: loose[name.casefold()] for name in names if name.casefold() in loose}
+    unnamed = all(name == f"LABEL_{position}" for name, position in index.items())
+    if not found and unnamed and len(names) == len(index):
+        return {name: position for position, name in enumerate(names)}
+    return index | found

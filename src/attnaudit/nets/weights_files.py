@@ -17,8 +17,12 @@ TOKENIZERS = ("tokenizer*.json", "vocab*", "*.model")
 """Files of which a tokenizer has at least one."""
 
 
-def check_transformer(folder: Path) -> None:
+def check_transformer(folder: Path, *, with_tokenizer: bool = True) -> None:
     """Refuse a folder of a transformer, if reading it could run code or would read a pickle.
+
+    Args:
+        folder: The folder.
+        with_tokenizer: Whether there must be a tokenizer too.
 
     Raises:
         ModelError: Files are missing or damaged, weights are not safetensors, an adapter would be
@@ -41,7 +45,7 @@ def check_transformer(folder: Path) -> None:
         _check_shards(folder / INDEX)
     else:
         check_weights(folder)
-    if not any(True for pattern in TOKENIZERS for _ in folder.glob(pattern)):
+    if with_tokenizer and not any(True for p in TOKENIZERS for _ in folder.glob(p)):
         raise ModelError(f"{folder} holds no tokenizer (tokenizer.json); save it there")
 
 

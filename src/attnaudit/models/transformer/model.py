@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from attnaudit.data.records import Text, TextPair
+from attnaudit.data.records import Text, TextAt, TextPair
 from attnaudit.errors import DataError, ModelError
 from attnaudit.models.cut import Batch, Model, States
 from attnaudit.models.transformer.heads import fitted_heads
-from attnaudit.models.transformer.reading import Layout, Reader
+from attnaudit.models.transformer.reading import Layout, Reader, asked_about
 from attnaudit.models.transformer.registry import EAGER, installed
-from attnaudit.models.transformer.rerun import Cut, Mode
-from attnaudit.models.transformer.sites import Site, call_of, every_site
+from attnaudit.models.transformer.rerun import Arguments, Cut, Mode
+from attnaudit.models.transformer.site import Site
+from attnaudit.models.transformer.sites import call_of, every_site
 from attnaudit.models.transformer.stack import Stack, stack_of
 from attnaudit.models.transformer.tasks import logits_of, stub_of, task_of
 from attnaudit.models.wrapped.model import module_fingerprint
@@ -59,10 +61,13 @@ class TransformerModel(Model):
     """
 
     pad_value = NONE
+    own_labels = False
+    partial = True
+    recipe: Callable[[], Model] | None = None
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         tokenizer: object,
         site: Site | None = None,
         *,
@@ -70,11 +75,14 @@ class TransformerModel(Model):
         target: str | None = None,
         question_first: bool = True,
     ) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.train(False)
+        self.model.requires_grad_(False)
         self.tokenizer, self.site, self.target = tokenizer, site or Site(), target
         self.task = task_of(model)
         words = WordPieces(tokenizer, name)
-        self.table: nn.Embedding = model.get_input_embeddings()
+        table = model.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        self.table = table
         self.vocabulary = int(self.table.num_embeddings)
         if len(words.tokenizer) > self.vocabulary:
             raise ModelError(
@@ -165,7 +173,32 @@ class TransformerModel(Model):
         vocabulary = json.dumps(sorted(self.reader.words.tokenizer.get_vocab().items()))
         return module_fingerprint(self.model, hashlib.sha256(vocabulary.encode()).hexdigest())
 
+    def remade(self) -> Callable[[], Model] | None:
+        """The same model from where it was loaded; None for one that was given as an object."""
+        return self.recipe
+
     # what it reads
+
+    def prepared(self, record: Text) -> Text:
+        """A text with what is asked of it: a word, or the beginning of its translation.
+
+        Where the data do not say which, it is drawn by the id of the record.
+        """
+        draw = int.from_bytes(hashlib.blake2b(record.id.encode(), digest_size=8).digest())
+        if self.task.kind in ("token", "masked") and not isinstance(record, TextAt):
+            if len(record.units) < 2:
+                raise DataError(
+                    f"record {record.id!r} has {len(record.units)} words; to ask about one, two "
+                    "or more are needed"
+                )
+            return asked_about(record, draw % len(record.units))
+        if self.task.kind == "translation" and isinstance(record, TextPair):
+            words = record.question_units
+            known = " ".join(words[: draw % max(1, len(words))])
+            return dataclasses.replace(
+                record, question=known, question_units=tuple(known.split()), label=None
+            )
+        return record
 
     def collate(self, records: Sequence[Text]) -> Batch:
         """Records as one batch of pieces, with what is asked of each.
@@ -253,6 +286,12 @@ class TransformerModel(Model):
         passed = self.cut.encode(self._run, arguments, rows)
         return passed.output, passed.weights, passed.kept, layout
 
+    @property
+    def _typed(self) -> bool:
+        """Whether the model tells the two texts of a pair apart by types."""
+        types = getattr(self.model.config, "type_vocab_size", 0) or 0
+        return "token_type_ids" in self.task.accepts and types > 1
+
     def _rows(self, batch: Batch, layout: Layout) -> Int[Tensor, " B"]:
         """The query row: whose attention is looked at."""
         if self.task.kind == "translation":
@@ -268,14 +307,13 @@ class TransformerModel(Model):
         # a text without any piece attends to its padding: what comes of it is not looked at
         attended[:, 0] |= ~layout.real.any(1)
         found = {"inputs_embeds": vectors, "attention_mask": attended.long()}
-        if layout.types.any() and "token_type_ids" in self.task.accepts:
-            if getattr(self.model.config, "type_vocab_size", 0) > 1:
-                found["token_type_ids"] = layout.types
+        if layout.types.any() and self._typed:
+            found["token_type_ids"] = layout.types
         if self.task.kind == "translation":
             found["decoder_input_ids"] = batch.extra["decoder"]
         return found
 
-    def _run(self, arguments: Mapping[str, Tensor]) -> Tensor:
+    def _run(self, arguments: Arguments) -> Tensor:
         return logits_of(self.model, self.task, arguments)
 
     def attend(self, states: States) -> Float[Tensor, "B L"]:
@@ -291,7 +329,7 @@ class TransformerModel(Model):
         rows = self._heads(states, weights)
         dtype = extra["value"].dtype
 
-        def stub(count: int, places: Tensor) -> dict[str, object]:
+        def stub(count: int, places: Tensor) -> Arguments:
             width = self.table.embedding_dim
             if "enter" in extra:
                 width = extra["enter"].shape[-1]
@@ -378,9 +416,8 @@ class TransformerModel(Model):
             ids = layout.ids[row][real].unsqueeze(0)
             found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             types = layout.types[row][real].unsqueeze(0)
-            if types.any() and "token_type_ids" in self.task.accepts:
-                if getattr(self.model.config, "type_vocab_size", 0) > 1:
-                    found["token_type_ids"] = types
+            if types.any() and self._typed:
+                found["token_type_ids"] = types
             last = int(rows[row])
             if self.task.kind == "translation":
                 found["decoder_input_ids"] = batch.extra["decoder"][row : row + 1, : last + 1]

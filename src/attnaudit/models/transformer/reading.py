@@ -158,7 +158,7 @@ class Reader:
 
     def layout(self, inputs: Int[Tensor, "B L P"], present: Bool[Tensor, "B L"]) -> Layout:
         """The pieces of what is present, side by side, without gaps."""
-        rows, length, places = inputs.shape
+        rows, _, places = inputs.shape
         plain = inputs % self.vocabulary
         real = (inputs != NONE) & present.unsqueeze(-1)
         if self.words.mask is not None:

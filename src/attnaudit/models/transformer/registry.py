@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -73,10 +73,12 @@ def watched(watch: Watch) -> Iterator[None]:
         _seen.reset(token)
 
 
-def own_eager(module: nn.Module) -> object | None:
+def own_eager(module: nn.Module) -> Callable[..., tuple[Tensor, Tensor]] | None:
     """The eager function of the module's family, or None where the family has none."""
     for kind in type(module).__mro__:
-        found = getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None)
+        found: Callable[..., tuple[Tensor, Tensor]] | None = getattr(
+            sys.modules.get(kind.__module__), "eager_attention_forward", None
+        )
         if found is not None:
             return found
     return None
@@ -93,7 +95,7 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """The registered function: eager attention of the module's family, watched."""
     eager = own_eager(module)
-    assert callable(eager), f"{type(module).__module__} has no eager_attention_forward"
+    assert eager is not None, f"{type(module).__module__} has no eager_attention_forward"
     seen = _seen.get()
     if seen is None:
         mixed, weights = eager(module, query, key, value, attention_mask, *args, **kwargs)

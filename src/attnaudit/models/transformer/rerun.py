@@ -5,8 +5,7 @@ the query row alone, with the values mixed by the new weights. What lies above r
 
 | mode | above the cut | exact where |
 |---|---|---|
-| `tail` | the query row alone, against the keys and values of the first pass | no other row sees it: \
-the last position of a causal model |
+| `tail` | the query row, against the first pass's keys and values | no other row sees it (causal) |
 | `rows` | all rows, of which the query row is new | always, for encoders |
 | `plain` | the whole model, from its start | always |
 """
@@ -25,7 +24,7 @@ from attnaudit.models.transformer.registry import Inputs, installed, mixed_by, w
 from attnaudit.models.transformer.stack import LayerOutput, Stack, stepped
 
 Mode: TypeAlias = Literal["tail", "rows", "plain"]
-Arguments: TypeAlias = Mapping[str, Tensor]
+Arguments: TypeAlias = Mapping[str, object]
 POSITIONS = "position_embeddings"
 
 
@@ -84,7 +83,8 @@ class Cut:
         reader = _Reader(self, rows)
         with installed(self.model), watched(reader), stepped(self.stack.layers, reader.step):
             output = run(arguments)
-        kept = {**reader.kept, **{f"argument.{name}": v for name, v in arguments.items()}}
+        given = {f"argument.{k}": v for k, v in arguments.items() if isinstance(v, Tensor)}
+        kept = {**reader.kept, **given}
         assert reader.weights is not None
         return Passed(_at_rows(output, rows), reader.weights, {**kept, "row": rows})
 
@@ -127,7 +127,9 @@ def _at_rows(output: Tensor, rows: Tensor) -> Tensor:
 
 def state_of(output: LayerOutput) -> Tensor:
     """The states among what a layer returns."""
-    return output[0] if isinstance(output, tuple) else output
+    states = output[0] if isinstance(output, tuple) else output
+    assert states is not None
+    return states
 
 
 def with_state(output: LayerOutput, states: Tensor) -> LayerOutput:
@@ -196,7 +198,7 @@ class _Writer:
         self.count = weights.shape[1]
         self.weights = weights.flatten(0, 1)
         self.whole = False
-        first = [c.index for c in cut.stack.calls if c.step == cut.step][0]
+        first = next(c.index for c in cut.stack.calls if c.step == cut.step)
         self.offset = 0 if cut.mode == "plain" else first
 
     def _spread(self, name: str) -> Tensor:

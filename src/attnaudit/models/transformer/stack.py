@@ -21,7 +21,7 @@ CROSS = ("encoder_attn", "encdecattention", "crossattention", "cross_attn", "cro
 
 Change: TypeAlias = Callable[[str | None, object], object]
 """Another value for an argument of a layer, by its name."""
-LayerOutput: TypeAlias = Tensor | tuple[Tensor, ...]
+LayerOutput: TypeAlias = Tensor | tuple[Tensor | None, ...]
 Step: TypeAlias = Callable[[int, Callable[..., LayerOutput], Tensor], LayerOutput]
 """What is done at a call of a layer: its number, the layer itself, and the states that enter."""
 
@@ -64,7 +64,7 @@ class Stack:
     def packed(self, step: int, states: Tensor) -> LayerOutput:
         """States as that call of a layer returns them."""
         size = self.sizes[step]
-        return (states, *(None,) * (size - 1)) if size else states  # type: ignore[return-value]
+        return (states, *[None] * (size - 1)) if size else states
 
 
 class _Recorder:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from attnaudit.errors import ModelError
 
@@ -77,7 +79,7 @@ def kind_of_head(name: str, *, crossing: bool = False) -> Kind:
     )
 
 
-def task_of(model: nn.Module) -> Task:
+def task_of(model: PreTrainedModel) -> Task:
     """The task of a model at hand.
 
     Raises:
@@ -93,7 +95,7 @@ def task_of(model: nn.Module) -> Task:
     return Task(kind, causal, accepts)
 
 
-def logits_of(model: nn.Module, task: Task, arguments: Mapping[str, Tensor]) -> Tensor:
+def logits_of(model: PreTrainedModel, task: Task, arguments: Mapping[str, object]) -> Tensor:
     """`(B, C)` of a whole, or `(B, T, C)` of every position.
 
     A classifier on a causal model finds its last position by ids, which it is not given here, so
@@ -103,9 +105,12 @@ def logits_of(model: nn.Module, task: Task, arguments: Mapping[str, Tensor]) -> 
     if task.kind in ("causal", "translation") or task.causal:
         options["use_cache"] = False
     if not (task.causal and task.kind == "sequence"):
-        return model(**arguments, **options).logits
+        logits: Tensor = model(**arguments, **options).logits
+        return logits
     scores: list[Tensor] = []
-    handle = model.score.register_forward_hook(lambda module, inputs, out: scores.append(out))
+    handle = model.get_submodule("score").register_forward_hook(
+        lambda module, inputs, out: scores.append(out)
+    )
     try:
         model(**arguments, **options)
     finally:
@@ -122,8 +127,6 @@ def stub_of(
     """
     empty = torch.zeros(count, 1, width, dtype=dtype, device=device)
     if task.kind == "translation":
-        from transformers.modeling_outputs import BaseModelOutput
-
         return {
             "encoder_outputs": BaseModelOutput(last_hidden_state=empty),
             "decoder_inputs_embeds": empty,
