@@ -39,10 +39,10 @@ def _slope(
     model: Model, leaf: Tensor, states: States, target: Tensor, *, hold_weights: bool
 ) -> tuple[Tensor, Tensor]:
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        weights = model.attend(states)
         if hold_weights:
-            weights = weights.detach()
-        outputs = model.decode(states, weights)
+            outputs = model.decode(states, model.attend(states).detach())
+        else:
+            outputs = model.said(states)
         odds, slope = odds_and_slope(outputs, target)
         (gradient,) = torch.autograd.grad(odds.sum(), leaf, retain_graph=True)
     probability = outputs.detach().gather(1, target.unsqueeze(1)).squeeze(1).exp()

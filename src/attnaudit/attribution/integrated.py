@@ -73,7 +73,7 @@ class _Path:
             batch, inputs, target = self._points(rows, some)
             with torch.no_grad():
                 states = model.encode_embedded(batch, inputs)
-                outputs = model.decode(states, model.attend(states))
+                outputs = model.said(states)
             parts.append(outputs.gather(1, target.unsqueeze(1)).exp().view(len(some), len(rows)))
         return torch.cat(parts)
 

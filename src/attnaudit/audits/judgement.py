@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attnaudit.audits.schema import Judgement, Reason
 from attnaudit.checks.declaration import Check
-from attnaudit.checks.registry import CHECKS
+from attnaudit.checks.registry import CHECKS, GATES
 from attnaudit.data.kinds import TEXTS, Kind
 from attnaudit.findings.estimates import lead_of, spoken
 from attnaudit.findings.findings import Finding, Verdict
@@ -46,17 +46,21 @@ def judge(
     doubts = [f"not run: {_join(missing)}"] if missing else []
     if gate.verdict not in (Verdict.PASS, Verdict.FAIL):
         doubts.append("whether the model is good enough is not certain")
+    further = [f for f in own if CHECKS[f.check].gate]
+    doubts += [
+        f"undecided is {CHECKS[f.check].title.lower()}"
+        for f in further
+        if f.verdict is Verdict.INCONCLUSIVE
+    ]
+    shut = next((f for f in (gate, *further) if f.verdict is Verdict.FAIL), None)
     if gate.verdict is Verdict.FAIL:
-        verdict = asked = Verdict.NOT_APPLICABLE
-        headline = (
-            "The model is not good enough to audit: an explanation of its guesses would explain "
-            "nothing."
-        )
-        advice = "Train the model further, then audit it again."
         reasons = (
             Reason(check=gate.check, verdict=gate.verdict, sentence=gate.sentence),
             *reasons,
         )
+    if shut is not None:
+        verdict = asked = Verdict.NOT_APPLICABLE
+        headline, advice = {**GATES, **CHECKS}[shut.check].shut
     elif doubts and verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE):
         verdict = Verdict.INCONCLUSIVE
         headline = f"{_cannot_say(kind)}: {_join(doubts)}."

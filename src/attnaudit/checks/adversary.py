@@ -52,6 +52,8 @@ SHARE = Bar(
 )
 PATIENCE = 50
 BINS_DRAWN = 35
+CHEAP = 10_000
+"""Numbers per alternative up to which a part of a model is searched through by default."""
 CLOSED = -1e4
 """The logit of a class that is not allowed, where the model says minus infinity."""
 
@@ -116,11 +118,17 @@ def measure(view: View) -> Columns:
                 view.rows,
                 bounded_upper=bounds.upper,
             )
-    if linear is None and len(view.rows):
+    if linear is None and len(view.rows) and (view.settings.search or cheap(view)):
         columns |= _searched(view, sample, view.rows)
     elif linear is not None and view.settings.search:
         columns |= _searched(view, encoded, None)
     return columns
+
+
+def cheap(view: View) -> bool:
+    """Whether 500 steps of the search take seconds: not through layers of a transformer."""
+    size = view.encoded.model.decode_size(view.encoded.states)
+    return not view.encoded.model.partial or size <= CHEAP
 
 
 def _searched(view: View, encoded: Encoded, rows: Tensor | None) -> Columns:

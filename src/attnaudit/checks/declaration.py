@@ -53,6 +53,7 @@ class Check:
         recommends: Rank of its recommendation among those of other checks; 0 for none.
         lead: Why what it recommends is better, with `{lead}` for by how much.
         gate: Whether nothing is judged where it fails.
+        shut: Headline and advice where it fails, of a gate.
         words: How its statistics are written.
         picture: What it shows: evidence and its findings to tables and pictures as plain data.
         cost: What has to be computed besides the batches, in words.
@@ -81,6 +82,7 @@ class Check:
     recommends: int = 0
     lead: str = "it is ahead by {lead}"
     gate: bool = False
+    shut: tuple[str, str] = ("", "")
     words: Mapping[str, Statistic] = field(default_factory=dict)
     picture: Callable[[Any, Sequence[Finding]], Sequence[Block]] | None = None
     cost: str = ""

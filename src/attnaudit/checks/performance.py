@@ -33,6 +33,11 @@ PERFORMANCE = Check(
     bars=(SKILL, LEAST_INSTANCES),
     bar=SKILL,
     gate=True,
+    shut=(
+        "The model is not good enough to audit: an explanation of its guesses would explain "
+        "nothing.",
+        "Train the model further, then audit it again.",
+    ),
     words={
         "skill": Statistic("skill", "balanced accuracy over chance; 0 is chance, 1 is perfect"),
         "accuracy": Statistic("accuracy", "share of labels predicted", percent=True),

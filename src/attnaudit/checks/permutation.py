@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -68,19 +69,25 @@ def measure(view: View) -> Columns:
         "largest_tvd": column(change.double().amax(1).masked_fill(constant, torch.nan)),
         "flip_share": column(flips.masked_fill(constant, torch.nan)),
         "moved": column(_moved(view, said).masked_fill(constant, torch.nan)),
+        "partial": np.full(len(constant), view.encoded.model.partial),
     }
 
 
 def _moved(view: View, said: Tensor) -> Tensor:
     """The median change in log-odds over the largest effect of a unit.
 
-    A probability near 1 hardly moves whatever the weights do; its log-odds do.
+    Of a site in a transformer: over the most that any weights there can do. A probability near 1
+    hardly moves whatever the weights do; its log-odds do.
     """
     encoded = view.encoded
     own = log_odds(encoded.outputs.double(), encoded.targets)
     change = (log_odds(said.double(), encoded.targets) - own.unsqueeze(1)).abs()
-    effects = view.attribution("shapley").scores.double().abs()
-    largest = effects.masked_fill(~view.units, 0.0).amax(1)
+    if encoded.model.partial:
+        # a unit acts through the whole model, of which the weights are a part
+        largest = view.reach.odds
+    else:
+        effects = view.attribution("shapley").scores.double().abs()
+        largest = effects.masked_fill(~view.units, 0.0).amax(1)
     share = change.nan_to_num(posinf=0.0).quantile(0.5, dim=1) / largest
     return share.clamp(max=MOST).masked_fill(~(largest > 0), torch.nan)
 
@@ -121,8 +128,12 @@ def conclude(evidence: Instances) -> list[Finding]:
     same = share(flags, settings, statistic="same_prediction_share", subject="weights")
     verdict = above(headline, settings.bar(MOVED), settings.least)
     change = spoken(estimates[0])
+    partial = "partial" in frame.columns and bool(frame["partial"].any())
+    unit = (
+        "the most that weights at this site can do" if partial else "the largest effect of a unit"
+    )
     moved = (
-        f"its log-odds move by {spoken(headline)} times the largest effect of a unit, and the "
+        f"its log-odds move by {spoken(headline)} times {unit}, and the "
         f"probabilities by {change} (medians over permutations, means over instances)"
     )
     sentence = {
@@ -206,7 +217,8 @@ PERMUTATION = Check(
     paper="Jain & Wallace 2019, section 4.2.1",
     question="Does the prediction change when the same weights are given to other units?",
     statistic="mean over instances of the median change in log-odds over permutations, in units of "
-    "the largest effect (Shapley value) of a unit",
+    "the largest effect (Shapley value) of a unit; at a site of a transformer, of the most that "
+    "any weights there can do",
     null="0: the prediction does not depend on which unit has which weight",
     higher_is_better=True,
     group=ATTENTION,

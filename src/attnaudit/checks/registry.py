@@ -23,6 +23,7 @@ from attnaudit.checks.pair_insertion import PAIR_INSERTION
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
 from attnaudit.checks.randomised_weights import RANDOMISED_WEIGHTS
+from attnaudit.checks.reach import REACH
 from attnaudit.checks.seed_agreement import SEED_AGREEMENT
 from attnaudit.checks.seeds import SEEDS
 from attnaudit.checks.silent_failures import SILENT_FAILURES
@@ -40,6 +41,7 @@ GATES: dict[str, Check] = {check.name: check for check in (PERFORMANCE,)}
 CHECKS: dict[str, Check] = {
     check.name: check
     for check in (
+        REACH,
         *(EFFECT, AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH, ENTROPY),
         *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),

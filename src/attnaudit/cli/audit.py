@@ -58,8 +58,8 @@ def audit(
         str,
         typer.Argument(
             help="Folder of a model that `attnaudit train` wrote; a transformer with a head: "
-            "folder or hub name; or, for pairs of texts, a sentence-transformers model: folder, hub name, "
-            "or minilm."
+            "folder or hub name; or, for pairs of texts, a sentence-transformers model: folder, "
+            "hub name, or minilm."
         ),
     ],
     data: Annotated[

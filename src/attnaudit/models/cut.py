@@ -222,7 +222,12 @@ class Model(ABC):
 
     def forward(self, batch: Batch) -> Tensor:
         """Log-probabilities of the whole model."""
-        states = self.encode(batch)
+        return self.said(self.encode(batch))
+
+    def said(self, states: States) -> Float[Tensor, "B C"]:
+        """The model's own log-probabilities at these states."""
+        if states.outputs is not None:
+            return states.outputs
         return self.decode(states, self.attend(states))
 
     def prepared(self, record: Any) -> Any:  # each kind reads records of its own
@@ -257,7 +262,8 @@ class Model(ABC):
         records = [records[index] for index in by_length(records)]
         for part in groups([len(record.units) for record in records], budget):
             batch = self.collate(records[part])
-            cut, own = self.forward(batch).exp(), self.whole(batch).exp()
+            states = self.encode(batch)
+            cut, own = self.decode(states, self.attend(states)).exp(), self.whole(batch).exp()
             worst = tolerance_of(cut)
             gaps = torch.nan_to_num((cut.double() - own.double()).abs(), nan=torch.inf).amax(1)
             gap = max(gap, float(gaps.max()))

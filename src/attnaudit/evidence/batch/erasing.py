@@ -90,7 +90,7 @@ def run_erased(
             some = index[part]
             batch = EDITS[operator](encoded.batch.take(rows[some]), erase[some], encoded.model)
             states = encoded.model.encode(batch)
-            outputs = encoded.model.decode(states, encoded.model.attend(states))
+            outputs = encoded.model.said(states)
             target = encoded.targets[rows[some]].unsqueeze(1)
             probability[some] = outputs.gather(1, target).squeeze(1).exp().float()
             mean = mean_state(states.hidden, states.units)

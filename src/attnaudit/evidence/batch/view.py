@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +15,33 @@ from attnaudit.attribution import METHODS, Attribution, Method, Options
 from attnaudit.data.kinds import Record
 from attnaudit.errors import NotApplicable
 from attnaudit.findings.settings import Settings
+from attnaudit.measures.divergence import total_variation
 from attnaudit.measures.drift import DriftReference
-from attnaudit.measures.seeded import permuted
+from attnaudit.measures.odds import log_odds
+from attnaudit.measures.seeded import instance_uniform, permuted
 from attnaudit.measures.ties import settled
 from attnaudit.models.encoded import Encoded
 
 EQUAL_WEIGHTS = 1e-7
+ONE_HOTS = 24
+"""Units of an instance that are given all of the weight, one after the other."""
 Columns = Mapping[str, np.ndarray | list[list[float] | None]]
 """Columns with one row per instance, by name."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the weights of each instance can do to its output.
+
+    Attributes:
+        change: The largest total variation with all weight on one unit.
+        odds: The largest change in log-odds.
+        silenced: The total variation with no weight on any unit.
+    """
+
+    change: Float[Tensor, " B"]
+    odds: Float[Tensor, " B"]
+    silenced: Float[Tensor, " B"]
 
 
 class View:
@@ -137,6 +157,28 @@ class View:
         )
         with torch.no_grad():
             return shuffled, encoded.decode(shuffled)
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What weights can do to the output at all: all of them on one unit, or on none."""
+        encoded, units = self.encoded, self.units
+        place = torch.arange(units.shape[1], device=units.device)
+        draws = instance_uniform(encoded.batch.ids, units, 1, self.settings.seed, "reach")[:, 0]
+        # of a long text, units drawn at random: the largest of many is hardly larger
+        order = draws.masked_fill(~units, -1.0).argsort(1, descending=True)[:, :ONE_HOTS]
+        alone = (place == order.unsqueeze(-1)) & units.unsqueeze(1)
+        with torch.no_grad():
+            said = encoded.decode(alone.to(encoded.weights))
+            silent = encoded.decode(torch.zeros_like(encoded.weights))
+        own = log_odds(encoded.outputs.double(), encoded.targets)
+        real = alone.any(-1)
+        moved = (log_odds(said.double(), encoded.targets) - own.unsqueeze(1)).abs()
+        change = total_variation(said.exp(), encoded.probabilities.unsqueeze(1))
+        return Reach(
+            change.double().masked_fill(~real, 0.0).amax(1),
+            moved.nan_to_num(posinf=0.0).masked_fill(~real, 0.0).amax(1),
+            total_variation(silent.exp(), encoded.probabilities).double(),
+        )
 
     @cached_property
     def single(self) -> Bool[Tensor, " B"]:

@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from attnaudit.models.transformer.registry import Inputs, installed, mixed_by, watched
-from attnaudit.models.transformer.stack import LayerOutput, Stack, stepped
+from attnaudit.models.transformer.registry import Inputs, mixed_by
+from attnaudit.models.transformer.softmaxes import by_heads
+from attnaudit.models.transformer.stack import LayerOutput, Stack, seen, stepped
 
 Mode: TypeAlias = Literal["tail", "rows", "plain"]
 Arguments: TypeAlias = Mapping[str, object]
@@ -81,7 +82,11 @@ class Cut:
             rows: The query row of each instance.
         """
         reader = _Reader(self, rows)
-        with installed(self.model), watched(reader), stepped(self.stack.layers, reader.step):
+        soft = self.stack.soft
+        with (
+            seen(self.model, reader, soft=soft),
+            stepped(self.stack.layers, reader.step),
+        ):
             output = run(arguments)
         given = {f"argument.{k}": v for k, v in arguments.items() if isinstance(v, Tensor)}
         kept = {**reader.kept, **given}
@@ -113,7 +118,11 @@ class Cut:
             named = {n.removeprefix("argument."): v for n, v in kept.items() if "argument." in n}
             arguments = {name: v.repeat_interleave(count, 0) for name, v in named.items()}
             writer.whole = True
-        with installed(self.model), watched(writer), stepped(self.stack.layers, writer.step):
+        soft = self.stack.soft
+        with (
+            seen(self.model, writer, soft=soft),
+            stepped(self.stack.layers, writer.step),
+        ):
             output = _at_rows(run(arguments), rows)
         return output.view(size, count, -1)
 
@@ -178,8 +187,18 @@ class _Reader:
                 self.kept[f"mask.{call}"] = mask.gather(2, index)
         return mixed
 
+    def soften(self, call: int, module: nn.Module, weights: Tensor) -> Tensor:
+        if call == self.cut.call:
+            heads = by_heads(weights, len(self.rows))
+            index = self.rows.view(-1, 1, 1, 1).expand(-1, heads.shape[1], 1, heads.shape[3])
+            self.weights = heads.gather(2, index).squeeze(2)[:, list(self.cut.heads)]
+        return weights
+
     def step(self, number: int, layer: Callable[..., LayerOutput], hidden: Tensor) -> LayerOutput:
         cut = self.cut
+        if number == cut.step and cut.stack.soft:
+            # values are not seen at a softmax: the states that they are made of stand for them
+            self.kept["value"] = hidden.unsqueeze(1)
         if number == cut.step and cut.mode != "plain":
             self.kept["enter"] = hidden
         output = layer(hidden)
@@ -252,6 +271,16 @@ class _Writer:
         index = self.rows.view(-1, 1, 1, 1).expand(-1, 1, len(cut.heads), mixed.shape[3])
         part = mixed[:, :, list(cut.heads)].scatter(1, index, new.to(mixed.dtype))
         return mixed.index_copy(2, torch.tensor(cut.heads, device=mixed.device), part)
+
+    def soften(self, call: int, module: nn.Module, weights: Tensor) -> Tensor:
+        if call != self.cut.call:
+            return weights
+        heads = by_heads(weights, len(self.rows))
+        some = list(self.cut.heads)
+        index = self.rows.view(-1, 1, 1, 1).expand(-1, len(some), 1, heads.shape[3])
+        part = heads[:, some].scatter(2, index, self.weights.unsqueeze(2).to(heads.dtype))
+        place = torch.tensor(some, device=heads.device)
+        return heads.index_copy(1, place, part).view_as(weights)
 
     def step(self, number: int, layer: Callable[..., LayerOutput], hidden: Tensor) -> LayerOutput:
         cut = self.cut

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from attnaudit.errors import ModelError
-from attnaudit.models.transformer.registry import Inputs, installed, watched
+from attnaudit.models.transformer.registry import EAGER, Inputs, Watch, installed, watched
+from attnaudit.models.transformer.softmaxes import Softened, by_heads, softened
 
 CROSS = ("encoder_attn", "encdecattention", "crossattention", "cross_attn", "cross_attention")
 """Parts of the names that attention from a decoder to an encoder has, in lower case."""
@@ -54,12 +56,14 @@ class Stack:
         calls: Calls of attention in a forward pass, in order.
         steps: How many calls of layers a pass has.
         sizes: Length of the tuple that each of them returns; 0 where it returns states alone.
+        soft: Attention is seen at its softmax, not through the registry.
     """
 
     layers: tuple[nn.Module, ...]
     calls: tuple[Call, ...]
     steps: int
     sizes: tuple[int, ...]
+    soft: bool = False
 
     def packed(self, step: int, states: Tensor) -> LayerOutput:
         """States as that call of a layer returns them."""
@@ -67,10 +71,15 @@ class Stack:
         return (states, *[None] * (size - 1)) if size else states
 
 
+class Seen(Watch, Softened, Protocol):
+    """A watch for either way of seeing attention."""
+
+
 class _Recorder:
     """A watch that notes modules and heads."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.modules: list[nn.Module] = []
         self.heads: list[int] = []
         self.steps: list[int] = []
@@ -87,30 +96,53 @@ class _Recorder:
     ) -> Tensor:
         return mixed
 
+    def soften(self, call: int, module: nn.Module, weights: Tensor) -> Tensor:
+        self.modules.append(module)
+        self.heads.append(by_heads(weights, self.size).shape[1])
+        self.steps.append(self.step)
+        return weights
+
+
+@contextlib.contextmanager
+def seen(model: nn.Module, watch: Seen, *, soft: bool) -> Iterator[None]:
+    """Within it, attention in this thread is told to `watch`: by the registry or at its softmax."""
+    if soft:
+        with installed(model, EAGER), softened(model, watch):
+            yield
+    else:
+        with installed(model), watched(watch):
+            yield
+
 
 @torch.no_grad()
-def stack_of(model: nn.Module, run: Callable[[], object]) -> Stack:
+def stack_of(model: nn.Module, run: Callable[[], object], size: int) -> Stack:
     """The layers and attentions that a forward pass calls.
 
     Args:
         model: The model.
         run: A forward pass of it on a short input.
+        size: How many instances that has.
 
     Raises:
-        ModelError: It calls no attention of the registry, or one outside every layer.
+        ModelError: No attention is seen, or one outside every layer.
     """
-    names = {id(module): name for name, module in model.named_modules()}
-    first = _Recorder()
-    with installed(model), watched(first):
+    first, soft = _Recorder(size), False
+    with seen(model, first, soft=False):
         run()
     if not first.modules:
+        first, soft = _Recorder(size), True
+        with seen(model, first, soft=True):
+            run()
+    if not first.modules:
         raise ModelError(
-            f"{type(model).__name__} calls no attention of the registry of transformers, so its "
-            "weights can be neither read nor replaced there"
+            f"{type(model).__name__} shows no attention, neither in the registry of transformers "
+            "nor as a softmax, so its weights can be neither read nor replaced"
         )
+    # after the pass: BigBird changes its modules in it
+    names = {id(module): name for name, module in model.named_modules()}
     owners = [_layer_of(model, names[id(module)]) for module in first.modules]
     layers = tuple({id(layer): layer for layer in owners}.values())
-    second = _Recorder()
+    second = _Recorder(size)
 
     sizes: list[int] = []
 
@@ -120,8 +152,14 @@ def stack_of(model: nn.Module, run: Callable[[], object]) -> Stack:
         sizes.append(len(output) if isinstance(output, tuple) else 0)
         return output
 
-    with installed(model), watched(second), stepped(layers, step) as count:
+    with seen(model, second, soft=soft), stepped(layers, step) as count:
         run()
+    per_layer = Counter(second.steps)
+    if soft and any(n > 2 for n in per_layer.values()):
+        raise ModelError(
+            f"{type(model).__name__} has several softmaxes in a layer, so which is its attention "
+            "is not known"
+        )
     calls = tuple(
         Call(
             index,
@@ -132,7 +170,7 @@ def stack_of(model: nn.Module, run: Callable[[], object]) -> Stack:
         )
         for index, module in enumerate(second.modules)
     )
-    return Stack(layers, calls, count[0], tuple(sizes))
+    return Stack(layers, calls, count[0], tuple(sizes), soft)
 
 
 def _layer_of(model: nn.Module, name: str) -> nn.Module:

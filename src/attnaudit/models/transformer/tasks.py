@@ -135,3 +135,11 @@ def stub_of(
     if task.causal and "position_ids" in task.accepts:
         found["position_ids"] = places.unsqueeze(1)
     return found
+
+
+def start_of(model: PreTrainedModel) -> int:
+    """The token with which a decoder begins."""
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id", "eos_token_id")
+    places = (model.config, getattr(model, "generation_config", None))
+    values = (getattr(place, name, None) for name in names for place in places)
+    return next((int(value) for value in values if isinstance(value, int)), 0)
