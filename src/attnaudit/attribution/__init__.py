@@ -8,6 +8,7 @@ from attnaudit.attribution.integrated import integrated_gradients
 from attnaudit.attribution.leave_one_out import leave_one_out
 from attnaudit.attribution.shapley import sampled_shapley
 from attnaudit.attribution.weights import random, weights, weights_x_gradient
+from attnaudit.attribution.whole import WHOLE
 
 _JAIN = "Jain & Wallace 2019"
 _GRADIENTS = frozenset({"gradients"})
@@ -100,4 +101,7 @@ METHODS: dict[str, Method] = {
     )
 }
 
-__all__ = ["LONGEST", "METHODS", "Attribution", "Method", "Options"]
+EVERY: dict[str, Method] = {**METHODS, **WHOLE}
+"""All methods: those of any model, and those of whole transformers."""
+
+__all__ = ["EVERY", "LONGEST", "METHODS", "WHOLE", "Attribution", "Method", "Options"]

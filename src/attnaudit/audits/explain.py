@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnaudit.attribution import LONGEST, METHODS, Options
+from attnaudit.attribution import EVERY, LONGEST, Options
 from attnaudit.attribution.leave_one_out import too_long
 from attnaudit.data.kinds import Record
 from attnaudit.data.records import Text
@@ -52,9 +52,9 @@ def explain_record(
         SettingsError: A method that does not exist.
         ModelError: The model gives NaN.
     """
-    unknown = [name for name in methods if name not in METHODS]
+    unknown = [name for name in methods if name not in EVERY]
     if unknown:
-        raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(METHODS)}.")
+        raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(EVERY)}.")
     record = model.prepared(record)
     encoded = Encoded(model, model.collate([record]))
     scores, left_out, error = {}, {}, None
@@ -67,7 +67,7 @@ def explain_record(
             )
             continue
         try:
-            attribution = METHODS[name].compute(encoded, options)
+            attribution = EVERY[name].compute(encoded, options)
         except NotApplicable as reason:
             left_out[name] = str(reason)
             continue

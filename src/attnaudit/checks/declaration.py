@@ -13,8 +13,9 @@ from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Bar
 from attnaudit.findings.wording import Statistic
 
-ATTENTION, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
+ATTENTION, RANKING, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
     "attention",
+    "ranking",
     "retraining",
     "shortcut",
     "seeds",

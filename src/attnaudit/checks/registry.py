@@ -23,6 +23,7 @@ from attnaudit.checks.pair_insertion import PAIR_INSERTION
 from attnaudit.checks.performance import PERFORMANCE
 from attnaudit.checks.permutation import PERMUTATION
 from attnaudit.checks.randomised_weights import RANDOMISED_WEIGHTS
+from attnaudit.checks.ranking import RANKING
 from attnaudit.checks.reach import REACH
 from attnaudit.checks.seed_agreement import SEED_AGREEMENT
 from attnaudit.checks.seeds import SEEDS
@@ -43,6 +44,7 @@ CHECKS: dict[str, Check] = {
     for check in (
         REACH,
         *(EFFECT, AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH, ENTROPY),
+        RANKING,
         *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
         *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),

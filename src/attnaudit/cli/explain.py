@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from attnaudit import api
-from attnaudit.attribution import LONGEST, METHODS
+from attnaudit.attribution import EVERY, LONGEST
 from attnaudit.audits.door import is_similarity
 from attnaudit.cli.app import OUT
 from attnaudit.cli.options import (
@@ -78,9 +78,7 @@ def explain(
     id_: Annotated[
         str | None, panel(ONE, "Which record of --data; the first by default.", "--id")
     ] = None,
-    method: Annotated[
-        list[str] | None, panel(ONE, f"Repeat for more: {', '.join(METHODS)}.")
-    ] = None,
+    method: Annotated[list[str] | None, panel(ONE, f"Repeat for more: {', '.join(EVERY)}.")] = None,
     tokenizer: Tokenizer = None,
     longest: Annotated[
         int, panel(ONE, "Units above which costly leave-one-out is left out.", min=1)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.checks.registry import CHECKS
 from attnaudit.cli.app import OUT
 from attnaudit.data.bags.modalities import MODALITIES
@@ -69,7 +69,7 @@ def _checks() -> Table:
 
 def _attributions() -> Table:
     table = _table("Attributions", "method", "a score says", "encoder passes", "paper")
-    for method in METHODS.values():
+    for method in EVERY.values():
         table.add_row(method.name, method.meaning, method.cost, method.paper)
     return table
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.findings.findings import Estimate, Verdict
 
 NOTHING = "–"
@@ -72,8 +72,8 @@ def subject(name: str) -> str:
     """
     if name in SUBJECTS:
         return SUBJECTS[name]
-    if name in METHODS:
-        return METHODS[name].title
+    if name in EVERY:
+        return EVERY[name].title
     if len(name) > 2 and name.startswith("|") and name.endswith("|"):
         return f"size of {subject(name[1:-1])}"
     for mark, word in (("~", " and "), ("-", " over ")):

@@ -28,6 +28,9 @@ class Encoded:
         trace: Keep what the encoder's pass needs for gradients, so that they cost a backward
             pass only. Takes more memory.
         budget: Numbers that decoding may hold at once; see `decode`.
+
+    Attributes:
+        kept: What several attributions share of this batch, by name.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Encoded:
         self.batch = batch
         self._trace = trace
         self._budget = budget
+        self.kept: dict[str, object] = {}
 
     def __len__(self) -> int:
         return len(self.batch)

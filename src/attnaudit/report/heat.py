@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.findings.wording import NOTHING, number
 
 FULL_EFFECT = 0.05
@@ -117,7 +117,7 @@ def floor_of(method: str, length: int) -> float:
     """The least score that has the full colour, so that small scores do not look loud.
 
     Args:
-        method: A name in `METHODS`, or a kind of adversary, whose scores are weights.
+        method: A name in `EVERY`, or a kind of adversary, whose scores are weights.
         length: Units of the text.
 
     Returns:
@@ -130,7 +130,7 @@ def floor_of(method: str, length: int) -> float:
     """
     if method in WEIGHTS:
         return min(1.0, FULL_SHARES / max(length, 1))
-    return FULL_EFFECT if method in METHODS and METHODS[method].signed else 0.0
+    return FULL_EFFECT if method in EVERY and EVERY[method].signed else 0.0
 
 
 def ranking(values: Sequence[float]) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.audits.schema import AuditReport
 from attnaudit.findings.settings import ADVERSARY_JSD
 from attnaudit.findings.wording import number, subject
@@ -143,7 +143,7 @@ def _instance(
     probability = _float(row.get(f"probability.{predicted}"))
     wanted = [("weights", weights, f"the model's own, giving probability {number(probability, 3)}")]
     if better:
-        wanted.append((better, _list(row[f"scores.{better}"]), METHODS[better].meaning))
+        wanted.append((better, _list(row[f"scores.{better}"]), EVERY[better].meaning))
     other = _adversary(row, report.plan.settings.bar(ADVERSARY_JSD))
     if other is not None:
         wanted.append(other)
@@ -158,7 +158,7 @@ def _instance(
                 truth=evidence,
                 windows=some,
                 note=note,
-                signed=name in METHODS and METHODS[name].signed,
+                signed=name in EVERY and EVERY[name].signed,
                 floor=floor_of(name, len(units)),
             )
             for name, scores, note in wanted

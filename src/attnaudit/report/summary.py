@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.audits.judgement import decides, first_findings
 from attnaudit.audits.result import AuditResult
 from attnaudit.audits.schema import AuditReport
@@ -179,7 +179,7 @@ def summarise(result: AuditResult) -> Summary:
         data_notes=plan.data.notes,
         run=_run(report),
         settings=settings_of(plan.settings, plan.checks),
-        references=references_of([*papers, *(METHODS[m].paper for m in METHODS)]),
+        references=references_of([*papers, *(EVERY[m].paper for m in EVERY)]),
         subtitle=(
             ("model", plan.model.name),
             ("data", plan.data.title),

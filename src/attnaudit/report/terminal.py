@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.audits.explain import Explanation
 from attnaudit.audits.schema import AuditReport
 from attnaudit.console import visible
@@ -116,7 +116,7 @@ def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -
     windows = windows_of(list(scores.values()), len(units))
     parts: list[RenderableType] = []
     for name, values in scores.items():
-        signed = METHODS[name].signed if name in METHODS else min(values, default=0) < 0
+        signed = EVERY[name].signed if name in EVERY else min(values, default=0) < 0
         row = heat_row(
             subject(name),
             units,
@@ -125,7 +125,7 @@ def render_scores(units: Sequence[str], scores: Mapping[str, Sequence[float]]) -
             signed=signed,
             floor=floor_of(name, len(units)),
         )
-        meaning = METHODS[name].meaning if name in METHODS else ""
+        meaning = EVERY[name].meaning if name in EVERY else ""
         heading = Text.assemble(("\n" + visible(row.title), "bold"), (f"  {meaning}", "dim"))
         parts += [heading, Padding(_shaded(row), (0, 2)), Padding(_largest(row), (0, 2))]
     if any(value < 0 for values in scores.values() for value in values):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from attnaudit.attribution import METHODS, Attribution, Method, Options
+from attnaudit.attribution import EVERY, METHODS, Attribution, Method, Options
 from attnaudit.data.kinds import Record
 from attnaudit.errors import NotApplicable
 from attnaudit.findings.settings import Settings
@@ -91,7 +91,7 @@ class View:
             NotApplicable: The model lacks what the method needs.
         """
         if name not in self._attributions:
-            method = METHODS[name]
+            method = EVERY[name]
             if not method.costly or len(self.rows) == len(self.encoded):
                 self._attributions[name] = method.compute(self.encoded, self._options)
             else:
@@ -133,7 +133,7 @@ class View:
     def applicable(self, wanted: Collection[str] = METHODS) -> list[str]:
         """Which of these methods the model allows, in the order of `METHODS`."""
         names = []
-        for name in METHODS:
+        for name in EVERY:
             if name not in wanted:
                 continue
             try:

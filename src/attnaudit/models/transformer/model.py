@@ -20,7 +20,7 @@ from attnaudit.models.cut import Batch, Model, States
 from attnaudit.models.transformer.heads import fitted_heads
 from attnaudit.models.transformer.reading import Layout, Reader, asked_about
 from attnaudit.models.transformer.registry import EAGER, installed
-from attnaudit.models.transformer.rerun import Arguments, Cut, Mode
+from attnaudit.models.transformer.rerun import Arguments, Cut, Mode, at_rows
 from attnaudit.models.transformer.site import Site
 from attnaudit.models.transformer.sites import call_of, every_site
 from attnaudit.models.transformer.stack import Stack, stack_of
@@ -276,6 +276,18 @@ class TransformerModel(Model):
             sinks,
             self._outputs(logits, batch.extra),
         )
+
+    def plain_pass(self, batch: Batch, embedded: Tensor) -> tuple[Tensor, Layout, Tensor]:
+        """Log-probabilities of the whole model from word vectors, the layout, and the query row."""
+        layout = self.reader.layout(batch.inputs, batch.present)
+        rows = self._rows(batch, layout)
+        logits = at_rows(self._run(self._arguments(batch, embedded, layout)), rows)
+        return self._outputs(logits, batch.extra), layout, rows
+
+    def to_positions(self, batch: Batch, values: Float[Tensor, "B T"]) -> Float[Tensor, "B L"]:
+        """Values of word pieces summed to words and markers."""
+        layout = self.reader.layout(batch.inputs, batch.present)
+        return _to_positions(values, layout, batch.inputs.shape[1])
 
     def _encoded(
         self, batch: Batch, embedded: Tensor

@@ -91,7 +91,7 @@ class Cut:
         given = {f"argument.{k}": v for k, v in arguments.items() if isinstance(v, Tensor)}
         kept = {**reader.kept, **given}
         assert reader.weights is not None
-        return Passed(_at_rows(output, rows), reader.weights, {**kept, "row": rows})
+        return Passed(at_rows(output, rows), reader.weights, {**kept, "row": rows})
 
     def decode(
         self,
@@ -123,11 +123,11 @@ class Cut:
             seen(self.model, writer, soft=soft),
             stepped(self.stack.layers, writer.step),
         ):
-            output = _at_rows(run(arguments), rows)
+            output = at_rows(run(arguments), rows)
         return output.view(size, count, -1)
 
 
-def _at_rows(output: Tensor, rows: Tensor) -> Tensor:
+def at_rows(output: Tensor, rows: Tensor) -> Tensor:
     """`(B, C)`: what the head gave for the whole, or for the query row."""
     if output.dim() == 2:
         return output
