@@ -13,9 +13,10 @@ from attnaudit.findings.pictures import Block
 from attnaudit.findings.settings import Bar
 from attnaudit.findings.wording import Statistic
 
-ATTENTION, RANKING, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
+ATTENTION, RANKING, SITES, RETRAINING, SHORTCUT, MANY_SEEDS, PAIRS = (
     "attention",
     "ranking",
+    "sites",
     "retraining",
     "shortcut",
     "seeds",

@@ -28,6 +28,7 @@ from attnaudit.checks.reach import REACH
 from attnaudit.checks.seed_agreement import SEED_AGREEMENT
 from attnaudit.checks.seeds import SEEDS
 from attnaudit.checks.silent_failures import SILENT_FAILURES
+from attnaudit.checks.sites import SITES
 from attnaudit.checks.stability import STABILITY
 from attnaudit.checks.swaps import SWAPS
 from attnaudit.checks.trained_adversary import TRAINED_ADVERSARY
@@ -45,6 +46,7 @@ CHECKS: dict[str, Check] = {
         REACH,
         *(EFFECT, AGREEMENT, PERMUTATION, ADVERSARY, ERASURE, GROUND_TRUTH, ENTROPY),
         RANKING,
+        SITES,
         *(UNIFORM, SEEDS, GUIDE, TRAINED_ADVERSARY),
         *(SILENT_FAILURES, SEED_AGREEMENT, ENSEMBLES),
         *(COMPLETENESS, DELETION, PAIR_DELETION, RANDOMISED_WEIGHTS),

@@ -17,6 +17,7 @@ from attnaudit.cli.app import ERR, OUT
 from attnaudit.cli.options import (
     DATA,
     RUN,
+    TRANSFORMER,
     Columns,
     DataDir,
     Device,
@@ -129,6 +130,10 @@ def audit(
         panel(DATA, "Keep texts that the model was trained on.", "--include-training-texts"),
     ] = False,
     site: SiteAt = None,
+    all_sites: Annotated[
+        bool,
+        panel(TRANSFORMER, "Compare every head of every layer (--check sites).", "--all-sites"),
+    ] = False,
     target: Target = None,
     dtype: Dtype = "fp32",
     layer: Layer = 0,
@@ -156,7 +161,8 @@ def audit(
     given = dict(locals())
     check_run(out, "audit", reads=(model, data, settings_file, data_dir))
     base = read_settings(settings_file) if settings_file else Settings()
-    flags = {"seed": seed, "longest": longest, "checks": tuple(check) if check else None}
+    named = (*(check or ()), *(("sites",) if all_sites else ())) or None
+    flags = {"seed": seed, "longest": longest, "checks": named}
     settings = changed(base, [f"{n}={json.dumps(v)}" for n, v in flags.items() if v is not None])
     settings = changed(settings, set_ or [])
     question = Question(

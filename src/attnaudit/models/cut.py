@@ -230,6 +230,10 @@ class Model(ABC):
             return states.outputs
         return self.decode(states, self.attend(states))
 
+    def every_site(self) -> Mapping[str, Model]:
+        """The same model cut at each of its sites, by name; nothing where it has one."""
+        return {}
+
     def prepared(self, record: Any) -> Any:  # each kind reads records of its own
         """A record of the data as this model is asked about it; the record itself here."""
         return record

@@ -121,6 +121,7 @@ def wrapped(
         name=known,
         target=options.target,
         question_first=first,
+        hide=options.hide,
     )
 
 

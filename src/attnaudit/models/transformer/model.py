@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Self
 
 import torch
@@ -54,6 +55,7 @@ class TransformerModel(Model):
         name: What reports call it.
         target: Of a model with several labels that do not exclude each other: the label to explain.
         question_first: Whether the question of a pair stands before the text.
+        hide: Whether a masked language model reads the mask token for the word asked about.
 
     Raises:
         ModelError: The model cannot be cut so; the message says why.
@@ -74,6 +76,7 @@ class TransformerModel(Model):
         name: str = "transformer",
         target: str | None = None,
         question_first: bool = True,
+        hide: bool = True,
     ) -> None:
         self.model = model.train(False)
         self.model.requires_grad_(False)
@@ -95,18 +98,23 @@ class TransformerModel(Model):
             bound_of(model, words),
             name,
             question_first,
-            hide=self.task.kind == "masked",
+            hide=hide and self.task.kind == "masked",
         )
         self.mask_value = words.mask
         self.classes = self._classes()
-        self.stack = self._stack(name)
-        crossing = self.task.kind == "translation"
-        call = call_of(self.stack, self.site, crossing=crossing, name=name)
-        heads = self.site.heads or tuple(range(call.heads))
-        self.name = name if self.site == Site() else f"{name} ({self.site})"
         self.base_name = name
+        self.stack = self._stack(name)
+        self._cut_at(self.site)
+
+    def _cut_at(self, site: Site) -> None:
+        """Cut it at a site."""
+        crossing = self.task.kind == "translation"
+        call = call_of(self.stack, site, crossing=crossing, name=self.base_name)
+        heads = site.heads or tuple(range(call.heads))
+        self.site = site
+        self.name = self.base_name if site == Site() else f"{self.base_name} ({site})"
         first = next((c.step for c in self.stack.calls if c.cross), 0) if crossing else 0
-        self.cut = Cut(model, self.stack, call.index, heads, "plain", False, first)
+        self.cut = Cut(self.model, self.stack, call.index, heads, "plain", False, first)
         self.cut = self._chosen_cut()
 
     # what it is
@@ -146,25 +154,27 @@ class TransformerModel(Model):
 
     def at(self, site: Site) -> TransformerModel:
         """The same model, cut at another site."""
-        return TransformerModel(
-            self.model,
-            self.tokenizer,
-            site,
-            name=self.base_name,
-            target=self.target,
-            question_first=self.reader.question_first,
-        )
+        other = copy.copy(self)
+        other._cut_at(site)
+        other.recipe = None if self.recipe is None else partial(recut, self.recipe, site)
+        return other
 
     def sites(self) -> list[Site]:
         """Every head of every layer."""
         return every_site(self.stack, crossing=self.task.kind == "translation")
+
+    def every_site(self) -> Mapping[str, Model]:
+        """The model at every head of every layer."""
+        return {f"{site.layer}.{(site.heads or (0,))[0]}": self.at(site) for site in self.sites()}
 
     def fingerprint(self) -> str:
         """A hash of parameters, tokenizer, site and reading."""
         return (
             self._parameters
             + hashlib.sha256(
-                repr((self.site, self.target, self.reader.question_first)).encode()
+                repr(
+                    (self.site, self.target, self.reader.question_first, self.reader.hide)
+                ).encode()
             ).hexdigest()
         )
 
@@ -533,6 +543,13 @@ class TransformerModel(Model):
     def _slack(self) -> float:
         """How much more rounding lower precision brings."""
         return 1.0 if self.table.weight.dtype == torch.float32 else 2000.0
+
+
+def recut(recipe: Callable[[], Model], site: Site) -> Model:
+    """The model of a recipe, cut at another site."""
+    model = recipe()
+    assert isinstance(model, TransformerModel)
+    return model.at(site)
 
 
 def _owner(layout: Layout) -> Tensor:

@@ -23,12 +23,15 @@ class Options:
         dtype: A key of `DTYPES`.
         question_first: Whether the question of a pair stands before the text; None for what the
             model's labels suggest (entailment: the text first).
+        hide: Whether a masked language model reads the mask token for the word asked about, or
+            the word itself.
     """
 
     site: str | Site | None = None
     target: str | None = None
     dtype: str = "fp32"
     question_first: bool | None = None
+    hide: bool = True
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
