@@ -78,6 +78,8 @@ def checks() -> str:
 
 GROUPS = {
     "attention": "One trained model",
+    "ranking": "All explanations of one model",
+    "sites": "All heads of a transformer",
     "retraining": "The model trained again",
     "seeds": "Many seeds on bags",
     "pairs": "Pairs of texts",

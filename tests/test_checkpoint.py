@@ -87,7 +87,7 @@ def test_no_folder_and_no_model(tmp_path):
         load(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=r"config\.json: cannot be read"):
         load(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "config.json").write_text('{"format": null, "model_type": "bert"}')
     with pytest.raises(
         ModelError, match=f"format None is unknown; known are {next(iter(LOADERS))}"
     ):

@@ -21,7 +21,7 @@ def answer(performance: Verdict = P, **verdicts: Verdict):
     return judge(finding("performance", performance, "model"), findings)
 
 
-USUAL = {name: check for name, check in CHECKS.items() if check.group == ATTENTION}
+USUAL = {n: check for n, check in CHECKS.items() if check.group == ATTENTION and not check.gate}
 ALL = {**dict.fromkeys(USUAL, P), "ground_truth": N}
 KNOWN = {**ALL, "ground_truth": P}
 

@@ -109,6 +109,9 @@ def cautions_on(data: DataFacts) -> list[str]:
 def _data(model: Model, source: Place | None, options: dict[str, Any]) -> AnyDataset:
     if isinstance(source, Dataset | BagDataset):
         return source
+    own = None if source is None else model.own_data(source)
+    if own is not None:
+        return own
     if source is not None:
         if model.own_labels:
             options = {"classes": model.classes, **options}

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attnaudit.data.kinds import TEXTS, Kind
+from attnaudit.data.kinds import TEXTS, AnyDataset, Kind
+from attnaudit.data.sources.opening import Place
 from attnaudit.errors import NotApplicable
 from attnaudit.models.batches import TOKEN_BUDGET, by_length, groups
 from attnaudit.models.seen import SeenTexts
@@ -237,6 +238,10 @@ class Model(ABC):
     def prepared(self, record: Any) -> Any:  # each kind reads records of its own
         """A record of the data as this model is asked about it; the record itself here."""
         return record
+
+    def own_data(self, source: Place) -> AnyDataset | None:
+        """Data that only this kind of model can read, such as images; None for any other."""
+        return None
 
     def remade(self) -> Callable[[], Model] | None:
         """How another process gets the model from where it came, or None where it is sent."""

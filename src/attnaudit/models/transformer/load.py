@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
+from attnaudit.data.images import Grid
 from attnaudit.errors import MissingExtra, ModelError, first_line
 from attnaudit.hub import fetched
 from attnaudit.models.transformer.model import TransformerModel
 from attnaudit.models.transformer.options import Options
 from attnaudit.models.transformer.site import read_site
 from attnaudit.models.transformer.tasks import AUTO, kind_of_head
+from attnaudit.models.transformer.vision import VisionModel
 from attnaudit.nets.devices import check_device
 from attnaudit.nets.pretrained.load import quiet
 from attnaudit.nets.weights_files import check_transformer, json_object
@@ -53,8 +55,7 @@ def load_transformer_model(
         library = importlib.import_module("transformers")
     except ImportError as error:
         raise MissingExtra("transformers", "transformers", "A transformer") from error
-    folder = _checked(name, with_tokenizer=tokenizer is None)
-    config = json_object(folder / "config.json")
+    config, folder = _config(name, tokenizer is None)
     if config.get("auto_map"):
         raise ModelError(
             f"{name}: its configuration names code of its own (auto_map), which is not run; load "
@@ -65,8 +66,13 @@ def load_transformer_model(
     kind = kind_of_head(head, crossing=bool(config.get("is_encoder_decoder")))
     with quiet(library):
         try:
-            tokenizer = tokenizer or library.AutoTokenizer.from_pretrained(
-                str(folder), trust_remote_code=False, local_files_only=True
+            tokenizer = (
+                None
+                if kind == "image"
+                else tokenizer
+                or library.AutoTokenizer.from_pretrained(
+                    str(folder), trust_remote_code=False, local_files_only=True
+                )
             )
             model, report = getattr(library, AUTO[kind]).from_pretrained(
                 str(folder),
@@ -89,6 +95,13 @@ def load_transformer_model(
         )
     if device is not None:
         model.to(device)
+    if kind == "image":
+        seen = VisionModel(
+            model, grid_of(folder, model), read_site(options.site), name=Path(name).name
+        )
+        place = str(folder.resolve()) if os.path.isdir(name) else name
+        seen.recipe = partial(load_transformer_model, place, options, device=device)
+        return seen
     made = wrapped(model, tokenizer, options, name=Path(name).name)
     place = str(folder.resolve()) if os.path.isdir(name) else name
     made.recipe = partial(load_transformer_model, place, options, device=device)
@@ -123,6 +136,36 @@ def wrapped(
         question_first=first,
         hide=options.hide,
     )
+
+
+def _config(name: str, with_tokenizer: bool) -> tuple[dict[str, object], Path]:
+    """The configuration, and the folder with the files; images need no tokenizer."""
+    local = Path(name) / "config.json"
+    known = json_object(local) if os.path.isfile(local) else {}
+    heads = known.get("architectures")
+    image = isinstance(heads, list) and str(heads[:1]).count("ForImageClassification") > 0
+    folder = _checked(name, with_tokenizer=with_tokenizer and not image)
+    return json_object(folder / "config.json"), folder
+
+
+def grid_of(folder: Path | None, model: Any) -> Grid:
+    """How a vision transformer reads images: from its configuration and its processor's."""
+    config, file = model.config, None if folder is None else folder / "preprocessor_config.json"
+    side = int(config.image_size if isinstance(config.image_size, int) else config.image_size[0])
+    settings = json_object(file) if file is not None and file.is_file() else {}
+    named = settings.get("crop_size") or settings.get("size")
+    if isinstance(named, dict) and "height" in named:
+        side = int(named["height"])
+    mean, deviation = (
+        tuple(float(v) for v in found) if isinstance(found, list) else fallback
+        for found, fallback in (
+            (settings.get("image_mean"), (0.485, 0.456, 0.406)),
+            (settings.get("image_std"), (0.229, 0.224, 0.225)),
+        )
+    )
+    patch = int(config.patch_size)
+    side = side // patch * patch
+    return Grid((side, side), patch, mean, deviation)
 
 
 def _checked(name: str, *, with_tokenizer: bool) -> Path:

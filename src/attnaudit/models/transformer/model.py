@@ -85,7 +85,7 @@ class TransformerModel(Model):
         words = WordPieces(tokenizer, name)
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
-        self.table = table
+        self.table, self.width = table, int(table.embedding_dim)
         self.vocabulary = int(self.table.num_embeddings)
         if len(words.tokenizer) > self.vocabulary:
             raise ModelError(
@@ -145,7 +145,8 @@ class TransformerModel(Model):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.table.weight.device
+        weight: Tensor = next(self.model.parameters())
+        return weight.device
 
     def to(self, device: torch.device | str) -> Self:
         """Move the parameters to another device; the model itself is returned."""
@@ -287,22 +288,26 @@ class TransformerModel(Model):
             self._outputs(logits, batch.extra),
         )
 
+    def layout(self, batch: Batch) -> Layout:
+        """The pieces of a batch as the transformer takes them."""
+        return self.reader.layout(batch.inputs, batch.present)
+
     def plain_pass(self, batch: Batch, embedded: Tensor) -> tuple[Tensor, Layout, Tensor]:
         """Log-probabilities of the whole model from word vectors, the layout, and the query row."""
-        layout = self.reader.layout(batch.inputs, batch.present)
+        layout = self.layout(batch)
         rows = self._rows(batch, layout)
         logits = at_rows(self._run(self._arguments(batch, embedded, layout)), rows)
         return self._outputs(logits, batch.extra), layout, rows
 
     def to_positions(self, batch: Batch, values: Float[Tensor, "B T"]) -> Float[Tensor, "B L"]:
         """Values of word pieces summed to words and markers."""
-        layout = self.reader.layout(batch.inputs, batch.present)
+        layout = self.layout(batch)
         return _to_positions(values, layout, batch.inputs.shape[1])
 
     def _encoded(
         self, batch: Batch, embedded: Tensor
     ) -> tuple[Tensor, Tensor, Mapping[str, Tensor], Layout]:
-        layout = self.reader.layout(batch.inputs, batch.present)
+        layout = self.layout(batch)
         rows = self._rows(batch, layout)
         arguments = self._arguments(batch, embedded, layout)
         passed = self.cut.encode(self._run, arguments, rows)
@@ -352,14 +357,16 @@ class TransformerModel(Model):
         dtype = extra["value"].dtype
 
         def stub(count: int, places: Tensor) -> Arguments:
-            width = self.table.embedding_dim
-            if "enter" in extra:
-                width = extra["enter"].shape[-1]
-            return stub_of(self.task, width, dtype, places.device, count, places)
+            width = extra["enter"].shape[-1] if "enter" in extra else self.width
+            return self._stub(width, dtype, count, places)
 
         logits = self.cut.decode(self._run, stub, extra, rows)
         asked = {n.removeprefix("batch."): v for n, v in extra.items() if n.startswith("batch.")}
         return self._outputs(logits, asked)
+
+    def _stub(self, width: int, dtype: torch.dtype, count: int, places: Tensor) -> Arguments:
+        """Arguments of a pass of one row per alternative."""
+        return stub_of(self.task, width, dtype, places.device, count, places)
 
     def _heads(self, states: States, weights: Float[Tensor, "B K L"]) -> Float[Tensor, "B K S T"]:
         """Rows of the heads whose mean over pieces is what was asked of words and markers."""
@@ -405,7 +412,7 @@ class TransformerModel(Model):
         """Numbers held for one alternative: a few layers' states, and rows of the heads."""
         extra = states.extra
         pieces, heads = extra["weights"].shape[2], extra["weights"].shape[1]
-        width = int(self.table.embedding_dim)
+        width = self.width
         if self.cut.mode == "tail" or (self.cut.small and self.cut.step == self.stack.steps - 1):
             layers = sum(name.startswith("key.") for name in extra)
             return 8 * width + heads * pieces + layers * 2 * pieces * width // 2
@@ -431,7 +438,7 @@ class TransformerModel(Model):
 
     def whole(self, batch: Batch) -> Float[Tensor, "B C"]:
         """The unmodified model, eager, on the ids of each text by itself."""
-        layout = self.reader.layout(batch.inputs, batch.present)
+        layout = self.layout(batch)
         rows, parts = self._rows(batch, layout), []
         for row in range(len(batch)):
             real = layout.real[row]
@@ -454,7 +461,7 @@ class TransformerModel(Model):
         batch = self._probe()
 
         def run() -> object:
-            layout = self.reader.layout(batch.inputs, batch.present)
+            layout = self.layout(batch)
             return self._run(self._arguments(batch, self.embed(batch), layout))
 
         try:
@@ -542,7 +549,7 @@ class TransformerModel(Model):
     @property
     def _slack(self) -> float:
         """How much more rounding lower precision brings."""
-        return 1.0 if self.table.weight.dtype == torch.float32 else 2000.0
+        return 1.0 if next(self.model.parameters()).dtype == torch.float32 else 2000.0
 
 
 def recut(recipe: Callable[[], Model], site: Site) -> Model:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attnaudit.errors import SettingsError
 from attnaudit.models.transformer.site import Site
-from attnaudit.nets.weights_files import json_object
+from attnaudit.nets.checkpoint import read_header
 
 DTYPES = ("fp32", "bf16", "fp16")
 """Precisions that a model may be run in; weights are kept in 32 bits by default."""
@@ -42,7 +42,5 @@ class Options:
 
 def is_transformer(folder: Path) -> bool:
     """Whether a folder holds a model of the package `transformers`, by its configuration."""
-    if not (folder / "config.json").is_file():
-        return False
-    config = json_object(folder / "config.json")
-    return "model_type" in config and "format" not in config
+    header = read_header(folder)
+    return header is not None and "model_type" in header and "format" not in header
