@@ -62,9 +62,10 @@ def permutations(model: TransformerModel, texts: list[str], layers: list[int]) -
                 (at.decode(states, maps).exp() - whole.decode(other, maps).exp()).abs().max()
             )
         size = int(batch.present.sum(1).max())
+        said = f"{model.base_name} layer {layer} ({at.cut.mode}), {size} positions"
         print(
-            f"{model.base_name} layer {layer} ({at.cut.mode}), {size} positions: plain {slow:.3f} s, "
-            f"cut {fast:.4f} s, {slow / fast:.1f} times; largest difference {gap:.0e}",
+            f"{said}: plain {slow:.3f} s, cut {fast:.4f} s, {slow / fast:.1f} times; "
+            f"largest difference {gap:.0e}",
             flush=True,
         )
 

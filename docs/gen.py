@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from attnaudit import errors
-from attnaudit.attribution import METHODS
+from attnaudit.attribution import EVERY
 from attnaudit.audits.frame import COLUMNS
 from attnaudit.audits.record import record
 from attnaudit.checks.declaration import Check
@@ -107,7 +107,7 @@ def attributions() -> str:
                 m.cost,
                 m.paper,
             )
-            for m in METHODS.values()
+            for m in EVERY.values()
         ),
     )
 

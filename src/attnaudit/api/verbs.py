@@ -44,6 +44,7 @@ def audit(
     out: str | Path | None = None,
     overwrite: bool = False,
     workers: int = 1,
+    engine: str | None = None,
     include_training_texts: bool = False,
     default_units: Sequence[str] = (),
     defaults: str | None = None,
@@ -75,6 +76,7 @@ def audit(
         out: A run folder. An interrupted audit goes on there; None keeps all in memory.
         overwrite: Replace another audit in that folder.
         workers: Chunks of instances, trainings and the like at a time; numbers do not depend on it.
+        engine: Where they run: `inline`, `processes`, `ray` (this machine) or `ray:ADDRESS`.
         include_training_texts: Keep texts that the model was trained on (train or dev). By
             default they are left out, where they are known, and the report says so.
         default_units: Tokens that stand in every text and mean nothing, for checks of shortcuts.
@@ -123,6 +125,7 @@ def audit(
         device=device,
         out=None if out is None else Path(out),
         workers=workers,
+        engine=engine,
     )
     with bars(progress if isinstance(progress, bool) else None) as drawn, ask(question) as asked:
         report = progress if callable(progress) else drawn
@@ -149,6 +152,7 @@ def study(
     data_dir: str | Path | None = None,
     quick: bool = False,
     workers: int = 1,
+    engine: str | None = None,
     again: bool = False,
     reference: Mapping[str, JsonValue] | None = None,
     progress: Report | bool | None = None,
@@ -162,6 +166,7 @@ def study(
         data_dir: A folder with one sub-folder per data set.
         quick: A small version, of minutes, which needs no data.
         workers: Cells at a time; numbers do not depend on it.
+        engine: Where they run: `inline`, `processes`, `ray` (this machine) or `ray:ADDRESS`.
         again: Run finished cells again.
         reference: The paper's own numbers, to show beside.
         progress: A function `(stage, done, total)`, or whether to draw bars (default: in a
@@ -181,6 +186,7 @@ def study(
         data_dir=folder,
         quick=quick,
         workers=workers,
+        engine=engine,
         again=again,
     )
     with bars(progress if isinstance(progress, bool) else None) as drawn:

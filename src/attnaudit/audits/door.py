@@ -70,6 +70,7 @@ class Question:
         device: Where the model is put.
         out: The run folder; None keeps nothing.
         workers: Cells at a time.
+        engine: Where they run: `inline`, `processes`, `ray` or `ray:ADDRESS`.
     """
 
     model: Model | PairExplainer | PreTrainedModel | str | Path
@@ -88,6 +89,7 @@ class Question:
     device: str | None = None
     out: Path | None = None
     workers: int = 1
+    engine: str | None = None
 
 
 @contextlib.contextmanager
@@ -130,6 +132,7 @@ def ask(question: Question) -> Iterator[Asked]:
         about=about,
         out=question.out,
         workers=question.workers,
+        engine=question.engine,
         left_out=chosen.left_out,
     ) as asked:
         yield asked
@@ -180,6 +183,7 @@ def _of_pairs(question: Question) -> Iterator[Asked]:
         name=_name(question.data),
         out=question.out,
         workers=question.workers,
+        engine=question.engine,
     ) as asked:
         yield asked
 

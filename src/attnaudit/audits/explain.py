@@ -75,11 +75,12 @@ def explain_record(
         if attribution.error is not None:
             error = float(attribution.error[0])
     probabilities = encoded.probabilities[0].tolist()
+    names = model.names(encoded.batch)[0]
     return Explanation(
         text=record.text if isinstance(record, Text) else record.id,
         units=record.units,
-        predicted=model.classes[int(encoded.predicted[0])],
-        probabilities=dict(zip(model.classes, probabilities, strict=True)),
+        predicted=names[int(encoded.predicted[0])],
+        probabilities=dict(zip(names, probabilities, strict=True)),
         scores=scores,
         completeness_error=error,
         left_out=left_out,

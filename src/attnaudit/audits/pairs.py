@@ -49,6 +49,7 @@ def asking_pairs(
     name: str = "pairs",
     out: Path | None = None,
     workers: int = 1,
+    engine: str | None = None,
 ) -> Iterator[Asked]:
     """Plan an audit of pairs, with explainer and pairs at hand for as long as it is run.
 
@@ -62,6 +63,7 @@ def asking_pairs(
         out: The run folder; None keeps nothing.
         workers: Chunks of pairs at a time; more than one run in processes, which read the model
             from where `load_siamese` found it.
+        engine: Where they run, as `engine_of` takes it.
 
     Raises:
         DataError: No pairs, one that is not two texts, or a text that is empty; named by its
@@ -73,7 +75,7 @@ def asking_pairs(
     """
     settings = settings or Settings()
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(run_in(out, workers))
+        run = stack.enter_context(run_in(out, workers, engine))
         if not len(pairs):
             raise DataError(
                 "there are no pairs to audit; give pairs of texts, 30 or more to decide"

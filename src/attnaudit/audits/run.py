@@ -136,20 +136,20 @@ class Run:
 
 
 @contextlib.contextmanager
-def run_in(out: Path | None, workers: int) -> Iterator[Run]:
+def run_in(out: Path | None, workers: int, engine: str | None = None) -> Iterator[Run]:
     """A run folder, checked; a temporary one where none is named.
 
     Raises:
         RunError: The folder holds something else, or cannot be written.
         SettingsError: No workers.
     """
-    engine = engine_of(workers)
+    found = engine_of(workers, engine)
     if out is not None:
         check_run(out, "audit")
-        yield Run(out, True, engine)
+        yield Run(out, True, found)
         return
     with tempfile.TemporaryDirectory(prefix="attnaudit-") as folder:
-        yield Run(Path(folder), False, engine)
+        yield Run(Path(folder), False, found)
 
 
 @contextlib.contextmanager
@@ -163,6 +163,7 @@ def asking(
     about: Mapping[str, JsonValue] | None = None,
     out: Path | None = None,
     workers: int = 1,
+    engine: str | None = None,
     left_out: int = 0,
 ) -> Iterator[Asked]:
     """Plan an audit of a model on data, with both at hand for as long as it is run.
@@ -177,6 +178,7 @@ def asking(
         about: What of that decides the numbers, by name.
         out: The run folder; None keeps nothing.
         workers: Cells at a time; more than one run in processes. Numbers do not depend on it.
+        engine: Where they run, as `engine_of` takes it.
         left_out: How many records of the data are not among these, because the model was trained
             on them.
 
@@ -187,7 +189,7 @@ def asking(
         ModelError: The model gives NaN or weights that are no distribution.
     """
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(run_in(out, workers))
+        place = stack.enter_context(run_in(out, workers, engine))
         if isinstance(model, ModelFacts):
             facts, own = model, None
         else:

@@ -25,6 +25,7 @@ from attnaudit.cli.options import (
     DropUnlabelled,
     DryRun,
     Dtype,
+    EngineNamed,
     Layer,
     Limit,
     MaxLength,
@@ -145,6 +146,7 @@ def audit(
     ] = None,
     seed: Seed = None,
     workers: Workers = 1,
+    engine: EngineNamed = None,
     device: Device = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -181,6 +183,7 @@ def audit(
         device=device,
         out=out,
         workers=workers,
+        engine=engine,
     )
     with told(), ask(question) as asked:
         about = asked.plan.data

@@ -16,6 +16,7 @@ from attnaudit.data.bags.modalities import MODALITIES
 from attnaudit.data.bags.rules import RULES
 from attnaudit.data.bags.sets import BAG_SETS
 from attnaudit.data.named.sets import NAMED_SETS
+from attnaudit.models.transformer.families import verified
 from attnaudit.nets.bags.encoders import BAG_ENCODERS
 from attnaudit.nets.bags.pools import BAG_POOLS
 from attnaudit.nets.text.attentions import ATTENTIONS
@@ -32,6 +33,7 @@ class What(StrEnum):
     MODELS = "models"
     DATA = "data"
     BAGS = "bags"
+    FAMILIES = "families"
 
 
 def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL) -> None:
@@ -45,6 +47,7 @@ def list_(what: Annotated[What, typer.Argument(help="What to list.")] = What.ALL
         What.MODELS: _models,
         What.DATA: _data,
         What.BAGS: _bags,
+        What.FAMILIES: _families,
     }
     for name, table in tables.items():
         if what in (name, What.ALL):
@@ -106,4 +109,15 @@ def _bags() -> Table:
         table.add_row(
             "classic set", name, f"{entry.title} ({entry.paper}); your copy in --data-dir"
         )
+    return table
+
+
+def _families() -> Table:
+    version, rows = verified()
+    title = f"Families of transformers, verified with transformers {version} at every layer"
+    table = _table(title, "family", "kind", "largest difference", "decoded", "refused because")
+    for row in rows:
+        gap = "-" if row.gap is None else f"{row.gap:.0e}"
+        modes = ", ".join(dict.fromkeys(row.modes)) or "-"
+        table.add_row(row.family, row.kind, gap, modes, row.refused or "-")
     return table

@@ -58,6 +58,15 @@ DropEmpty = Annotated[bool | None, panel(DATA, "Leave out records without text."
 Seed = Annotated[int | None, panel(RUN, "Seed of everything random; 0 by default.")]
 Device = Annotated[str | None, panel(RUN, "cpu, cuda, …")]
 Workers = Annotated[int, panel(RUN, "Cells of the work at a time; numbers stay equal.", min=1)]
+EngineNamed = Annotated[
+    str | None,
+    panel(
+        RUN,
+        "Where cells run: inline, processes, ray (a cluster of this machine) or ray:ADDRESS. The "
+        "run folder must be seen by every node.",
+        "--engine",
+    ),
+]
 DryRun = Annotated[
     bool, panel(RUN, "Say what would be run and how long; run nothing.", "--dry-run")
 ]

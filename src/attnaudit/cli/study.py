@@ -12,6 +12,7 @@ from rich.text import Text
 
 from attnaudit.api import StudyRun
 from attnaudit.cli.app import OUT
+from attnaudit.cli.options import EngineNamed
 from attnaudit.cli.output import show_result, told, watching
 from attnaudit.console import visible
 from attnaudit.errors import SettingsError
@@ -48,6 +49,7 @@ def study(
         int | None,
         typer.Option(min=1, help="Cells at a time, 1 by default, 2 if quick; numbers stay equal."),
     ] = None,
+    engine: EngineNamed = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Training texts a set.")] = None,
     test_limit: Annotated[int | None, typer.Option(min=1, help="Test texts a set.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, …")] = None,
@@ -89,7 +91,14 @@ def study(
     cells = workers or (min(2, os.cpu_count() or 1) if quick else 1)
     with told():
         prepared = prepare(
-            chosen, options, folder, data_dir=data_dir, quick=quick, workers=cells, again=again
+            chosen,
+            options,
+            folder,
+            data_dir=data_dir,
+            quick=quick,
+            workers=cells,
+            engine=engine,
+            again=again,
         )
     _announce(prepared)
     if dry_run:

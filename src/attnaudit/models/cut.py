@@ -287,6 +287,10 @@ class Model(ABC):
         """What an output is called: a class, or the token that it stands for."""
         return self.classes[target]
 
+    def names(self, batch: Batch) -> list[tuple[str, ...]]:
+        """What each instance's outputs are called: the classes, or the tokens they stand for."""
+        return [self.classes] * len(batch)
+
     def decode_size(self, states: States) -> int:
         """How many numbers `decode` holds at once for one alternative of one instance."""
         return sum(states.hidden.shape[1:])

@@ -74,15 +74,35 @@ class Engine(Protocol):
         """End what is still running."""
 
 
-def engine_of(workers: int) -> Engine:
+ENGINES = ("inline", "processes", "ray")
+
+
+def engine_of(workers: int, name: str | None = None) -> Engine:
     """The engine for so many cells at a time.
 
+    Args:
+        workers: How many.
+        name: `inline`, `processes`, `ray`, or `ray:ADDRESS` for a running cluster; by default
+            `inline` for one worker and `processes` for more.
+
     Raises:
-        SettingsError: `workers` is below 1.
+        SettingsError: `workers` is below 1, or no engine is called so.
+        MissingExtra: The package ray is absent.
+        RunError: There is no cluster at the address.
     """
     if workers < 1:
         raise SettingsError(f"workers is {workers}; it must be 1 or more.")
-    return Inline() if workers == 1 else Processes(workers)
+    kind, _, address = (name or "").partition(":")
+    if kind not in ("", *ENGINES):
+        raise SettingsError(f"no engine is called {name!r}; there are: {', '.join(ENGINES)}.")
+    if kind == "ray":
+        # the library takes a second to import
+        from attnaudit.runs.ray_engine import RayEngine
+
+        return RayEngine(workers if workers > 1 or not address else 0, address or None)
+    if kind == "processes" or (not kind and workers > 1):
+        return Processes(workers)
+    return Inline()
 
 
 class Inline:
@@ -127,7 +147,7 @@ class Processes:
         """Give a cell to a worker, a new one if none is idle."""
         pipe, process = self._idle.pop() if self._idle else self._hire()
         self._busy[pipe] = (process, job)
-        sent = replace(job.place, progress=_silent)
+        sent = replace(job.place, progress=silent)
         with contextlib.suppress(OSError):  # it died already: `hear` finds the end of the pipe
             pipe.send((job.cell, sent))
 
@@ -222,6 +242,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def failed_record(cell: Cell, reason: str) -> CellRecord:
+    """The record of a cell that was lost with its worker."""
+    return _record(cell, time.process_time(), "failed", reason=reason)
+
+
 def _died(cell: Cell, process: BaseProcess) -> CellRecord:
     code = process.exitcode
     how = f"exit code {code}"
@@ -230,7 +255,7 @@ def _died(cell: Cell, process: BaseProcess) -> CellRecord:
     if code == -signal.SIGKILL:
         how += ", often for want of memory: try fewer workers, or --limit"
     reason = f"the process of this cell ended ({how})."
-    return _record(cell, time.process_time(), "failed", reason=reason)
+    return failed_record(cell, reason)
 
 
 @contextlib.contextmanager
@@ -258,10 +283,10 @@ def _work(pipe: Connection) -> None:
         while True:
             cell, place = pipe.recv()
             record, error = attempt(Job(cell, replace(place, progress=_told(pipe))))
-            pipe.send((record, _portable(error)))
+            pipe.send((record, portable(error)))
 
 
-def _portable(error: BaseException | None) -> BaseException | None:
+def portable(error: BaseException | None) -> BaseException | None:
     """An error of ours that another process can raise again; None for any other."""
     if not isinstance(error, AttnauditError):
         return None
@@ -296,5 +321,5 @@ def _told(pipe: Connection) -> Report:
     return progress
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    return None
+def silent(stage: str, done: int, total: int) -> None:
+    """Tells nobody."""

@@ -39,6 +39,7 @@ class Prepared:
         waiting: Names of those that the run folder lacks.
         seconds: How long these will take, roughly, on the workers asked for.
         measured: Whether that rests on cells measured here, and not on the declared cost alone.
+        engine: Where they run, as `engine_of` takes it.
     """
 
     study: Study
@@ -51,6 +52,7 @@ class Prepared:
     waiting: tuple[str, ...]
     seconds: float
     measured: bool
+    engine: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def prepare(
     data_dir: Path | None = None,
     quick: bool = False,
     workers: int = 1,
+    engine: str | None = None,
     again: bool = False,
 ) -> Prepared:
     """Plan a study and look at what is finished; runs nothing.
@@ -110,6 +113,7 @@ def prepare(
         data_dir: The folder of data sets, or None.
         quick: Whether the options are quick ones.
         workers: How many cells at a time.
+        engine: Where they run, as `engine_of` takes it.
         again: Run finished cells again.
 
     Raises:
@@ -147,6 +151,7 @@ def prepare(
         tuple(cell.name for cell in cells if cell.name not in finished),
         seconds=ratio * left / workers,
         measured=bool(expected),
+        engine=engine,
     )
 
 
@@ -171,7 +176,7 @@ def run_study(
     done = run_cells(
         prepared.cells,
         store,
-        engine=engine_of(prepared.workers),
+        engine=engine_of(prepared.workers, prepared.engine),
         device=prepared.options.device,
         watch=watch,
     )

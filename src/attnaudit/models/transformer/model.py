@@ -86,6 +86,9 @@ class TransformerModel(Model):
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         self.table, self.width = table, int(table.embedding_dim)
+        # some models multiply vectors that they look up themselves, and not those they are given
+        scaled = type(table) is nn.Embedding and getattr(model.config, "scale_embedding", False)
+        self.scale = self.width**0.5 if scaled else 1.0
         self.vocabulary = int(self.table.num_embeddings)
         if len(words.tokenizer) > self.vocabulary:
             raise ModelError(
@@ -253,8 +256,24 @@ class TransformerModel(Model):
     def embed(self, batch: Batch) -> Float[Tensor, "B L PE"]:
         """Word vectors of the pieces of each position, side by side; 0 where there is none."""
         inputs = batch.inputs
-        vectors: Tensor = self.table((inputs % self.vocabulary).clamp(min=0))
+        vectors: Tensor = self.table((inputs % self.vocabulary).clamp(min=0)) * self.scale
         return vectors.masked_fill((inputs == NONE).unsqueeze(-1), 0.0).flatten(2)
+
+    def names(self, batch: Batch) -> list[tuple[str, ...]]:
+        """The classes; of a language model the tokens that it chooses from."""
+        candidates = batch.extra.get("candidates")
+        if candidates is None:
+            return [self.classes] * len(batch)
+        words = self.reader.words.tokenizer
+        found = []
+        for row in candidates.tolist():
+            said = [words.decode([token]) or f"token {token}" for token in row]
+            # two tokens may be written alike, such as one with a space before it
+            twice = [
+                f"{text} ({k + 1})" if text in said[:k] else text for k, text in enumerate(said)
+            ]
+            found.append(tuple(twice))
+        return found
 
     # the cut
 
