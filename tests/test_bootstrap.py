@@ -193,3 +193,25 @@ def test_bad_input_is_refused():
         wilson_interval(4, 3)
     with pytest.raises(DataError, match=r"\(3,\)"):
         bootstrap_metric([1, 0], [1, 2, 3], roc_auc)
+
+
+def test_many_pairs_give_the_interval_of_the_plain_bootstrap() -> None:
+    """Beyond 20,000 pairs, 20,000 of n are drawn and distances scaled."""
+    draw = np.random.default_rng(3)
+    n = 60_000
+    labels = draw.integers(0, 2, n)
+    said = np.where(draw.random(n) < 0.7, labels, 1 - labels)
+
+    def accuracy(y: np.ndarray, p: np.ndarray) -> float:
+        return float((y == p).mean())
+
+    found = bootstrap_metric(labels, said, accuracy, resamples=400, seed=1)
+    plain = [
+        accuracy(labels[index], said[index])
+        for index in (draw.integers(0, n, n) for _ in range(400))
+    ]
+    low, high = np.quantile(plain, (0.025, 0.975))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low == pytest.approx(high - low, rel=0.25)
+    assert found.value == pytest.approx((found.low + found.high) / 2, abs=1e-3)

@@ -34,6 +34,7 @@ class Unit:
         rank: 1 for the largest magnitude; 0 in a gap.
         evidence: Whether it is known evidence.
         gap: Whether it stands for clipped units.
+        spaced: Whether it stands apart from the unit before.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Unit:
     rank: int = 0
     evidence: bool = False
     gap: bool = False
+    spaced: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def heat_row(
     scores: Sequence[float | None],
     *,
     truth: Sequence[bool] | None = None,
+    spaced: Sequence[bool] | None = None,
     windows: Sequence[tuple[int, int]] | None = None,
     signed: bool = False,
     note: str = "",
@@ -81,6 +84,7 @@ def heat_row(
         units: The units of the text.
         scores: One score per unit.
         truth: Which units are evidence.
+        spaced: Which units stand apart from the one before; all by default.
         windows: Which units are shown; all by default.
         signed: Whether scores can speak against the prediction.
         note: What to know of it.
@@ -102,6 +106,7 @@ def heat_row(
                 shade=round(values[i] / full, 3) if full else 0.0,
                 rank=rank[i],
                 evidence=bool(truth[i]) if truth is not None else False,
+                spaced=bool(spaced[i]) if spaced is not None else True,
             )
             for i in range(start, end)
         ]

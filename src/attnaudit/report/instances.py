@@ -91,9 +91,18 @@ def _picks(frame: pl.DataFrame, better: str | None) -> list[tuple[str, list[int]
         return found
 
     readable = pl.col("length") >= READABLE
+    middle = frame.sort("length", "index")["length"][len(frame) // 2]
+    typical = pl.lit(0.0)
+    for name in ("effect/attained.weights", "length"):
+        if name in frame.columns and frame[name].drop_nulls().len():
+            value = frame[name].cast(pl.Float64).fill_nan(None)
+            centre, spread = value.median(), value.std()
+            if isinstance(centre, float) and isinstance(spread, float) and spread > 0:
+                typical = typical + ((pl.col(name) - centre) / spread).abs().fill_nan(9.0)
     if not frame.select(readable.any()).item():
         readable = pl.lit(True)
-    picks = []
+    right = pl.col("label").is_null() | (pl.col("label") == pl.col("predicted"))
+    picks = [("a typical one", pick(typical, right & (pl.col("length") >= 2), 1, largest=False))]
     for column, why, largest in (
         (
             "adversary/permutation_jsd",
@@ -120,7 +129,6 @@ def _picks(frame: pl.DataFrame, better: str | None) -> list[tuple[str, list[int]
         picks.append(("predicted wrongly, and surest of it", pick(surest, wrong, 2, largest=True)))
     several = pl.col("length") >= 2
     picks.append(("the shortest", pick(pl.col("length"), several, 1, largest=False)))
-    middle = frame.sort("length", "index")["length"][len(frame) // 2]
     near = (pl.col("length") - middle).abs()
     picks.append(("of middle length", pick(near, several, 1, largest=False)))
     picks.append(("the longest", pick(pl.col("length"), several, 1, largest=True)))
@@ -137,7 +145,9 @@ def _instance(
 ) -> Instance:
     classes = report.plan.model.classes
     units, weights = _list(row["units"]), _list(row["scores.weights"])
-    truth = row.get("truth")
+    truth, spaced = row.get("truth"), row.get("spaced")
+    if isinstance(row.get("outputs"), list):
+        classes = tuple(str(name) for name in _list(row["outputs"]))
     evidence = truth if isinstance(truth, list) else None
     predicted, label = int(str(row["predicted"])), row.get("label")
     probability = _float(row.get(f"probability.{predicted}"))
@@ -156,6 +166,7 @@ def _instance(
                 units,
                 scores,
                 truth=evidence,
+                spaced=spaced if isinstance(spaced, list) else None,
                 windows=some,
                 note=note,
                 signed=name in EVERY and EVERY[name].signed,

@@ -170,7 +170,12 @@ def summarise(result: AuditResult) -> Summary:
             )
             for r in judgement.reasons
         ),
-        cautions=tuple(typeset(c) for c in judgement.cautions),
+        # what a check says stands with the check
+        cautions=tuple(
+            typeset(c)
+            for c in judgement.cautions
+            if not any(c.endswith(r.sentence) for r in judgement.reasons)
+        ),
         evidence=evidence_rows(report),
         sections=sections,
         instances=shown_instances(report, result.instances),

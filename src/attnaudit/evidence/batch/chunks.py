@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from attnaudit.attribution import METHODS
 from attnaudit.data.bags.records import Bag
 from attnaudit.data.kinds import AnyDataset, Record
+from attnaudit.data.records import Text
 from attnaudit.errors import ModelError, NotApplicable, RunError
 from attnaudit.evidence.batch.erasing import mean_state
 from attnaudit.evidence.batch.view import Columns, View, column
@@ -304,8 +305,12 @@ def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, ob
             [None if r.truth is None else [bool(flag) for flag in r.truth] for r in view.records],
             dtype=pl.List(pl.Boolean),
         ),
+        **_text_columns(view.records),
         **_bag_columns(view.records),
     }
+    names = encoded.model.names(encoded.batch)
+    if any(name != encoded.model.classes for name in names):
+        columns["outputs"] = [list(name) for name in names]
     for position in range(encoded.outputs.shape[1]):
         columns[f"probability.{position}"] = column(encoded.probabilities[:, position])
     for name in view.applicable(attributions):
@@ -316,6 +321,18 @@ def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, ob
     if error is not None:
         columns["completeness_error.integrated_gradients"] = column(error)
     return columns
+
+
+def _text_columns(records: Sequence[Record]) -> dict[str, object]:
+    """Whether a unit stands apart from the one before, so that texts can be shown as they came."""
+    texts = [record for record in records if isinstance(record, Text)]
+    if not texts:
+        return {}
+    rows = []
+    for record in texts:
+        ends = [0, *(end for _, end in record.offsets)]
+        rows.append([start > ends[k] for k, (start, _) in enumerate(record.offsets)])
+    return {"spaced": pl.Series(rows, dtype=pl.List(pl.Boolean))}
 
 
 def _bag_columns(records: Sequence[Record]) -> dict[str, object]:

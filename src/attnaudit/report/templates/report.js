@@ -19,7 +19,13 @@
       console.warn("chart not drawn, its still picture is shown", error);
     }
   };
-  if (window.vegaEmbed) document.querySelectorAll("figure[data-chart]").forEach(draw);
+  // What is folded has no width to draw in: it is drawn when it is unfolded.
+  const ready = (figure) => {
+    const closed = figure.closest("details:not([open])");
+    if (!closed) draw(figure);
+    else closed.addEventListener("toggle", () => ready(figure), { once: true });
+  };
+  if (window.vegaEmbed) document.querySelectorAll("figure[data-chart]").forEach(ready);
 
   // Units: the title becomes a tip that also shows on focus and tap; one tab stop a row.
   let shown = null;
