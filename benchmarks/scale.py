@@ -18,7 +18,7 @@ import numpy as np
 
 from attnaudit.measures.bootstrap import bootstrap_interval, bootstrap_metric
 from attnaudit.runs.cell import Cell, Outcome, Place
-from attnaudit.runs.engine import engine_of
+from attnaudit.runs.engines import engine_of
 from attnaudit.runs.execute import run_cells
 from attnaudit.runs.store import Store
 

@@ -13,7 +13,7 @@ import attnaudit
 from attnaudit.errors import SettingsError
 from attnaudit.findings.settings import Settings
 from attnaudit.runs.cell import Cell, Outcome, Place
-from attnaudit.runs.engine import engine_of
+from attnaudit.runs.engines import engine_of
 from attnaudit.runs.execute import run_cells
 from attnaudit.runs.store import Store
 from tests.small_models import saved_model

@@ -9,7 +9,8 @@ import pytest
 
 from attnaudit.errors import RunError
 from attnaudit.runs.cell import Cell, Outcome, Place, with_needs
-from attnaudit.runs.engine import Engine, engine_of
+from attnaudit.runs.engine import Engine
+from attnaudit.runs.engines import engine_of
 from attnaudit.runs.execute import Done, _Run, run_cells, waiting_of
 from attnaudit.runs.store import Store
 

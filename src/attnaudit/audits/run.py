@@ -22,7 +22,8 @@ from attnaudit.findings.settings import Settings
 from attnaudit.models.cut import Model
 from attnaudit.models.matching import aligned, fitted
 from attnaudit.runs.cell import Cell, with_needs
-from attnaudit.runs.engine import Engine, engine_of
+from attnaudit.runs.engine import Engine
+from attnaudit.runs.engines import engine_of
 from attnaudit.runs.execute import Watch, run_cells, waiting_of
 from attnaudit.runs.folders import check_run
 from attnaudit.runs.inputs import holding

@@ -14,8 +14,8 @@ from attnaudit.measures.rollout import row_normalised
 
 MOST = 64
 """Tokens up to which it is computed: its cost grows with more than the square of their number."""
-SCALE = 1_000_000
-"""Capacities are whole numbers to the solver: 1 is this many, so that flows round to 1e-6."""
+SCALE = 1_000_000_000
+"""Capacities are whole numbers to the solver: 1 is this many; edges round to half of 1e-9."""
 
 
 def attention_flow(
@@ -32,7 +32,7 @@ def attention_flow(
         query: The row of each instance.
 
     Returns:
-        Flows in [0, 1], to 1e-6; 0 on padding.
+        Flows in [0, 1], to 1e-6; many are 1, as no more can enter the query than 1; 0 on padding.
 
     Raises:
         NotApplicable: More than `MOST` tokens.
@@ -44,7 +44,8 @@ def attention_flow(
             f"texts of {longest} word pieces are longer than the {MOST} that it is computed for"
         )
     eye = torch.eye(real.shape[1], dtype=attention.dtype, device=real.device)
-    capacity = row_normalised(attention.mean(2) + eye)
+    keep = real.unsqueeze(1) & real.unsqueeze(2)
+    capacity = row_normalised((attention.mean(2) + eye).masked_fill(~keep, 0.0))
     found = torch.zeros(real.shape, dtype=attention.dtype)
     for row in range(len(real)):
         some = real[row].nonzero().squeeze(1)

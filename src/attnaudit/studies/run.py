@@ -13,7 +13,7 @@ from pydantic import JsonValue, ValidationError
 from attnaudit.errors import DataError, RunError, SettingsError
 from attnaudit.files import read_json
 from attnaudit.runs.cell import Cell
-from attnaudit.runs.engine import engine_of
+from attnaudit.runs.engines import engine_of
 from attnaudit.runs.execute import Done, Watch, run_cells
 from attnaudit.runs.folders import check_run
 from attnaudit.runs.store import Store

@@ -35,8 +35,6 @@ AUTO: Mapping[Kind, str] = {
     "translation": "AutoModelForSeq2SeqLM",
     "image": "AutoModelForImageClassification",
 }
-OF_A_ROW: frozenset[Kind] = frozenset({"token", "masked", "causal", "translation"})
-"""Tasks whose output belongs to one position."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,6 @@ class Task:
     kind: Kind
     causal: bool
     accepts: frozenset[str]
-
-    @property
-    def of_a_row(self) -> bool:
-        """Whether the output belongs to one position."""
-        return self.kind in OF_A_ROW
 
 
 def kind_of_head(name: str, *, crossing: bool = False) -> Kind:
