@@ -18,7 +18,7 @@ from transformers import (
 )
 
 import attnaudit
-from attnaudit.data.records import Dataset
+from attnaudit.data.records import Begun, Dataset
 from attnaudit.data.texts.tokens import pair_record, text_record
 from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.findings.findings import Verdict
@@ -30,6 +30,7 @@ from attnaudit.models.transformer.model import TransformerModel
 from attnaudit.models.transformer.reading import asked_about
 from attnaudit.models.transformer.registry import installed
 from attnaudit.models.transformer.site import Site, read_site
+from tests.tiny_families import small_model
 from tests.tiny_transformers import TEXTS, tokenizer_of
 
 SIZES = {
@@ -402,3 +403,28 @@ def test_processes_load_the_model_themselves(folder, tmp_path):
     )
     one, other = (a.findings[0].headline for a in (alone, several))
     assert one.value == pytest.approx(other.value, abs=1e-6)
+
+
+def test_what_is_right_is_the_hidden_word_or_the_next_one():
+    cut = TransformerModel(*bert(BertForMaskedLM), name="masked")
+    record = asked_about(text_record("a", "not a good film"), 2)
+    batch = cut.collate([record])
+    (answer,) = cut.answers([record], batch)
+    first = cut.reader.words([text_record("a", "not a good film")])[0][2][0]
+    assert answer.said == "good"
+    assert answer.right == (int(batch.extra["candidates"][0, 0]) == first)
+    assert TransformerModel(*bert()).answers([record], batch) is None
+
+
+def test_a_translation_is_cut_where_the_next_word_is_known():
+    model, tokenizer = small_model("marian")
+    cut = TransformerModel(model, tokenizer, name="marian")
+    pair = pair_record("some id", "a good film", "never a bad film")
+    begun = cut.prepared(pair)
+    assert isinstance(begun, Begun)
+    words = ("never", "a", "bad", "film")
+    assert (*begun.question_units, begun.following) == words[: len(begun.question_units) + 1]
+    assert cut.prepared(begun) == begun
+    batch = cut.collate([begun])
+    (answer,) = cut.answers([begun], batch)
+    assert answer is None or answer.said == begun.following

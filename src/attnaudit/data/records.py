@@ -48,6 +48,17 @@ class TextPair(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class Begun(TextPair):
+    """A text with the beginning of another that is known to follow, such as its translation.
+
+    Attributes:
+        following: The word that comes next.
+    """
+
+    following: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TextAt(Text):
     """A text of which one word is asked about: its tag, or what it is where it is hidden.
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from attnaudit.findings.estimates import above, share
+from attnaudit.findings.estimates import above, average, share, spoken
 from attnaudit.findings.findings import Estimate, Finding, Verdict
 from attnaudit.findings.settings import LEAST_INSTANCES, Bar, Settings
 from attnaudit.measures.bootstrap import bootstrap_metric
@@ -36,6 +36,8 @@ def conclude_performance(
     Returns:
         `fail` where the model is near chance, `not applicable` where no labels are known.
     """
+    if "right" in frame.columns and frame["right"].drop_nulls().len():
+        return _by_answers(frame, settings)
     known = frame.filter(pl.col("label").is_not_null())
     labels = known["label"].to_numpy()
     several = len(np.unique(labels))
@@ -96,6 +98,36 @@ def conclude_performance(
         sentence=sentence,
         headline=headline,
         estimates=tuple(estimates),
+        thresholds=settings.used(SKILL, LEAST_INSTANCES),
+    )
+
+
+def _by_answers(frame: pl.DataFrame, settings: Settings) -> Finding:
+    """How often a model that chooses among tokens says the known one, over always the commonest."""
+    known = frame.filter(pl.col("right").is_not_null())
+    counts = known["answer"].value_counts()["count"]
+    commonest = float(counts.max() or 0) / len(known)  # type: ignore[arg-type]
+    right = known["right"].to_numpy().astype(float)
+    accuracy = share(right, settings, statistic="accuracy", subject="model", null=commonest)
+    over = (right - commonest) / max(1 - commonest, 1e-9)
+    headline = average(over, settings, statistic="skill", subject="model", null=0.0)
+    verdict = above(headline, settings.bar(SKILL), settings.least)
+    figures = (
+        f"the known token is the likeliest in {spoken(accuracy)}; always the commonest one would "
+        f"be right in {commonest:.2f}"
+    )
+    sentence = {
+        Verdict.PASS: f"The model does its task ({figures}).",
+        Verdict.FAIL: f"The model hardly does its task ({figures}): it is not good enough to "
+        "audit.",
+    }.get(verdict, f"Whether the model is good enough to audit is not certain ({figures}).")
+    return Finding(
+        check=NAME,
+        subject="model",
+        verdict=verdict,
+        sentence=sentence,
+        headline=headline,
+        estimates=(headline, accuracy),
         thresholds=settings.used(SKILL, LEAST_INSTANCES),
     )
 

@@ -147,6 +147,19 @@ class LinearDecode:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What is known to be right, where a model chooses among tokens.
+
+    Attributes:
+        said: What it is, in words.
+        right: Whether the model says it.
+    """
+
+    said: str
+    right: bool
+
+
+@dataclass(frozen=True)
 class Verified:
     """Whether the cut, with the model's own weights, gives the unmodified model's outputs.
 
@@ -290,6 +303,10 @@ class Model(ABC):
     def names(self, batch: Batch) -> list[tuple[str, ...]]:
         """What each instance's outputs are called: the classes, or the tokens they stand for."""
         return [self.classes] * len(batch)
+
+    def answers(self, records: Sequence[Any], batch: Batch) -> list[Answer | None] | None:
+        """What is known to be right of each instance, where that is no label; else None."""
+        return None
 
     def decode_size(self, states: States) -> int:
         """How many numbers `decode` holds at once for one alternative of one instance."""

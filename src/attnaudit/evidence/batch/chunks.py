@@ -311,6 +311,10 @@ def _base(view: View, index: np.ndarray, attributions: set[str]) -> dict[str, ob
     names = encoded.model.names(encoded.batch)
     if any(name != encoded.model.classes for name in names):
         columns["outputs"] = [list(name) for name in names]
+    known = encoded.model.answers(view.records, encoded.batch)
+    if known is not None:
+        columns["answer"] = [None if one is None else one.said for one in known]
+        columns["right"] = [None if one is None else one.right for one in known]
     for position in range(encoded.outputs.shape[1]):
         columns[f"probability.{position}"] = column(encoded.probabilities[:, position])
     for name in view.applicable(attributions):

@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from attnaudit.data.records import Text, TextAt, TextPair
+from attnaudit.data.records import Begun, Text, TextAt, TextPair
 from attnaudit.errors import DataError, ModelError, first_line
-from attnaudit.models.cut import Batch, Model, States
+from attnaudit.models.cut import Answer, Batch, Model, States
 from attnaudit.models.transformer.heads import fitted_heads
-from attnaudit.models.transformer.reading import Layout, Reader, asked_about
+from attnaudit.models.transformer.reading import Layout, Reader, asked_about, whole_text
 from attnaudit.models.transformer.registry import EAGER, installed
 from attnaudit.models.transformer.rerun import Arguments, Cut, Mode, at_rows
 from attnaudit.models.transformer.site import Site
@@ -208,9 +208,20 @@ class TransformerModel(Model):
             return asked_about(record, draw % len(record.units))
         if self.task.kind == "translation" and isinstance(record, TextPair):
             words = record.question_units
-            known = " ".join(words[: draw % max(1, len(words))])
-            return dataclasses.replace(
-                record, question=known, question_units=tuple(known.split()), label=None
+            if not words or isinstance(record, Begun):
+                return record
+            cut = draw % len(words)
+            known = " ".join(words[:cut])
+            return Begun(
+                record.id,
+                record.text,
+                record.units,
+                record.offsets,
+                None,
+                record.truth,
+                known,
+                tuple(known.split()),
+                following=words[cut],
             )
         return record
 
@@ -274,6 +285,36 @@ class TransformerModel(Model):
             ]
             found.append(tuple(twice))
         return found
+
+    def answers(self, records: Sequence[Text], batch: Batch) -> list[Answer | None] | None:
+        """The hidden word, or the next one of the translation, and whether it is the likeliest.
+
+        A word of several pieces counts by its first one.
+        """
+        if self.task.kind not in ("masked", "translation"):
+            return None
+        found: list[Answer | None] = []
+        for record, likeliest in zip(records, batch.extra["candidates"].tolist(), strict=True):
+            token = self._answer(record)
+            word = record.asked if isinstance(record, TextAt) else getattr(record, "following", "")
+            found.append(None if token is None else Answer(word, token == likeliest[0]))
+        return found
+
+    def _answer(self, record: Text) -> int | None:
+        if isinstance(record, TextAt):
+            pieces = self.reader.words([whole_text(record)])[0]
+            place = sum(start < record.asked_offset[0] for start, _ in record.offsets)
+            return pieces[place][0]
+        if not isinstance(record, Begun):
+            return None
+        words = self.reader.words.tokenizer
+
+        def cut(text: str) -> list[int]:
+            return list(words(text_target=text, add_special_tokens=False)["input_ids"])
+
+        before, more = cut(record.question), cut(f"{record.question} {record.following}".strip())
+        whole = more[: len(before)] == before and len(more) > len(before)
+        return more[len(before)] if whole else None
 
     # the cut
 

@@ -84,7 +84,7 @@ class Reader:
         """
         if not records:
             raise DataError("a batch needs at least one record")
-        texts = self.words([_whole(record) for record in records])
+        texts = self.words([whole_text(record) for record in records])
         pairs = [r for r in records if isinstance(r, TextPair)]
         questions = dict(
             zip(
@@ -187,7 +187,7 @@ def _alone(ids: Sequence[int]) -> list[tuple[list[int], bool]]:
     return [([id], False) for id in ids]
 
 
-def _whole(record: Text) -> Text:
+def whole_text(record: Text) -> Text:
     """The record as one plain text, the asked word among the others."""
     if not isinstance(record, TextAt):
         return Text(record.id, record.text, record.units, record.offsets)
