@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 from attnaudit.api import Audit
 from attnaudit.audits.door import Question, ask
-from attnaudit.audits.forecast import forecast
+from attnaudit.audits.forecast import batches, forecast
 from attnaudit.checks.registry import groups
 from attnaudit.cli.app import ERR, OUT
 from attnaudit.cli.options import (
@@ -148,6 +150,10 @@ def audit(
     workers: Workers = 1,
     engine: EngineNamed = None,
     device: Device = None,
+    budget: Annotated[
+        str | None,
+        panel(RUN, "Draw as many instances as fit into this time, such as 30m, 2h or 90s."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> None:
     """Check whether attention weights, or a similarity, may be shown as an explanation.
@@ -185,6 +191,8 @@ def audit(
         workers=workers,
         engine=engine,
     )
+    with told():
+        question = within(question, seconds_of(budget)) if budget else question
     with told(), ask(question) as asked:
         about = asked.plan.data
         if about.left_out:
@@ -195,7 +203,8 @@ def audit(
             )
         with OUT.status("timing a few batches"):
             ahead = forecast(asked)
-        for line in ahead:
+            rate, said = batches(asked)
+        for line in (*ahead, *([said] if said else [])):
             OUT.print_line(line)
         if dry_run:
             for cell in asked.waiting:
@@ -207,6 +216,37 @@ def audit(
     lost = [line for line in result.report.cells if line.status == "failed"]
     if lost or (strict and result.report.judgement.asked is not Verdict.PASS):
         raise typer.Exit(1)
+
+
+def seconds_of(budget: str) -> float:
+    """Seconds of a time as people write it.
+
+    Raises:
+        SettingsError: It cannot be read so.
+
+    Example:
+        >>> seconds_of("30m"), seconds_of("1.5h"), seconds_of("90")
+        (1800.0, 5400.0, 90.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", budget.strip().lower())
+    if found is None or float(found[1]) <= 0:
+        raise SettingsError(f"--budget {budget}: write a time such as 30m, 2h or 90s.")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def within(question: Question, seconds: float) -> Question:
+    """The question on as many instances as fit into a time."""
+    with OUT.status("timing a few instances"), ask(question) as asked:
+        rate, _ = batches(asked)
+        about = asked.plan.data
+    if rate is None or rate.seconds(rate.instances) <= seconds:
+        return question
+    fitting = rate.fitting(seconds)
+    OUT.print_line(
+        f"{fitting:,} of {about.instances:,} {about.reads} fit into the time: they are drawn by "
+        "the seed."
+    )
+    return replace(question, reading={**(question.reading or {}), "limit": fitting})
 
 
 def changed(settings: Settings, given: list[str]) -> Settings:

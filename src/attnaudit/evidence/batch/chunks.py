@@ -240,7 +240,7 @@ class ChunkWork:
 
         def measure(part: Sequence[Record]) -> list[pl.DataFrame]:
             rows = np.array([index[r.id] for r in part])
-            return [self._measured(part, rows, flags[rows], drift)]
+            return [self.measured(part, rows, flags[rows], drift)]
 
         place.progress("auditing", self.start, total)
         for part in groups([len(r.units) for r in records], self.settings.token_budget):
@@ -260,13 +260,21 @@ class ChunkWork:
             wanted |= set(METHODS if one.attributions is None else one.attributions)
         return wanted
 
-    def _measured(
+    def measured(
         self,
         records: Sequence[Record],
         index: np.ndarray,
         chosen: np.ndarray,
         drift: DriftReference | None,
     ) -> pl.DataFrame:
+        """One batch, measured for all checks.
+
+        Args:
+            records: The instances.
+            index: Their places in the data.
+            chosen: Which of them are drawn for costly work.
+            drift: The reference for erased inputs, if there is one.
+        """
         model = self.model.get()
         encoded = Encoded(model, model.collate(records), trace=True)
         for record, count in zip(records, encoded.units.sum(1).tolist(), strict=True):
