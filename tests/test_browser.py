@@ -92,6 +92,12 @@ CLASHES = """
 """
 
 
+FOLD = "(open) => document.querySelectorAll('details').forEach((one) => { one.open = open; })"
+"""Unfolds everything, or folds it."""
+FOLD_INNER = """() => document.querySelectorAll("details:not(.more)").forEach((one) => {
+  one.open = false; })"""
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
@@ -117,7 +123,10 @@ def pages(browser: Browser, report: str) -> Iterator[dict[tuple[int, str], Page]
             page.on("request", lambda r, c=complaints: c.append(r.url) if r.url != report else None)
             page.on("dialog", lambda d, c=complaints: (c.append("dialog"), d.dismiss()))
             page.goto(report)
+            page.evaluate(FOLD, True)
             expect(page.locator("figure.drawn")).to_have_count(FIGURES)
+            # inner parts are folded as a reader finds them when he has unfolded the check
+            page.evaluate(FOLD_INNER)
             page.complaints = complaints  # type: ignore[attr-defined]
             opened[width, scheme] = page
     yield opened
@@ -162,6 +171,7 @@ def test_every_text_stands_out_from_its_ground(
 def test_no_text_of_a_picture_is_cut_or_overlaps(
     pages: dict[tuple[int, str], Page], width: int
 ) -> None:
+    pages[width, "light"].evaluate(FOLD, True)
     found = pages[width, "light"].evaluate(CLASHES)
     assert found["seen"] > 110
     assert found["clashes"] == []
@@ -181,6 +191,7 @@ def test_no_text_of_a_picture_overlaps_on_the_smallest_screen_with_many_instance
     context = browser.new_context(viewport={"width": SMALLEST, "height": 800})
     page = context.new_page()
     page.goto(write_text(tmp_path / "large.html", render_html(large)).as_uri())
+    page.evaluate(FOLD, True)
     expect(page.locator("figure.drawn")).to_have_count(FIGURES)
     found = page.evaluate(CLASHES)
     assert found["clashes"] == []
@@ -262,7 +273,9 @@ def test_print_shows_everything_on_white(browser: Browser, report: str) -> None:
     context = browser.new_context(color_scheme="dark", viewport={"width": 760, "height": 1000})
     page = context.new_page()
     page.goto(report)
+    page.evaluate(FOLD, True)
     expect(page.locator("figure.drawn")).to_have_count(FIGURES)
+    page.evaluate(FOLD, False)
     page.emulate_media(media="print", color_scheme="dark")
     expect(page.locator("details:not([open])")).to_have_count(0)
     assert page.locator(".still .wide").evaluate_all(
@@ -290,6 +303,10 @@ def test_without_scripts_the_still_pictures_are_shown(browser: Browser, report: 
     page.goto(report)
     stills = page.locator(".still .wide svg")
     assert stills.count() == FIGURES
+    assert stills.first.is_hidden()
+    # folding is the browser's own
+    for summary in page.locator("details.more > summary").all():
+        summary.click()
     assert stills.first.is_visible()
     assert page.locator(".live").first.is_hidden()
     assert page.locator(".units .u").first.get_attribute("title")
