@@ -428,3 +428,10 @@ def test_a_translation_is_cut_where_the_next_word_is_known():
     batch = cut.collate([begun])
     (answer,) = cut.answers([begun], batch)
     assert answer is None or answer.said == begun.following
+
+
+def test_a_chunk_without_a_text_drawn_for_costly_work_is_measured_too(folder):
+    few = SMALL.model_copy(update={"costly_limit": 1, "chunk": 12})
+    found = attnaudit.audit(folder, labelled(), settings=few, progress=False)
+    assert found.instances.height == 36
+    assert found.instances["drawn"].sum() == 1

@@ -1,17 +1,22 @@
-"""One text: what the model says, and what each attribution says of it."""
+"""Texts explained: what the model says, and what each attribution says of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import polars as pl
+from torch import Tensor
 
 from attnaudit.attribution import EVERY, LONGEST, Options
 from attnaudit.attribution.leave_one_out import too_long
 from attnaudit.data.kinds import Record
 from attnaudit.data.records import Text
 from attnaudit.errors import NotApplicable, SettingsError
+from attnaudit.models.batches import TOKEN_BUDGET, by_length, groups
 from attnaudit.models.cut import Model
 from attnaudit.models.encoded import Encoded
+from attnaudit.progress import Report
 
 DEFAULT_METHODS = ("weights", "leave_one_out", "gradient", "integrated_gradients")
 
@@ -52,9 +57,7 @@ def explain_record(
         SettingsError: A method that does not exist.
         ModelError: The model gives NaN.
     """
-    unknown = [name for name in methods if name not in EVERY]
-    if unknown:
-        raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(EVERY)}.")
+    _check(methods)
     record = model.prepared(record)
     encoded = Encoded(model, model.collate([record]))
     scores, left_out, error = {}, {}, None
@@ -85,3 +88,77 @@ def explain_record(
         completeness_error=error,
         left_out=left_out,
     )
+
+
+def _check(methods: Sequence[str]) -> None:
+    unknown = [name for name in methods if name not in EVERY]
+    if unknown:
+        raise SettingsError(f"no method is called {unknown[0]!r}; there are: {', '.join(EVERY)}.")
+
+
+def explain_records(
+    model: Model,
+    records: Sequence[Record],
+    methods: Sequence[str] = DEFAULT_METHODS,
+    *,
+    seed: int = 0,
+    longest: int = LONGEST,
+    budget: int = TOKEN_BUDGET,
+    progress: Report | None = None,
+) -> pl.DataFrame:
+    """Explain many predictions, batch by batch.
+
+    Args:
+        model: The model.
+        records: The texts or bags.
+        methods: Names of attributions; one that the model does not allow has no column.
+        seed: Seed of random scores.
+        longest: Units above which leave-one-out is left out.
+        budget: Padded units in one pass.
+        progress: Told `("explaining", done, total)`.
+
+    Returns:
+        One row per record in their order: `id`, `units`, `predicted`, `probability`, and for each
+        method `scores.METHOD`, one number per unit, or nothing where it is left out.
+
+    Raises:
+        SettingsError: A method that does not exist.
+        ModelError: The model gives NaN.
+    """
+    _check(methods)
+    prepared = [model.prepared(record) for record in records]
+    options = Options(seed=seed, longest=longest, token_budget=budget)
+    order = by_length(prepared)
+    rows: list[tuple[int, dict[str, object]]] = []
+    for part in groups([len(prepared[place].units) for place in order], budget):
+        places = order[part]
+        encoded = Encoded(model, model.collate([prepared[place] for place in places]))
+        names, said = model.names(encoded.batch), encoded.predicted.tolist()
+        found = dict(_scores(encoded, methods, options))
+        for row, place in enumerate(places):
+            units = encoded.units[row]
+            own: dict[str, object] = {
+                "id": prepared[place].id,
+                "units": list(prepared[place].units),
+                "predicted": names[row][said[row]],
+                "probability": float(encoded.probabilities[row, said[row]]),
+            }
+            for name, scores in found.items():
+                values = scores[row][units].double().tolist()
+                own[f"scores.{name}"] = None if any(v != v for v in values) else values
+            rows.append((place, own))
+        if progress:
+            progress("explaining", len(rows), len(records))
+    rows.sort(key=lambda row: row[0])
+    return pl.DataFrame([row for _, row in rows], infer_schema_length=None)
+
+
+def _scores(
+    encoded: Encoded, methods: Sequence[str], options: Options
+) -> Iterator[tuple[str, Tensor]]:
+    """The scores of each method that the model allows."""
+    for name in methods:
+        try:
+            yield name, EVERY[name].compute(encoded, options).scores
+        except NotApplicable:
+            continue

@@ -101,7 +101,7 @@ def measure(view: View) -> Columns:
             )
     else:
         columns |= _best_of_permutations(view)
-        if sample.linear is not None and len(view.rows):
+        if len(view.rows) and sample.linear is not None:
             bounds = bounds_multiclass(
                 sample.linear.scores,
                 sample.linear.bias.clamp(min=CLOSED),

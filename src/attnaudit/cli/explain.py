@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from attnaudit import api
 from attnaudit.attribution import EVERY, LONGEST
 from attnaudit.audits.door import is_similarity
+from attnaudit.audits.explain import DEFAULT_METHODS, explain_records
 from attnaudit.cli.app import OUT
 from attnaudit.cli.options import (
     Columns,
@@ -26,13 +28,15 @@ from attnaudit.cli.options import (
     panel,
 )
 from attnaudit.cli.similarity import show_similarity, write_json
-from attnaudit.data.kinds import BAGS, Record
+from attnaudit.data.kinds import BAGS, TEXTS, Record
 from attnaudit.data.reading import parse_columns
 from attnaudit.data.sources.resolve import resolve
 from attnaudit.errors import SettingsError
 from attnaudit.models.cut import Model
 from attnaudit.models.load import load
 from attnaudit.models.transformer.options import Options
+from attnaudit.progress import bars
+from attnaudit.report.files import check_output, write_bytes
 from attnaudit.report.terminal import render_explanation
 
 ONE, SIMILARITY = "One text or bag", "Similarity"
@@ -59,6 +63,12 @@ def explain(
         typer.Option(
             help="File with bags, of which one is explained (see --id); or with pairs of texts: "
             "CSV, TSV, JSONL or Parquet."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Explain every record of --data and write them to this file: .parquet or .jsonl."
         ),
     ] = None,
     json_: Annotated[
@@ -109,6 +119,8 @@ def explain(
 
     Example: attnaudit explain model/ "not a good film"
 
+    Example: attnaudit explain model/ --data reviews.csv --out explained.parquet
+
     Example: attnaudit explain minilm "A man plays a guitar." "Somebody makes music."
     """
     if is_similarity(model):
@@ -130,7 +142,12 @@ def explain(
             device=device,
         )
         return
+    if out is not None:
+        check_output(out, "--out", overwrite=overwrite, reads=(data, model))
     loaded = load(model, device, Options(site, target, dtype))
+    if out is not None:
+        _explain_all(loaded, data, column, limit, out, method, tokenizer, seed or 0, longest)
+        return
     explanation = api.explain(
         loaded,
         _record(loaded, text or [], data, column, id_),
@@ -143,6 +160,46 @@ def explain(
         OUT.print(render_explanation(explanation))
     else:
         write_json(explanation.__dict__, json_, overwrite=overwrite)
+
+
+def _explain_all(
+    model: Model,
+    data: Path | None,
+    column: list[str] | None,
+    limit: int | None,
+    out: Path,
+    methods: list[str] | None,
+    tokenizer: str | None,
+    seed: int,
+    longest: int,
+) -> None:
+    """Every record of a file, into a file."""
+    if data is None:
+        raise SettingsError("--out writes what is explained of a file: name it with --data")
+    if out.suffix not in (".parquet", ".jsonl"):
+        raise SettingsError(f"--out {out}: give a name that ends in .parquet or .jsonl")
+    columns = parse_columns(column or ())
+    if model.kind == TEXTS:
+        columns = {"label": None, **columns}
+    options = {} if tokenizer is None else {"tokenizer": tokenizer}
+    found = resolve(
+        data, model.kind.instances, columns=columns, limit=limit, seed=seed, **options
+    ).data()
+    with bars() as report:
+        frame = explain_records(
+            model,
+            found.records,
+            methods or DEFAULT_METHODS,
+            seed=seed,
+            longest=longest,
+            progress=report,
+        )
+    content = io.BytesIO()
+    if out.suffix == ".parquet":
+        frame.write_parquet(content)
+    else:
+        frame.write_ndjson(content)
+    OUT.print_place(f"{frame.height:,} explained", write_bytes(out, content.getvalue()))
 
 
 def _record(

@@ -389,7 +389,9 @@ class TransformerModel(Model):
 
     def _arguments(self, batch: Batch, embedded: Tensor, layout: Layout) -> dict[str, Tensor]:
         rows, length, places = batch.inputs.shape
-        vectors = layout.of_pieces(embedded.reshape(rows, length, places, -1))
+        vectors = layout.of_pieces(
+            embedded.reshape(rows, length, places, embedded.shape[-1] // places)
+        )
         attended = layout.real.clone()
         # a text without any piece attends to its padding: what comes of it is not looked at
         attended[:, 0] |= ~layout.real.any(1)
