@@ -63,6 +63,8 @@ def _compare(first: object, second: object, places: tuple[Path, Path], out: Path
     if names[0] == names[1]:
         names = [str(place) for place in places]
     found = compared([first, second], names)
+    for name, about in zip(found.names, found.abouts, strict=True):
+        OUT.print_line(f"{name}: {about}")
     OUT.print(comparison_table(found))
     for note in found.notes:
         OUT.print_line(note)
