@@ -11,7 +11,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import transformers
@@ -26,33 +26,13 @@ from tests.tiny_families import (
 
 from attnaudit.errors import AttnauditError
 from attnaudit.models.transformer import families
+from attnaudit.models.transformer.families import Family
 from attnaudit.models.transformer.model import TransformerModel
 
 RECORD = Path(families.__file__).with_name(families.FILE)
 
 
-@dataclass(frozen=True)
-class Row:
-    """What was found of one family.
-
-    Attributes:
-        family: Its `model_type`.
-        kind: Encoder, decoder or translator.
-        layers: How many layers were cut.
-        gap: The largest difference of a probability from the unmodified eager model.
-        modes: How the cut is decoded at each layer.
-        refused: Why it cannot be audited; empty where it can.
-    """
-
-    family: str
-    kind: str
-    layers: int
-    gap: float | None
-    modes: tuple[str, ...]
-    refused: str = ""
-
-
-def found(family: str) -> Row:
+def found(family: str) -> Family:
     """Build, cut at every layer and compare."""
     kind = kind_of(family)
     try:
@@ -66,13 +46,13 @@ def found(family: str) -> Row:
             gap = max(gap, verified.gap)
             modes.append(at.cut.mode)
         if gap > 1e-5:
-            return Row(family, kind, len(sites), gap, tuple(modes), f"differs by {gap:.1g}")
-        return Row(family, kind, len(sites), gap, tuple(modes))
+            return Family(family, kind, len(sites), gap, tuple(modes), f"differs by {gap:.1g}")
+        return Family(family, kind, len(sites), gap, tuple(modes))
     except AttnauditError as error:
-        return Row(family, kind, 0, None, (), str(error)[:300])
+        return Family(family, kind, 0, None, (), str(error)[:300])
     # a family's own code may fail in any way on a configuration this small
     except Exception as error:
-        return Row(family, kind, 0, None, (), f"{type(error).__name__}: {str(error)[:200]}")
+        return Family(family, kind, 0, None, (), f"{type(error).__name__}: {str(error)[:200]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
