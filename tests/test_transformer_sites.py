@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 
 import pytest
@@ -27,6 +29,7 @@ from attnaudit.models.encoded import Encoded
 from attnaudit.models.transformer.heads import fitted_heads
 from attnaudit.models.transformer.load import load_transformer_model
 from attnaudit.models.transformer.model import TransformerModel
+from attnaudit.models.transformer.options import Options
 from attnaudit.models.transformer.reading import asked_about
 from attnaudit.models.transformer.registry import installed
 from attnaudit.models.transformer.site import Site, read_site
@@ -435,3 +438,47 @@ def test_a_chunk_without_a_text_drawn_for_costly_work_is_measured_too(folder):
     found = attnaudit.audit(folder, labelled(), settings=few, progress=False)
     assert found.instances.height == 36
     assert found.instances["drawn"].sum() == 1
+
+
+def test_two_tokens_are_a_contrast():
+    model, tokenizer = llama()
+    cut = TransformerModel(model, tokenizer, target="good|bad")
+    assert cut.classes == ("good", "bad")
+    record = text_record("a", "never a")
+    batch = cut.collate([record])
+    said = cut.forward(batch)[0].exp()
+    with torch.no_grad():
+        ids = cut.layout(batch).ids
+        logits = model(ids).logits[0, -1][batch.extra["candidates"][0]]
+    assert torch.allclose(said, logits.softmax(-1), atol=1e-5)
+    assert cut.targets(batch, said[None]).tolist() == [0]
+    assert cut.verify([record]).same
+    for wrong in ("good", "good|good", "good|bad|boring"):
+        with pytest.raises(SettingsError, match="target"):
+            TransformerModel(model, tokenizer, target=wrong)
+
+
+def test_what_could_run_code_is_not_loaded(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    for name, changes, said in (
+        ("code", {"auto_map": {"AutoModel": "modeling.X"}}, "code of its own"),
+        ("headless", {"architectures": ["BertModel"]}, "has no head"),
+    ):
+        place = tmp_path / name
+        shutil.copytree(folder, place)
+        (place / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(ModelError, match=said):
+            load_transformer_model(place)
+    place = tmp_path / "pickle"
+    shutil.copytree(folder, place)
+    (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="a pickle"):
+        load_transformer_model(place)
+
+
+def test_half_precision_is_verified_with_its_own_tolerance(folder):
+    for dtype in ("bf16", "fp16"):
+        cut = load_transformer_model(folder, Options(dtype=dtype))
+        assert cut.verify([text_record("a", "not a good film")]).gap < 0.05
+    with pytest.raises(SettingsError, match="fp32, bf16, fp16"):
+        Options(dtype="int8")

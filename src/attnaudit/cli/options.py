@@ -82,7 +82,12 @@ SiteAt = Annotated[
 ]
 Target = Annotated[
     str | None,
-    panel(TRANSFORMER, "The label to explain, where labels do not exclude each other.", "--target"),
+    panel(
+        TRANSFORMER,
+        "The label to explain, where labels do not exclude each other; of a language model two "
+        'tokens to choose between, as "Rome|Paris".',
+        "--target",
+    ),
 ]
 Dtype = Annotated[str, panel(TRANSFORMER, f"Precision: {', '.join(DTYPES)}.", "--dtype")]
 Layer = Annotated[

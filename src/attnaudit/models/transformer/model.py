@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnaudit.data.records import Begun, Text, TextAt, TextPair
-from attnaudit.errors import DataError, ModelError, first_line
+from attnaudit.errors import DataError, ModelError, SettingsError, first_line
 from attnaudit.models.cut import Answer, Batch, Model, States
 from attnaudit.models.transformer.heads import fitted_heads
 from attnaudit.models.transformer.reading import Layout, Reader, asked_about, whole_text
@@ -53,7 +53,8 @@ class TransformerModel(Model):
         tokenizer: Its fast tokenizer.
         site: Where attention is read; by default what people show.
         name: What reports call it.
-        target: Of a model with several labels that do not exclude each other: the label to explain.
+        target: Of a model with several labels that do not exclude each other: the label to explain;
+            of a language model two tokens to choose between, as `Rome|Paris`.
         question_first: Whether the question of a pair stands before the text.
         hide: Whether a masked language model reads the mask token for the word asked about.
 
@@ -66,6 +67,7 @@ class TransformerModel(Model):
     own_labels = False
     partial = True
     recipe: Callable[[], Model] | None = None
+    contrast: list[int] | None = None
 
     def __init__(
         self,
@@ -125,6 +127,8 @@ class TransformerModel(Model):
     def _classes(self) -> tuple[str, ...]:
         config = self.model.config
         if self.task.kind not in ("sequence", "token"):
+            if self.target is not None:
+                return self._contrast_names()
             more = (f"number {k}" for k in range(len(RANKS) + 1, CANDIDATES + 1))
             return (*RANKS, *more)
         names = tuple(str(config.id2label[k]) for k in range(config.num_labels))
@@ -144,6 +148,39 @@ class TransformerModel(Model):
         if len(names) == 1:
             return (f"not {names[0]}", names[0])
         return names
+
+    def _contrast_names(self) -> tuple[str, ...]:
+        """The tokens that a language model is asked to choose between."""
+        words = [word.strip() for word in str(self.target).split("|")]
+        if len(words) != 2 or not all(words) or words[0] == words[1]:
+            raise SettingsError(
+                f"target {self.target!r}: a language model is asked to choose between two tokens, "
+                'written as "Rome|Paris"; the first one is explained'
+            )
+        ids = [self._token_of(word) for word in words]
+        if ids[0] == ids[1]:
+            raise SettingsError(
+                f"target {self.target!r}: both words begin with the same token of this model"
+            )
+        self.contrast = ids
+        return tuple(words)
+
+    def _token_of(self, word: str) -> int:
+        """The token with which a word in a text begins."""
+        words = self.reader.words.tokenizer
+        # behind another word, as most tokenizers keep the space with what follows it
+        alone = words("a", add_special_tokens=False)["input_ids"]
+        both = words(f"a {word}", add_special_tokens=False)["input_ids"]
+        more = both[len(alone) :] if both[: len(alone)] == alone else []
+        if not more or more[0] == words.unk_token_id:
+            raise SettingsError(f"target {self.target!r}: this model has no token for {word!r}")
+        return int(more[0])
+
+    def targets(self, batch: Batch, outputs: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
+        """The likeliest output; the first one of two tokens that were named."""
+        if self.contrast is not None:
+            return torch.zeros(len(outputs), dtype=torch.long, device=outputs.device)
+        return super().targets(batch, outputs)
 
     @property
     def device(self) -> torch.device:
@@ -240,6 +277,8 @@ class TransformerModel(Model):
         with torch.no_grad():
             logits = self._encoded(batch, self.embed(batch))[0]
         likeliest = logits.topk(min(CANDIDATES, logits.shape[-1]), dim=-1).indices
+        if self.contrast is not None:
+            likeliest = torch.tensor([self.contrast] * len(logits), device=logits.device)
         return dataclasses.replace(batch, extra={**batch.extra, "candidates": likeliest})
 
     def _asked(self, records: Sequence[Text]) -> dict[str, Tensor]:
@@ -273,7 +312,7 @@ class TransformerModel(Model):
     def names(self, batch: Batch) -> list[tuple[str, ...]]:
         """The classes; of a language model the tokens that it chooses from."""
         candidates = batch.extra.get("candidates")
-        if candidates is None:
+        if candidates is None or self.contrast is not None:
             return [self.classes] * len(batch)
         words = self.reader.words.tokenizer
         found = []
@@ -291,7 +330,7 @@ class TransformerModel(Model):
 
         A word of several pieces counts by its first one.
         """
-        if self.task.kind not in ("masked", "translation"):
+        if self.task.kind not in ("masked", "translation") or self.contrast is not None:
             return None
         found: list[Answer | None] = []
         for record, likeliest in zip(records, batch.extra["candidates"].tolist(), strict=True):

@@ -19,7 +19,8 @@ class Options:
 
     Attributes:
         site: Where attention is read; what people show by default.
-        target: The label to explain, where labels do not exclude each other.
+        target: The label to explain, where labels do not exclude each other; two tokens of a
+            language model, as `Rome|Paris`.
         dtype: A key of `DTYPES`.
         question_first: Whether the question of a pair stands before the text; None for what the
             model's labels suggest (entailment: the text first).
