@@ -16,16 +16,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from attnaudit.data.records import Begun, Text, TextAt, TextPair
-from attnaudit.errors import DataError, ModelError, SettingsError, first_line
+from attnaudit.errors import DataError, ModelError, first_line
 from attnaudit.models.cut import Answer, Batch, Model, States
-from attnaudit.models.transformer.heads import fitted_heads
-from attnaudit.models.transformer.reading import Layout, Reader, asked_about, whole_text
+from attnaudit.models.transformer.pieces import owner_of, rows_of_heads, to_positions
+from attnaudit.models.transformer.reading import Layout, Reader, asked_about
 from attnaudit.models.transformer.registry import EAGER, installed
 from attnaudit.models.transformer.rerun import Arguments, Cut, Mode, at_rows
 from attnaudit.models.transformer.site import Site
 from attnaudit.models.transformer.sites import call_of, every_site
 from attnaudit.models.transformer.stack import Stack, stack_of
 from attnaudit.models.transformer.tasks import logits_of, start_of, stub_of, task_of
+from attnaudit.models.transformer.tokens import contrast_of, known_answers, token_names
 from attnaudit.models.wrapped.model import module_fingerprint
 from attnaudit.nets.pretrained.bounds import bound_of
 from attnaudit.nets.pretrained.frozen import NONE
@@ -128,7 +129,8 @@ class TransformerModel(Model):
         config = self.model.config
         if self.task.kind not in ("sequence", "token"):
             if self.target is not None:
-                return self._contrast_names()
+                two, self.contrast = contrast_of(self.target, self.reader.words.tokenizer)
+                return two
             more = (f"number {k}" for k in range(len(RANKS) + 1, CANDIDATES + 1))
             return (*RANKS, *more)
         names = tuple(str(config.id2label[k]) for k in range(config.num_labels))
@@ -148,33 +150,6 @@ class TransformerModel(Model):
         if len(names) == 1:
             return (f"not {names[0]}", names[0])
         return names
-
-    def _contrast_names(self) -> tuple[str, ...]:
-        """The tokens that a language model is asked to choose between."""
-        words = [word.strip() for word in str(self.target).split("|")]
-        if len(words) != 2 or not all(words) or words[0] == words[1]:
-            raise SettingsError(
-                f"target {self.target!r}: a language model is asked to choose between two tokens, "
-                'written as "Rome|Paris"; the first one is explained'
-            )
-        ids = [self._token_of(word) for word in words]
-        if ids[0] == ids[1]:
-            raise SettingsError(
-                f"target {self.target!r}: both words begin with the same token of this model"
-            )
-        self.contrast = ids
-        return tuple(words)
-
-    def _token_of(self, word: str) -> int:
-        """The token with which a word in a text begins."""
-        words = self.reader.words.tokenizer
-        # behind another word, as most tokenizers keep the space with what follows it
-        alone = words("a", add_special_tokens=False)["input_ids"]
-        both = words(f"a {word}", add_special_tokens=False)["input_ids"]
-        more = both[len(alone) :] if both[: len(alone)] == alone else []
-        if not more or more[0] == words.unk_token_id:
-            raise SettingsError(f"target {self.target!r}: this model has no token for {word!r}")
-        return int(more[0])
 
     def targets(self, batch: Batch, outputs: Float[Tensor, "B C"]) -> Int[Tensor, " B"]:
         """The likeliest output; the first one of two tokens that were named."""
@@ -314,46 +289,13 @@ class TransformerModel(Model):
         candidates = batch.extra.get("candidates")
         if candidates is None or self.contrast is not None:
             return [self.classes] * len(batch)
-        words = self.reader.words.tokenizer
-        found = []
-        for row in candidates.tolist():
-            said = [words.decode([token]) or f"token {token}" for token in row]
-            # two tokens may be written alike, such as one with a space before it
-            twice = [
-                f"{text} ({k + 1})" if text in said[:k] else text for k, text in enumerate(said)
-            ]
-            found.append(tuple(twice))
-        return found
+        return token_names(self.reader.words.tokenizer, candidates)
 
     def answers(self, records: Sequence[Text], batch: Batch) -> list[Answer | None] | None:
-        """The hidden word, or the next one of the translation, and whether it is the likeliest.
-
-        A word of several pieces counts by its first one.
-        """
+        """The hidden word, or the next one of the translation, and whether it is the likeliest."""
         if self.task.kind not in ("masked", "translation") or self.contrast is not None:
             return None
-        found: list[Answer | None] = []
-        for record, likeliest in zip(records, batch.extra["candidates"].tolist(), strict=True):
-            token = self._answer(record)
-            word = record.asked if isinstance(record, TextAt) else getattr(record, "following", "")
-            found.append(None if token is None else Answer(word, token == likeliest[0]))
-        return found
-
-    def _answer(self, record: Text) -> int | None:
-        if isinstance(record, TextAt):
-            pieces = self.reader.words([whole_text(record)])[0]
-            place = sum(start < record.asked_offset[0] for start, _ in record.offsets)
-            return pieces[place][0]
-        if not isinstance(record, Begun):
-            return None
-        words = self.reader.words.tokenizer
-
-        def cut(text: str) -> list[int]:
-            return list(words(text_target=text, add_special_tokens=False)["input_ids"])
-
-        before, more = cut(record.question), cut(f"{record.question} {record.following}".strip())
-        whole = more[: len(before)] == before and len(more) > len(before)
-        return more[len(before)] if whole else None
+        return known_answers(records, self.reader.words, batch.extra["candidates"])
 
     # the cut
 
@@ -365,10 +307,10 @@ class TransformerModel(Model):
         """The same from given word vectors."""
         logits, weights, kept, layout = self._encoded(batch, embedded)
         length = batch.inputs.shape[1]
-        own = _to_positions(weights.mean(1), layout, length)
+        own = to_positions(weights.mean(1), layout, length)
         value = kept["value"].mean(1)
-        share = _to_positions(torch.ones_like(own[:, :1]).expand(layout.real.shape), layout, length)
-        index = _owner(layout).unsqueeze(-1).expand(-1, -1, value.shape[-1])
+        share = to_positions(torch.ones_like(own[:, :1]).expand(layout.real.shape), layout, length)
+        index = owner_of(layout).unsqueeze(-1).expand(-1, -1, value.shape[-1])
         hidden = value.new_zeros(len(own), length + 1, value.shape[-1])
         hidden = hidden.scatter_add(1, index, value)[:, 1:] / share.clamp(min=1).unsqueeze(-1)
         extra = {
@@ -376,7 +318,7 @@ class TransformerModel(Model):
             **{f"batch.{name}": v for name, v in batch.extra.items()},
             "weights": weights,
             "own": own,
-            "owner": _owner(layout),
+            "owner": owner_of(layout),
         }
         sinks = batch.present & ~batch.units
         return States(
@@ -401,7 +343,7 @@ class TransformerModel(Model):
     def to_positions(self, batch: Batch, values: Float[Tensor, "B T"]) -> Float[Tensor, "B L"]:
         """Values of word pieces summed to words and markers."""
         layout = self.layout(batch)
-        return _to_positions(values, layout, batch.inputs.shape[1])
+        return to_positions(values, layout, batch.inputs.shape[1])
 
     def _encoded(
         self, batch: Batch, embedded: Tensor
@@ -454,7 +396,9 @@ class TransformerModel(Model):
         if weights.dim() == 2:
             return self.decode(states, weights.unsqueeze(1))[:, 0]
         extra = states.extra
-        rows = self._heads(states, weights)
+        sinks = states.sinks
+        assert sinks is not None
+        rows = rows_of_heads(weights, extra["own"], extra["weights"], extra["owner"], sinks)
         dtype = extra["value"].dtype
 
         def stub(count: int, places: Tensor) -> Arguments:
@@ -468,46 +412,6 @@ class TransformerModel(Model):
     def _stub(self, width: int, dtype: torch.dtype, count: int, places: Tensor) -> Arguments:
         """Arguments of a pass of one row per alternative."""
         return stub_of(self.task, width, dtype, places.device, count, places)
-
-    def _heads(self, states: States, weights: Float[Tensor, "B K L"]) -> Float[Tensor, "B K S T"]:
-        """Rows of the heads whose mean over pieces is what was asked of words and markers."""
-        extra = states.extra
-        own, heads, owner = extra["own"], extra["weights"], extra["owner"]
-        mean = heads.mean(1)
-        size, count = weights.shape[:2]
-        tiny = torch.finfo(own.dtype).tiny
-        padded = torch.cat([own.new_zeros(size, 1), own], 1)
-        pieces = torch.zeros_like(padded).scatter_add(1, owner, torch.ones_like(mean))
-        whole = padded.gather(1, owner)
-        even = 1 / pieces.gather(1, owner).clamp(min=1)
-        # a word's weight is split over its pieces as the model did
-        share = torch.where(whole > 0, mean / whole.clamp(min=tiny), even) * (owner > 0)
-        asked = torch.cat([weights.new_zeros(size, count, 1), weights], 2)
-        index = owner.unsqueeze(1).expand(-1, count, -1)
-        target = asked.gather(2, index) * share.unsqueeze(1)
-        # where rows do not sum to 1 (learned sinks), what is missing stays missing
-        target = target * own.sum(1).view(-1, 1, 1)
-        if heads.shape[1] == 1:
-            return target.unsqueeze(2)
-        return self._fitted(states, heads, target)
-
-    def _fitted(self, states: States, heads: Tensor, target: Tensor) -> Tensor:
-        sinks = states.sinks
-        assert sinks is not None
-        padded = torch.cat([torch.ones_like(sinks[:, :1]), sinks], 1)
-        fixed = padded.gather(1, states.extra["owner"])
-        free = ~fixed
-        # markers keep their weight head by head; what is left is fitted over the words
-        held = (heads * fixed.unsqueeze(1)).unsqueeze(1)
-        on_markers = (target * fixed.unsqueeze(1)).sum(-1, keepdim=True)
-        own_markers = (heads.mean(1) * fixed).sum(-1).view(-1, 1, 1)
-        tiny = torch.finfo(heads.dtype).tiny
-        held = held * torch.where(
-            own_markers > 0, on_markers / own_markers.clamp(min=tiny), 1.0
-        ).unsqueeze(-1)
-        mine = heads * free.unsqueeze(1)
-        wanted = target * free.unsqueeze(1)
-        return fitted_heads(mine, wanted) + held
 
     def decode_size(self, states: States) -> int:
         """Numbers held for one alternative: a few layers' states, and rows of the heads."""
@@ -658,14 +562,3 @@ def recut(recipe: Callable[[], Model], site: Site) -> Model:
     model = recipe()
     assert isinstance(model, TransformerModel)
     return model.at(site)
-
-
-def _owner(layout: Layout) -> Tensor:
-    """The position of each piece, counted from 1; 0 for padding."""
-    return torch.where(layout.real, layout.owner + 1, 0)
-
-
-def _to_positions(values: Float[Tensor, "B T"], layout: Layout, length: int) -> Tensor:
-    """Values of pieces summed to positions: `(B, L)`."""
-    total = values.new_zeros(len(values), length + 1)
-    return total.scatter_add(1, _owner(layout), values * layout.real)[:, 1:]
