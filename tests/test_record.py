@@ -37,6 +37,11 @@ def test_nothing_is_said_of_audits_that_were_not_put_to_the_proof() -> None:
     result = hostile_result()
     assert said(result, Verdict.INCONCLUSIVE) == ""
     assert said(result, Verdict.NOT_APPLICABLE) == ""
+    report = result.report
+    site = report.plan.model.model_copy(update={"partial": True})
+    plan = report.plan.model_copy(update={"settings": Settings(), "model": site})
+    judged = report.judgement.model_copy(update={"verdict": Verdict.FAIL})
+    assert how_sure(judged, plan).startswith("Not known")
     assert said(result, Verdict.PASS, Settings(bars={"attained_share": 0.1})) == ""
     plan = result.report.plan.model_copy(update={"checks": ("effect",), "settings": Settings()})
     assert how_sure(result.report.judgement, plan) == ""

@@ -80,6 +80,7 @@ def model_facts(model: Model, data: AnyDataset) -> ModelFacts:
         kind=type(model).__name__,
         fingerprint=_fingerprint(model, data),
         classes=model.classes,
+        partial=model.partial,
     )
 
 

@@ -46,6 +46,11 @@ def how_sure(judgement: Judgement, plan: Plan) -> str:
         if c.group == ATTENTION and KINDS[plan.data.reads] in c.kinds
     }
     judged = judgement.verdict in (Verdict.PASS, Verdict.FAIL)
+    if plan.model.partial and judged:
+        return (
+            "Not known: how often this audit is right was measured on networks that pool by "
+            "attention, and on no transformer."
+        )
     if not counts or not judged or plan.settings.bars or not usual <= set(plan.checks):
         return ""
     called = "fit to be shown" if judgement.verdict is Verdict.PASS else "unfit"

@@ -18,12 +18,17 @@ class _Frozen(BaseModel):
 
 
 class ModelFacts(_Frozen):
-    """Which model was audited."""
+    """Which model was audited.
+
+    Attributes:
+        partial: The weights are those of a site in a transformer, one of many ways to the output.
+    """
 
     name: str
     kind: str
     fingerprint: str
     classes: tuple[str, ...] = ()
+    partial: bool = False
 
 
 class DataFacts(_Frozen):
