@@ -26,6 +26,7 @@ from attnaudit.errors import DataError, ModelError, SettingsError
 from attnaudit.findings.findings import Verdict
 from attnaudit.models.edits import delete
 from attnaudit.models.encoded import Encoded
+from attnaudit.models.matching import aligned
 from attnaudit.models.transformer.heads import fitted_heads
 from attnaudit.models.transformer.load import load_transformer_model
 from attnaudit.models.transformer.model import TransformerModel
@@ -482,3 +483,17 @@ def test_half_precision_is_verified_with_its_own_tolerance(folder):
         assert cut.verify([text_record("a", "not a good film")]).gap < 0.05
     with pytest.raises(SettingsError, match="fp32, bf16, fp16"):
         Options(dtype="int8")
+
+
+def test_labels_that_resemble_the_models_are_said():
+    model, tokenizer = bert()
+    cut = TransformerModel(model, tokenizer)
+    assert cut.classes == ("LABEL_0", "LABEL_1")
+    found = aligned(labelled(4), cut)
+    assert [record.label for record in found] == [0, 1, 0, 1]
+    assert found.notes[-1].endswith("'negative' as 'LABEL_0', 'positive' as 'LABEL_1'")
+    numbers = Dataset("n", labelled(4).records, ("1", "0"), "test")
+    assert [record.label for record in aligned(numbers, cut)] == [1, 0, 1, 0]
+    other = Dataset("n", labelled(4).records, ("red", "LABEL_1"), "test")
+    with pytest.raises(DataError, match="'red', which is none of the model's classes"):
+        aligned(other, cut)

@@ -64,7 +64,11 @@ def aligned(data: Data, model: Model) -> Data:
             f"({', '.join(model.classes)}). Rename the labels, or audit without them."
         )
     known = [None if label is None else index[data.classes[label]] for label in labels]
-    return data.relabelled(known, model.classes)
+    found = data.relabelled(known, model.classes)
+    if used <= set(model.classes):
+        return found
+    read = ", ".join(f"{name!r} as {model.classes[index[name]]!r}" for name in sorted(used))
+    return found.noted(f"labels are read as the model's classes: {read}")
 
 
 def _numbers(names: Sequence[str], model: Model) -> dict[str, int]:
