@@ -21,7 +21,8 @@ from attnaudit.models.cut import Answer, Batch, Model, States
 from attnaudit.models.transformer.pieces import owner_of, rows_of_heads, to_positions
 from attnaudit.models.transformer.reading import Layout, Reader, asked_about
 from attnaudit.models.transformer.registry import EAGER, installed
-from attnaudit.models.transformer.rerun import Arguments, Cut, Mode, at_rows
+from attnaudit.models.transformer.rerun import Arguments, Cut, at_rows
+from attnaudit.models.transformer.shortest import shortest_cut
 from attnaudit.models.transformer.site import Site
 from attnaudit.models.transformer.sites import call_of, every_site
 from attnaudit.models.transformer.stack import Stack, stack_of
@@ -34,8 +35,6 @@ from attnaudit.nets.pretrained.words import WordPieces
 
 CANDIDATES = 8
 """Tokens that a language model is asked to choose from: the likeliest ones of the whole input."""
-EXACT = 1e-5
-"""Difference of probabilities up to which a shorter way of decoding counts as the same."""
 RANKS = ("the likeliest token", "the second", "the third")
 
 
@@ -121,7 +120,7 @@ class TransformerModel(Model):
         self.name = self.base_name if site == Site() else f"{self.base_name} ({site})"
         first = next((c.step for c in self.stack.calls if c.cross), 0) if crossing else 0
         self.cut = Cut(self.model, self.stack, call.index, heads, "plain", False, first)
-        self.cut = self._chosen_cut()
+        self.cut = shortest_cut(self, self._probe())
 
     # what it is
 
@@ -499,62 +498,6 @@ class TransformerModel(Model):
             inputs[:, len(start) + 2] += 2 * self.vocabulary
             units[:, len(start) + 2] = False
         return Batch(("probe 1", "probe 2"), inputs, present, units, extra).to(self.device)
-
-    @torch.no_grad()
-    def _chosen_cut(self) -> Cut:
-        """The shortest way of decoding that gives what the whole model gives, on a probe.
-
-        Raises:
-            ModelError: Not even running the model anew gives what the unmodified model gives.
-        """
-        batch = self._probe()
-        try:
-            plain = self.encode(batch)
-            own = self.attend(plain)
-            said = self.whole(batch).exp()
-            gap = float((self.decode(plain, own).exp() - said).abs().max())
-        # states in another order, several lengths in one pass: whatever a family does otherwise
-        except (TypeError, ValueError, RuntimeError, IndexError, KeyError) as error:
-            raise ModelError(
-                f"{self.base_name} ({type(self.model).__name__}) cannot be cut at its attention: "
-                f"{first_line(error)}"
-            ) from error
-        if not gap <= EXACT * self._slack:
-            raise ModelError(
-                f"{self.base_name}: with nothing replaced its outputs differ by {gap:.1g} from "
-                "those of the unmodified model, so what would be audited is another model"
-            )
-        draws = torch.rand(*own.shape, generator=torch.Generator().manual_seed(0)).to(own)
-        other = draws * batch.units
-        other = other / other.sum(1, keepdim=True) * (own * batch.units).sum(1, keepdim=True)
-        alternatives = torch.stack([own, own * ~batch.units + other], 1)
-        wanted = self.decode(plain, alternatives).exp()
-        modes: tuple[Mode, ...] = ("tail", "rows") if self.task.causal else ("rows",)
-        before = self.cut
-        if self.stack.soft:
-            return before
-        for mode in modes:
-            for small in (True, False):
-                self.cut = dataclasses.replace(before, mode=mode, small=small)
-                if self._same(batch, alternatives, wanted, said):
-                    return self.cut
-        return before
-
-    def _same(self, batch: Batch, alternatives: Tensor, wanted: Tensor, said: Tensor) -> bool:
-        try:
-            states = self.encode(batch)
-            found = self.decode(states, alternatives).exp()
-        # a family's own code may not run on one row: then another way is taken
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError):
-            return False
-        assert states.outputs is not None
-        gaps = (found - wanted).abs().max(), (states.outputs.exp() - said).abs().max()
-        return all(float(gap) <= EXACT * self._slack for gap in gaps)
-
-    @property
-    def _slack(self) -> float:
-        """How much more rounding lower precision brings."""
-        return 1.0 if next(self.model.parameters()).dtype == torch.float32 else 2000.0
 
 
 def recut(recipe: Callable[[], Model], site: Site) -> Model:
