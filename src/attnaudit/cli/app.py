@@ -74,7 +74,7 @@ COMMANDS = {
         "No model was saved: run the same command to start again.",
     ),
     "report": Listed(
-        "report:report", SEE, "Write the report of a finished run again, and print its findings."
+        "report:report", SEE, "Write the report of a finished run again, or compare two audits."
     ),
     "list": Listed(
         "listing:list_",

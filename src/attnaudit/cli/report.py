@@ -35,9 +35,9 @@ def report(
         bool, typer.Option("--markdown", help="Print the card for a model card instead.")
     ] = False,
 ) -> None:
-    """Write the report of a finished run again, and print its findings; or compare two audits.
+    """Write the report of a finished run again, or compare two audits.
 
-    The run may be an audit or a study; nothing is computed again.
+    The run may be an audit or a study; its findings are printed, and nothing is computed again.
 
     Example: attnaudit report runs/audit --markdown
 
