@@ -162,6 +162,7 @@ def test_it_fits_the_screen_folded_and_unfolded(
 def test_every_text_stands_out_from_its_ground(
     pages: dict[tuple[int, str], Page], width: int, scheme: str
 ) -> None:
+    pages[width, scheme].evaluate(FOLD, True)
     found = pages[width, scheme].evaluate(CONTRASTS)
     assert found["seen"] > 300
     assert found["poor"] == []
