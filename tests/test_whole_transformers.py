@@ -165,7 +165,6 @@ def test_the_trace_is_what_the_library_computes(model, records):
         said = model.model(ids, output_attentions=True)
     for layer, weights in enumerate(said.attentions):
         assert torch.allclose(trace.attention[layer], weights, atol=1e-6)
-        assert weights.requires_grad is False or weights.grad is None
 
 
 def test_gradients_of_weights_are_finite_differences(model, records):
@@ -238,9 +237,6 @@ def test_value_zeroing_is_a_run_without_the_value(records):
             handle.remove()
             expected = 1 - torch.cosine_similarity(moved, plain, dim=-1)
             # rows are normalised afterwards, so only ratios within a row can be compared
-            ratio = found[:, token] * 0 + expected
-            found_column = found[:, token]
-            assert found_column.shape == ratio.shape
             if token == 0:
                 first = expected
             else:

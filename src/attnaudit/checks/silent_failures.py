@@ -240,19 +240,6 @@ def _estimates(
     return found
 
 
-STATISTICS = {
-    "auroc": 0.5,
-    "average_precision": None,
-    "top_one": None,
-    "mass": None,
-    "lift": 1.0,
-    "coverage": None,
-    "pooled_auroc": 0.5,
-    "least_type_share": None,
-}
-"""What is expected of weights that say nothing; None: what random weights have on these bags."""
-
-
 def requires(finding: Finding) -> str:
     """What it takes to pass."""
     least = finding.thresholds.get(LEAST_SEEDS.name)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from attnaudit.checks.declaration import SITES as GROUP
 from attnaudit.checks.declaration import Check, estimate_of
+from attnaudit.checks.reach import FLOOR
 from attnaudit.data.kinds import TEXTS
 from attnaudit.evidence.batch.chunks import Batch, Instances
 from attnaudit.evidence.batch.view import Columns, View, as_ranked, column
-from attnaudit.findings.estimates import average, spoken, values_of
+from attnaudit.findings.estimates import above, average, spoken, values_of
 from attnaudit.findings.findings import Finding, Verdict
 from attnaudit.findings.pictures import (
     Block,
@@ -109,25 +110,26 @@ def conclude(evidence: Instances) -> list[Finding]:
     order = sorted(sites, key=lambda s: -_or(estimates[by][s].value))
     best = estimates[by][order[0]]
     widest = max(sites, key=lambda s: _or(estimates["change"][s].value))
-    able = sum(_or(e.value) >= REACHES for e in estimates["change"].values())
+    floor = settings.bar(FLOOR)
+    found = [above(e, floor, settings.least) for e in estimates["change"].values()]
+    able = found.count(Verdict.PASS)
+    verdict = Verdict.PASS if able else Verdict.INCONCLUSIVE
+    if all(one is Verdict.FAIL for one in found):
+        verdict = Verdict.FAIL
     what = "finds the known evidence best" if known else "marks most of the effect"
     return [
         Finding(
             check=NAME,
             subject="weights",
-            verdict=Verdict.PASS if able else Verdict.FAIL,
-            sentence=f"Of {len(sites)} heads, {able} can move the output by {REACHES:g} or more; "
-            f"{_called(order[0])} {what} ({spoken(best)}); {_called(widest)} moves the output most "
+            verdict=verdict,
+            sentence=f"Of {len(sites)} heads, {able} can move the output by {floor:g} or more "
+            f"for certain; {_called(order[0])} {what} ({spoken(best)}); {_called(widest)} moves the output most "
             f"({spoken(estimates['change'][widest])}).",
             headline=best,
             estimates=tuple(estimates[kind][s] for kind in (by, *STATISTICS) for s in order),
-            thresholds=settings.used(LEAST_INSTANCES),
+            thresholds=settings.used(FLOOR, LEAST_INSTANCES),
         )
     ]
-
-
-REACHES = 0.05
-"""The floor of the check `reach`."""
 
 
 def _or(value: float | None) -> float:
@@ -201,7 +203,7 @@ SITES = Check(
     decisive=False,
     caveat="The best of many heads is better than it will be on other texts. A head that stands on "
     "the right words need not be why the model decides: look at its reach.",
-    bars=(LEAST_INSTANCES,),
+    bars=(FLOOR, LEAST_INSTANCES),
     requires=lambda finding: "a head that can move the output",
     picture=picture,
     words=WORDS,

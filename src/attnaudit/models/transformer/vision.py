@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -91,9 +92,6 @@ class VisionModel(TransformerModel):
         """A folder of images, cut as the model reads them."""
         if not holds_images(source):
             return None
-        assert isinstance(source, str) or hasattr(source, "__fspath__")
-        from pathlib import Path
-
         return read_images(Path(str(source)), self.grid, self.classes)
 
     # what it reads
