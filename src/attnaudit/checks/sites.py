@@ -123,8 +123,8 @@ def conclude(evidence: Instances) -> list[Finding]:
             subject="weights",
             verdict=verdict,
             sentence=f"Of {len(sites)} heads, {able} can move the output by {floor:g} or more "
-            f"for certain; {_called(order[0])} {what} ({spoken(best)}); {_called(widest)} moves the output most "
-            f"({spoken(estimates['change'][widest])}).",
+            f"for certain; {_called(order[0])} {what} ({spoken(best)}); {_called(widest)} moves "
+            f"the output most ({spoken(estimates['change'][widest])}).",
             headline=best,
             estimates=tuple(estimates[kind][s] for kind in (by, *STATISTICS) for s in order),
             thresholds=settings.used(FLOOR, LEAST_INSTANCES),
